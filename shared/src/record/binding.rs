@@ -171,7 +171,10 @@ impl Binding {
             Self::Delegate(delegate) => delegate.check(),
             Self::Dns(dns) => dns.check(),
             Self::Opaque(opaque) if is_media_type(&opaque.media_type) => Ok(()),
-            Self::Opaque(_) => value("media type", "`type/subtype`, parameters after it, in at most 64 printable ASCII characters"),
+            Self::Opaque(_) => value(
+                "media type",
+                "`type/subtype`, parameters after it, in at most 64 printable ASCII characters",
+            ),
         }
     }
 
@@ -579,7 +582,12 @@ fn is_label(label: &str) -> bool {
 
 /// Type and subtype of RFC 6838 §4.2, then whatever parameters.
 fn is_media_type(text: &str) -> bool {
-    let token = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte));
+    let token = |part: &str| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
+    };
     let plain = text.len() <= MEDIA_TYPE_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
     let essence = text.split(';').next().unwrap_or_default().trim_end_matches(' ');
     plain && essence.split_once('/').is_some_and(|(kind, subtype)| token(kind) && token(subtype))
