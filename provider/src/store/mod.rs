@@ -8,9 +8,11 @@
 //! Two engines keep these promises: `memory`, and `embedded`, which is durable. `backup` carries a store to another disk.
 //! After `close` everything but `count`, `watch` and `id` answers [`StoreError::Closed`].
 
+pub mod embedded;
 mod join;
 pub mod memory;
 
+pub use embedded::{EmbeddedOptions, EmbeddedStore};
 pub use memory::MemoryStore;
 
 use async_trait::async_trait;
