@@ -3,5 +3,6 @@
 //! What decides is pure; what touches sockets, files, the clock or chance is under [`io`].
 
 pub mod source;
+pub mod view;
 
 pub use source::{Lookup, LookupError, RecordSource};
