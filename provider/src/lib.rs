@@ -2,4 +2,6 @@
 //!
 //! What decides is pure; what touches sockets, files, the clock or chance is under `io`.
 
+pub mod io;
+pub mod peering;
 pub mod store;
