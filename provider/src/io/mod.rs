@@ -1,4 +1,6 @@
-//! The rooms that touch the world: listeners and the clock. They decide nothing.
+//! Where the world is touched: sockets, files, the clock, chance. Nothing here decides.
 
 pub mod clock;
 pub mod http;
+pub mod peering;
+pub mod quic;
