@@ -1,0 +1,3 @@
+//! The only rooms with sockets, files, the clock and chance. They decide nothing.
+
+pub mod key_files;
