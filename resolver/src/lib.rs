@@ -21,6 +21,7 @@ pub mod floor;
 pub mod info;
 pub mod io;
 pub mod keyfile;
+pub mod layers;
 pub mod lookup;
 pub mod message;
 pub mod publish;
