@@ -65,7 +65,7 @@ async fn serve_udp(frontend: Arc<Frontend>, socket: Arc<UdpSocket>, settings: Li
     let mut buffer = vec![0; UDP_QUESTION_BYTES];
     loop {
         let (length, client) = tokio::select! {
-            _ = stopped.wait_for(|stopped| *stopped) => break,
+            () = told(&mut stopped) => break,
             received = socket.recv_from(&mut buffer) => match received {
                 Ok(received) => received,
                 Err(error) => {
@@ -114,7 +114,7 @@ async fn serve_tcp(
 ) {
     loop {
         let (stream, client) = tokio::select! {
-            _ = stopped.wait_for(|stopped| *stopped) => return,
+            () = told(&mut stopped) => return,
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -158,7 +158,7 @@ async fn converse(
     let slots = Arc::new(Semaphore::new(settings.tcp_in_flight.max(1)));
     loop {
         let message = tokio::select! {
-            _ = stopped.wait_for(|stopped| *stopped) => break,
+            () = told(&mut stopped) => break,
             // The clock runs from one whole message to the next: a byte now and then buys no time.
             message = timeout(settings.tcp_idle, read_message(&mut reader)) => match message {
                 Ok(Ok(message)) => message,
@@ -191,6 +191,12 @@ async fn converse(
     }
     drop(answers);
     let _ended = writing.await;
+}
+
+/// Ready when it is time to stop.
+async fn told(stopped: &mut watch::Receiver<bool>) {
+    // An error means that whoever says so is gone: time to stop as well.
+    let _said = stopped.wait_for(|stopped| *stopped).await.is_ok();
 }
 
 /// `[length u16][message]`
