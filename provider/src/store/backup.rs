@@ -16,7 +16,7 @@
 use super::embedded::{folder_error, sync_folder};
 use super::{Class, Condition, EmbeddedOptions, EmbeddedStore, Held, Put, RecordStore, StoreError};
 use bytes::Bytes;
-use dialtone_shared::{Name, SignedRecord, UnixSecs, VerifiedRecord};
+use dialtone_shared::{Name, SignedRecord, UnixSecs};
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::fs::File;
@@ -90,7 +90,20 @@ pub(super) fn write(
         return Err(BackupError::Exists(to.display().to_string()));
     }
     let aside = beside(to, ".partial");
-    let file = File::create(&aside).map_err(|error| file_error(&aside, &error))?;
+    let written = write_aside(&aside, id, source).and_then(|contents| {
+        std::fs::rename(&aside, to).and_then(|()| sync_folder(parent(to))).map_err(failed)?;
+        Ok(contents)
+    });
+    if written.is_err() {
+        // What is left of it is of no use; that it cannot be removed is no worse than that it could not be written.
+        let _ = std::fs::remove_file(&aside);
+    }
+    written
+}
+
+fn write_aside(aside: &Path, id: [u8; 16], source: impl FnOnce(&mut Sink<'_>) -> Result<(), BackupError>) -> Result<Contents, BackupError> {
+    let failed = |error| file_error(aside, &error);
+    let file = File::create(aside).map_err(failed)?;
     let mut out = Hashed {
         inner: BufWriter::new(file),
         hash: Sha256::new(),
@@ -124,9 +137,8 @@ pub(super) fn write(
     write_entry(&mut out, &end).map_err(failed)?;
     let Hashed { mut inner, hash } = out;
     inner.write_all(&hash.finalize()).map_err(failed)?;
-    let file = inner.into_inner().map_err(|error| file_error(to, error.error()))?;
+    let file = inner.into_inner().map_err(|error| failed(error.into_error()))?;
     file.sync_all().map_err(failed)?;
-    std::fs::rename(&aside, to).and_then(|()| sync_folder(parent(to))).map_err(failed)?;
     Ok(contents)
 }
 
@@ -163,36 +175,48 @@ fn restore_here(runtime: &tokio::runtime::Handle, from: &Path, to: &Path, option
     Ok(contents)
 }
 
-/// Puts all entries of the backup `from` into `store`, in commits of [`BATCH`].
+/// Puts all entries of the backup `from` into `store`.
 fn fill(runtime: &tokio::runtime::Handle, from: &Path, store: &dyn RecordStore) -> Result<Contents, BackupError> {
     let failed = |error| file_error(from, &error);
     let mut input = BufReader::new(File::open(from).map_err(failed)?);
     read_head(&mut input, from)?;
-    let (mut contents, mut puts, mut notes, mut entry) = (Contents::default(), Vec::new(), Vec::new(), 0);
+    let (mut contents, mut records, mut notes, mut entry) = (Contents::default(), Vec::new(), Vec::new(), 0);
     loop {
         entry += 1;
-        let refused = |reason: &str| BackupError::Refused {
+        let refused = |reason: String| BackupError::Refused {
             path: from.display().to_string(),
             entry,
-            reason: reason.to_owned(),
+            reason,
         };
-        let bytes = read_entry(&mut input).map_err(failed)?.ok_or_else(|| refused("it is too long"))?;
-        match bytes.split_first() {
-            Some((&RECORD, body)) => puts.push(read_record(body).ok_or_else(|| refused("not a record"))?),
-            Some((&NOTE, body)) => notes.push(read_note(body).ok_or_else(|| refused("not a note"))?),
-            Some((&END, counts)) => {
-                store_batch(runtime, store, &mut contents, &mut puts, &mut notes).map_err(|error| name_entry(error, from, entry))?;
-                let counted = [contents.records.to_be_bytes(), contents.notes.to_be_bytes()].concat();
-                return if counts == counted {
-                    Ok(contents)
-                } else {
-                    Err(refused("it counts other numbers than there are"))
-                };
+        let bytes = read_entry(&mut input)
+            .map_err(failed)?
+            .ok_or_else(|| refused("it is too long".into()))?;
+        let end = match bytes.split_first() {
+            Some((&RECORD, body)) => {
+                records.push(read_record(body).ok_or_else(|| refused("it is not a record".into()))?);
+                None
             }
-            _ => return Err(refused("its kind is not known")),
+            Some((&NOTE, body)) => {
+                notes.push(read_note(body).ok_or_else(|| refused("it is not a note".into()))?);
+                None
+            }
+            Some((&END, counts)) => Some(counts),
+            _ => return Err(refused("its kind is not known".into())),
+        };
+        if end.is_some() || records.len() + notes.len() >= BATCH {
+            contents.records += records.len() as u64;
+            contents.notes += notes.len() as u64;
+            let puts = verify(std::mem::take(&mut records)).map_err(refused)?;
+            runtime.block_on(store.put(puts))?;
+            runtime.block_on(store.set_notes(std::mem::take(&mut notes)))?;
         }
-        if puts.len() >= BATCH || notes.len() >= BATCH {
-            store_batch(runtime, store, &mut contents, &mut puts, &mut notes).map_err(|error| name_entry(error, from, entry))?;
+        if let Some(counts) = end {
+            let counted = [contents.records.to_be_bytes(), contents.notes.to_be_bytes()].concat();
+            return if counts == counted {
+                Ok(contents)
+            } else {
+                Err(refused("it counts other numbers than there are".into()))
+            };
         }
     }
 }
@@ -208,73 +232,40 @@ struct Unverified {
 
 type Note = (Vec<u8>, Option<Vec<u8>>);
 
-fn store_batch(
-    runtime: &tokio::runtime::Handle,
-    store: &dyn RecordStore,
-    contents: &mut Contents,
-    puts: &mut Vec<Unverified>,
-    notes: &mut Vec<Note>,
-) -> Result<(), BackupError> {
-    contents.records += puts.len() as u64;
-    contents.notes += notes.len() as u64;
-    let puts = verify(std::mem::take(puts))?;
-    if !puts.is_empty() {
-        runtime.block_on(store.put(puts))?;
-    }
-    if !notes.is_empty() {
-        runtime.block_on(store.set_notes(std::mem::take(notes)))?;
-    }
-    Ok(())
-}
-
-/// Checks all signatures, on every core: they are most of what a restore costs.
-fn verify(records: Vec<Unverified>) -> Result<Vec<Put>, BackupError> {
+/// Checks all signatures, on every core: they are most of what a restore costs. The error says which record is refused, and why.
+fn verify(records: Vec<Unverified>) -> Result<Vec<Put>, String> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let share = records.len().div_ceil(cores).max(1);
     let mut records = records.into_iter();
+    let shares = std::iter::from_fn(|| Some(records.by_ref().take(share).collect::<Vec<_>>()).filter(|share| !share.is_empty()));
     std::thread::scope(|scope| {
-        let shares = std::iter::from_fn(|| Some(records.by_ref().take(share).collect::<Vec<_>>()).filter(|share| !share.is_empty()));
-        let threads: Vec<_> = shares
-            .map(|share| scope.spawn(|| share.into_iter().map(verify_one).collect::<Result<Vec<_>, _>>()))
-            .collect();
+        let check = |share: Vec<_>| scope.spawn(|| share.into_iter().map(verify_one).collect::<Result<Vec<_>, _>>());
+        let threads: Vec<_> = shares.map(check).collect();
         let mut puts = Vec::new();
         for thread in threads {
-            let verified = thread
-                .join()
-                .map_err(|_| StoreError::Failed("a verifying thread stopped unexpectedly".into()))?;
-            puts.extend(verified?);
+            puts.extend(thread.join().map_err(|_| "a verifying thread stopped unexpectedly".to_owned())??);
         }
         Ok(puts)
     })
 }
 
-fn verify_one(record: Unverified) -> Result<Put, BackupError> {
-    let name = *record.signed.name();
-    let verified: VerifiedRecord = record.signed.verify().map_err(|error| BackupError::Refused {
-        path: String::new(),
-        entry: 0,
-        reason: format!("the record of {name}: {error}"),
-    })?;
+fn verify_one(unverified: Unverified) -> Result<Put, String> {
+    let Unverified {
+        signed,
+        class,
+        keep_until,
+        from,
+        account,
+    } = unverified;
+    let name = *signed.name();
     Ok(Put {
-        record: verified,
-        class: record.class,
-        keep_until: record.keep_until,
-        from: record.from,
-        account: record.account,
+        record: signed.verify().map_err(|error| format!("the record of {name}: {error}"))?,
+        class,
+        keep_until,
+        from,
+        account,
         condition: Condition::None,
     })
-}
-
-/// Says where a record was refused that was checked away from its file: at the latest by `entry`.
-fn name_entry(error: BackupError, path: &Path, entry: u64) -> BackupError {
-    match error {
-        BackupError::Refused { reason, .. } => BackupError::Refused {
-            path: path.display().to_string(),
-            entry,
-            reason,
-        },
-        error => error,
-    }
 }
 
 // --- reading and writing entries ---
