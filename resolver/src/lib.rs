@@ -29,6 +29,7 @@ pub mod settings;
 pub mod source;
 pub mod stub;
 mod together;
+pub mod view;
 
 #[cfg(test)]
 mod fixture;
