@@ -5,7 +5,7 @@
 //!   200, 201                a receipt: as it is, or in JSON as {"receipt": base64}
 //!   409, 412                a record of higher rank is held, or another than expected; its rank is the ETag
 //!   else                    problem+json: whose turn it is
-//! GET /v1/records/<name>    the record's bytes
+//! GET /v1/records/<name>    the record's bytes; 404 when there is none, or none that has not expired
 //! ```
 
 use crate::error::{HttpError, NotVisible, Problem, PutError};
@@ -131,8 +131,8 @@ impl Publisher {
         together::all(puts.collect()).await
     }
 
-    /// The highest-ranking record of `name` that any of the providers holds. It is what the next sequence must exceed. One
-    /// provider that answers is enough; the others' troubles count only if all have some.
+    /// The highest-ranking record of `name` that any of the providers serves: what the next sequence must exceed. (One that has
+    /// expired was signed in the past, so now exceeds it.) One provider that answers is enough; the others' troubles count only if all have some.
     ///
     /// # Errors
     /// [`PutError`]: nobody could say.
@@ -212,7 +212,7 @@ impl Publisher {
             })?;
         let url = format!("{base}/v1/records/{}", record.name());
         let (authorization, etag);
-        let mut headers = vec![("content-type", RECORD_MEDIA_TYPE), ("accept", RECEIPT_MEDIA_TYPES)];
+        let mut headers = vec![("content-type", RECORD_MEDIA_TYPE), ("accept", RECEIPT_MEDIA_TYPE)];
         if let Some(token) = &known.account.token {
             authorization = format!("Bearer {token}");
             headers.push(("authorization", &authorization));
@@ -263,7 +263,9 @@ impl Publisher {
         // Found once; a provider that is not up yet is looked for again.
         let mut server = None;
         loop {
-            let Some(left) = patience.checked_sub(began.elapsed()) else { return Err(said) };
+            let Some(left) = patience.checked_sub(began.elapsed()) else {
+                return Err(said);
+            };
             let asked = async {
                 match at {
                     ProviderAt::Http(base) => {
@@ -393,7 +395,7 @@ fn not_put(provider: &ProviderAt, reason: HttpError) -> PutError {
 
 /// Whose turn it is: who can try again with the same record, and who must change something.
 fn refusal(provider: &ProviderAt, answer: &Answer, problem: Problem) -> PutError {
-    let (provider, status) = (provider.to_string(), answer.status);
+    let (provider, status, problem) = (provider.to_string(), answer.status, Box::new(problem));
     if status == 429 || status >= 500 {
         let after = answer.headers.get("retry-after").and_then(|value| value.to_str().ok());
         return PutError::Unavailable {
@@ -407,7 +409,11 @@ fn refusal(provider: &ProviderAt, answer: &Answer, problem: Problem) -> PutError
 }
 
 fn receipt_of(answer: &Answer) -> Result<Bytes, String> {
-    let media = answer.headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media = answer
+        .headers
+        .get("content-type")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     if !media.starts_with("application/json") {
         return Ok(answer.body.clone());
     }
@@ -421,7 +427,14 @@ fn receipt_of(answer: &Answer) -> Result<Bytes, String> {
 }
 
 fn etag(headers: &HeaderMap) -> Option<Rank> {
-    headers.get("etag")?.to_str().ok()?.trim_start_matches("W/").trim_matches('"').parse().ok()
+    headers
+        .get("etag")?
+        .to_str()
+        .ok()?
+        .trim_start_matches("W/")
+        .trim_matches('"')
+        .parse()
+        .ok()
 }
 
 /// Reads problem+json; what is not is shown as far as it is text.
@@ -438,6 +451,7 @@ fn problem_of(body: &[u8]) -> Problem {
         kind: text("type"),
         title: text("title"),
         detail: text("detail"),
+        turn: text("turn"),
     }
 }
 
@@ -446,8 +460,9 @@ fn shown(text: &str) -> String {
     text.chars().filter(|char| !char.is_control()).take(SHOWN_CHARS_MAX).collect()
 }
 
-/// The media type of a record: a COSE_Sign1 (RFC 9052 §2).
-pub const RECORD_MEDIA_TYPE: &str = "application/cose";
-const RECEIPT_MEDIA_TYPES: &str = "application/cbor, application/json;q=0.5";
+/// The media type of a signed record.
+pub const RECORD_MEDIA_TYPE: &str = "application/vnd.dialtone.record";
+/// The media type of a receipt.
+pub const RECEIPT_MEDIA_TYPE: &str = "application/vnd.dialtone.receipt";
 /// Longest text of a problem that is passed on.
 const SHOWN_CHARS_MAX: usize = 500;

@@ -26,7 +26,11 @@ fn a_floor_outlives_its_process() {
     assert_eq!(first.raise(&name(1), &rank(5)), Standing::Above);
     assert_eq!(first.raise(&name(1), &rank(5)), Standing::Level);
     drop(first);
-    assert_eq!(fs::metadata(folder.path().join("floor")).unwrap().len(), ROW_BYTES as u64, "what is level is not written again");
+    assert_eq!(
+        fs::metadata(folder.path().join("floor")).unwrap().len(),
+        ROW_BYTES as u64,
+        "what is level is not written again"
+    );
     let second = FloorKeeper::on_disk(folder.path(), 100).unwrap();
     assert_eq!(second.rank(&name(1)), Some(rank(5)));
     assert_eq!(second.raise(&name(1), &rank(4)), Standing::Below);

@@ -23,10 +23,17 @@ fn a_new_key_comes_with_all_that_its_name_will_ever_need() {
     let path = alice(folder.path());
     let (paths, public) = create(&path, &NewKey::default()).unwrap();
     assert_eq!(mode(folder.path().join("keys").as_path()), 0o700);
-    assert_eq!((mode(&paths.private), mode(&paths.offline), mode(&paths.recovery_seed())), (0o600, 0o700, 0o600));
+    assert_eq!(
+        (mode(&paths.private), mode(&paths.offline), mode(&paths.recovery_seed())),
+        (0o600, 0o700, 0o600)
+    );
     assert_eq!(public.chain.links.len(), 16);
     let seed = load_recovery_seed(&paths.recovery_seed()).unwrap();
-    assert_eq!(KeyChain::generate(&seed, b"", 16).unwrap(), public.chain, "the seed alone brings everything back");
+    assert_eq!(
+        KeyChain::generate(&seed, b"", 16).unwrap(),
+        public.chain,
+        "the seed alone brings everything back"
+    );
     for index in 1..=16 {
         assert_eq!(mode(&paths.link(index)), 0o600);
         assert_eq!(load_secret(&paths.link(index)).unwrap().public(), public.chain.links[index - 1].key);
@@ -78,7 +85,10 @@ fn nothing_is_ever_overwritten_and_half_a_key_is_never_left() {
         fs::remove_file(&place).unwrap();
     }
     std::os::unix::fs::symlink(folder.path().join("nowhere"), &path).unwrap();
-    assert!(matches!(create(&path, &NewKey::default()), Err(KeyFileError::Exists(_))), "a link to nowhere is in the way too");
+    assert!(
+        matches!(create(&path, &NewKey::default()), Err(KeyFileError::Exists(_))),
+        "a link to nowhere is in the way too"
+    );
     assert!(matches!(
         create(&folder.path().join("bob.pub"), &NewKey::default()),
         Err(KeyFileError::PublicPath(_))
@@ -104,7 +114,14 @@ fn a_secret_that_others_can_read_is_refused_with_the_remedy() {
 fn each_wrong_file_is_told_apart() {
     let folder = tempfile::tempdir().unwrap();
     let (paths, _) = create(&alice(folder.path()), &NewKey::default()).unwrap();
-    let (other, _) = create(&folder.path().join("bob.key"), &NewKey { links: 0, ..NewKey::default() }).unwrap();
+    let (other, _) = create(
+        &folder.path().join("bob.key"),
+        &NewKey {
+            links: 0,
+            ..NewKey::default()
+        },
+    )
+    .unwrap();
     assert!(matches!(load_signer(&paths.public), Err(KeyFileError::NotPrivate(_))));
     assert!(matches!(load_signer(&folder.path().join("none")), Err(KeyFileError::Disk { .. })));
     fs::copy(&other.private, &paths.private).unwrap();
@@ -121,7 +138,11 @@ fn each_wrong_file_is_told_apart() {
     assert!(is_other(load_public(&paths.private).unwrap_err()));
     fs::remove_file(&paths.public).unwrap();
     assert!(matches!(load_signer(&paths.private), Err(KeyFileError::NoPublicFile(path)) if path == paths.public));
-    for (bytes, reason) in [(&b"junk"[..], "PEM"), (&[0xff, 0xfe][..], "not text"), (&[b'x'; 70_000][..], "larger")] {
+    for (bytes, reason) in [
+        (&b"junk"[..], "PEM"),
+        (&[0xff, 0xfe][..], "not text"),
+        (&[b'x'; 70_000][..], "larger"),
+    ] {
         fs::write(&paths.private, bytes).unwrap();
         let said = load_secret(&paths.private).unwrap_err().to_string();
         assert!(said.contains(reason), "{said}");
@@ -132,7 +153,11 @@ fn each_wrong_file_is_told_apart() {
 fn openssl(arguments: &[&str]) -> Option<Vec<u8>> {
     match Command::new("openssl").args(arguments).output() {
         Ok(output) => {
-            assert!(output.status.success(), "openssl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+            assert!(
+                output.status.success(),
+                "openssl {arguments:?}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
             Some(output.stdout)
         }
         Err(error) if std::env::var_os("CI").is_none() => {

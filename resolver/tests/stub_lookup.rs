@@ -43,7 +43,11 @@ async fn an_absence_is_known_for_seconds() {
     assert_eq!(provider.queries(), 1);
     let published = record(1, 10);
     stub.learn(&published);
-    assert_eq!(rank_of(stub.lookup(&name).await), *published.rank(), "until it is known to be there");
+    assert_eq!(
+        rank_of(stub.lookup(&name).await),
+        *published.rank(),
+        "until it is known to be there"
+    );
 }
 
 #[tokio::test]
@@ -58,7 +62,15 @@ async fn odd_replies_are_passed_over_while_waiting_for_the_right_one() {
         wrong_question[20] = if wrong_question[20] == b'y' { b'b' } else { b'y' };
         let mut a_query = query.to_vec();
         a_query.truncate(300);
-        vec![Vec::new(), vec![0xff; 40], right[..right.len() - 1].to_vec(), wrong_id, wrong_question, a_query, right]
+        vec![
+            Vec::new(),
+            vec![0xff; 40],
+            right[..right.len() - 1].to_vec(),
+            wrong_id,
+            wrong_question,
+            a_query,
+            right,
+        ]
     })
     .await;
     let stub = stub(&[provider.at()]).await;
@@ -131,7 +143,10 @@ async fn what_is_not_a_valid_record_of_the_name_is_an_error_that_says_so() {
         let provider = Scripted::start(move |query, _| vec![found(query, &envelope, 60)]).await;
         let stub = stub(&[provider.at()]).await;
         let error = stub.lookup(good.name()).await.unwrap_err();
-        assert!(matches!(&error, LookupError::Invalid(_)) && error.to_string().contains(reason), "{error}");
+        assert!(
+            matches!(&error, LookupError::Invalid(_)) && error.to_string().contains(reason),
+            "{error}"
+        );
         assert_eq!(stub.floor(good.name()), None, "and leaves no trace");
     }
 }
@@ -169,7 +184,11 @@ async fn a_dead_provider_is_passed_over_at_once_and_soon_asked_last() {
     for record in &records {
         assert_eq!(rank_of(stub.lookup(record.name()).await), *record.rank());
     }
-    assert!(began.elapsed() < Duration::from_secs(2), "nobody waited for the dead one: {:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(2),
+        "nobody waited for the dead one: {:?}",
+        began.elapsed()
+    );
     let health = stub.health();
     assert_eq!(health[0].provider, dead);
     assert!(health[1].latency.is_some() && !health[1].is_aside);
@@ -201,7 +220,10 @@ async fn nobody_answering_is_an_error_at_the_deadline() {
     let silent = Scripted::start(|_, _| Vec::new()).await;
     let stub = stub_with(&[silent.at()], |settings| settings.deadline = Duration::from_millis(600)).await;
     let said = stub.lookup(record(1, 10).name()).await.unwrap_err();
-    assert!(matches!(&said, LookupError::Unreachable(reason) if reason.contains("in time")), "{said}");
+    assert!(
+        matches!(&said, LookupError::Unreachable(reason) if reason.contains("in time")),
+        "{said}"
+    );
     assert_eq!(silent.queries(), 2, "asked again in between");
 }
 
@@ -294,7 +316,14 @@ async fn without_any_provider_it_says_who_was_tried_and_what_to_do() {
     let error = Stub::connect(settings).await.unwrap_err();
     assert!(matches!(error, StubError::NoProvider { .. }));
     let said = error.to_string();
-    for part in [&address.to_string(), "refused", &not_one.base(), "not as a provider does", "dialtone up", "DIALTONE_PROVIDER"] {
+    for part in [
+        &address.to_string(),
+        "refused",
+        &not_one.base(),
+        "not as a provider does",
+        "dialtone up",
+        "DIALTONE_PROVIDER",
+    ] {
         assert!(said.contains(part), "{part:?} is not in {said:?}");
     }
 }
