@@ -2,38 +2,15 @@
 
 mod stub_support;
 
-use async_trait::async_trait;
+use dialtone_resolver::LookupError;
 use dialtone_resolver::error::ResolveError;
 use dialtone_resolver::layers::{Endpoint, Host, Resolution, ResolveOptions, Said, Via, resolve};
-use dialtone_resolver::{Lookup, LookupError, RecordSource};
 use dialtone_shared::record::{Address, Delegate, Service, Step, Target, Transport};
-use dialtone_shared::{Binding, Name, Ttl, VerifiedRecord};
+use dialtone_shared::{Binding, Name, Ttl};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use stub_support::record_with;
-
-/// Records by name; whatever is not in it is absent.
-#[derive(Debug, Default)]
-struct Map {
-    records: HashMap<Name, Result<VerifiedRecord, LookupError>>,
-    lookups: AtomicUsize,
-}
-
-#[async_trait]
-impl RecordSource for Map {
-    async fn lookup(&self, name: &Name) -> Result<Lookup, LookupError> {
-        self.lookups.fetch_add(1, Ordering::SeqCst);
-        tokio::task::yield_now().await;
-        match self.records.get(name) {
-            None => Ok(Lookup::Absent { ttl: Ttl(5) }),
-            Some(Err(error)) => Err(error.clone()),
-            Some(Ok(record)) => Ok(Lookup::Found {
-                record: record.clone(),
-                ttl: record.record().ttl_at(stub_support::base()),
-            }),
-        }
-    }
-}
+use stub_support::source::Map;
 
 fn map(records: Vec<(u8, Vec<Binding>)>) -> Map {
     let mut map = Map::default();

@@ -3,6 +3,7 @@
 
 pub mod http;
 pub mod records;
+pub mod source;
 
 use dialtone_resolver::{FloorAt, ProviderAt, Stub, StubSettings};
 use dialtone_shared::{UnixSecs, VerifiedRecord};
