@@ -341,3 +341,81 @@ async fn a_folder_that_cannot_keep_the_floor_is_an_error_when_it_was_asked_for()
     let said = Stub::connect(settings).await.unwrap_err().to_string();
     assert!(said.contains(file.to_str().unwrap()) && said.contains("writable"), "{said}");
 }
+
+/// A provider that knows of no name, once it is well; until then it cannot say anything.
+async fn recovering() -> (Scripted, Arc<AtomicBool>) {
+    let well = Arc::new(AtomicBool::new(false));
+    let switch = well.clone();
+    let script = move |query: &[u8], _| {
+        vec![if switch.load(Ordering::SeqCst) {
+            absent(query, "dialtone.alt", 1, 1)
+        } else {
+            error(query, 2, None)
+        }]
+    };
+    (Scripted::start(script).await, well)
+}
+
+#[tokio::test]
+async fn a_provider_that_keeps_failing_is_set_aside_but_still_asked_if_there_is_no_other() {
+    let (provider, well) = recovering().await;
+    let stub = stub_with(&[provider.at()], |settings| settings.probe_every = Duration::from_secs(3_600)).await;
+    let name = *record(1, 10).name();
+    for failures in 0..3 {
+        assert!(!stub.health()[0].is_aside, "after {failures}");
+        assert!(stub.lookup(&name).await.is_err());
+    }
+    assert!(stub.health()[0].is_aside);
+    well.store(true, Ordering::SeqCst);
+    assert!(matches!(stub.lookup(&name).await, Ok(Lookup::Absent { .. })));
+    assert!(!stub.health()[0].is_aside);
+}
+
+#[tokio::test]
+async fn a_provider_set_aside_is_probed_until_it_is_well() {
+    let (provider, well) = recovering().await;
+    let stub = stub_with(&[provider.at()], |settings| settings.probe_every = Duration::from_millis(10)).await;
+    for _ in 0..3 {
+        assert!(stub.lookup(record(1, 10).name()).await.is_err());
+    }
+    while provider.queries() < 6 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(stub.health()[0].is_aside, "it answers, but cannot say anything");
+    well.store(true, Ordering::SeqCst);
+    let began = Instant::now();
+    while stub.health()[0].is_aside {
+        assert!(began.elapsed() < Duration::from_secs(20), "never found to be well");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_moved_is_found_again() {
+    let record = record(1, 10);
+    let old = Scripted::serving(&record).await;
+    let new = Scripted::serving(&record).await;
+    let (first, second) = (old.address, new.address);
+    let moved = Arc::new(AtomicBool::new(false));
+    let switch = moved.clone();
+    let http = HttpScripted::start(move |_| {
+        let name = *stub_support::record(9, 1).name();
+        let address = if switch.load(Ordering::SeqCst) { second } else { first };
+        let json = format!(r#"{{"name":"{name}","origin":"dialtone.alt","dns":["{address}"]}}"#);
+        (200, Vec::new(), json.into_bytes())
+    })
+    .await;
+    let stub = stub_with(&[http.base().parse().unwrap()], |settings| {
+        settings.probe_every = Duration::from_millis(20);
+    })
+    .await;
+    assert_eq!(rank_of(stub.lookup(record.name()).await), *record.rank());
+    drop(old);
+    moved.store(true, Ordering::SeqCst);
+    let began = Instant::now();
+    while stub.lookup_fresh(record.name()).await.is_err() {
+        assert!(began.elapsed() < Duration::from_secs(20), "never found again");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(stub.health()[0].address, Some(second));
+}
