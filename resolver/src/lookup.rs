@@ -108,6 +108,7 @@ struct Candidate {
 #[derive(Debug)]
 struct Attempt {
     candidate: usize,
+    over: Over,
     asked: Instant,
     open: bool,
 }
@@ -160,15 +161,23 @@ impl Machine {
             return;
         };
         attempt.open = false;
-        let (index, took) = (attempt.candidate, now.instant.saturating_duration_since(attempt.asked));
+        let (index, over) = (attempt.candidate, attempt.over);
+        let took = now.instant.saturating_duration_since(attempt.asked);
         match event {
-            Event::Failed { reason, .. } => self.spend(now, index, LookupError::Unreachable(reason)),
+            Event::Failed { reason, .. } => {
+                // What is refused over one transport may still come over the other.
+                self.close(index, |attempt| attempt.over == over);
+                self.spend(now, index, LookupError::Unreachable(reason));
+            }
             Event::Replied { reply, .. } => match reply {
                 Reply::Truncated => {
                     self.candidates[index].stream = true;
                     self.due = Some((index, Over::Tcp));
                 }
-                Reply::No(reason) => self.spend(now, index, LookupError::Unavailable(reason)),
+                Reply::No(reason) => {
+                    self.close(index, |_| true);
+                    self.spend(now, index, LookupError::Unavailable(reason));
+                }
                 Reply::Absent { ttl_secs } => {
                     self.candidates[index].verdict = Some(Verdict::Answered(took));
                     self.absent(now, index, Ttl(ttl_secs).min(self.negative_ttl_max));
@@ -178,7 +187,10 @@ impl Machine {
                         self.candidates[index].verdict = Some(Verdict::Answered(took));
                         self.done = Some(Ok(found));
                     }
-                    Err(error) => self.spend(now, index, error),
+                    Err(error) => {
+                        self.close(index, |_| true);
+                        self.spend(now, index, error);
+                    }
                 },
             },
         }
@@ -234,6 +246,7 @@ impl Machine {
         candidate.tries += 1;
         self.attempts.push(Attempt {
             candidate: index,
+            over,
             asked: now.instant,
             open: true,
         });
@@ -248,10 +261,19 @@ impl Machine {
     fn next_candidate(&self) -> Option<usize> {
         if self.attempts.len() >= TRIES_MAX {
             // Bounded, but nobody is left out because others were asked again.
-            return self.candidates.iter().position(|candidate| candidate.tries == 0 && !candidate.spent);
+            return self
+                .candidates
+                .iter()
+                .position(|candidate| candidate.tries == 0 && !candidate.spent);
         }
         let left = self.candidates.iter().enumerate().filter(|(_, candidate)| !candidate.spent);
         left.min_by_key(|(_, candidate)| candidate.tries).map(|(index, _)| index)
+    }
+
+    /// Expects nothing more of those attempts at a provider.
+    fn close(&mut self, index: usize, which: impl Fn(&Attempt) -> bool) {
+        let of_it = self.attempts.iter_mut().filter(|attempt| attempt.candidate == index);
+        of_it.filter(|attempt| which(attempt)).for_each(|attempt| attempt.open = false);
     }
 
     fn spend(&mut self, now: Moment, index: usize, error: LookupError) {
@@ -270,6 +292,7 @@ impl Machine {
             self.done = Some(Ok(Lookup::Absent { ttl }));
             return;
         }
+        self.close(index, |_| true);
         self.candidates[index].spent = true;
         self.next_at = now.instant;
         self.absence = Some(self.absence.map_or(ttl, |other| other.min(ttl)));
@@ -422,8 +445,14 @@ mod tests {
         let record = record(1, 10);
         let mut talk = talk(2, record.name(), None);
         assert_eq!(talk.steps(), "0: ask 0 over Udp; wait 250 ms");
-        assert_eq!(talk.reply(0, answer(&record)), format!("found {} for 60 s", record.rank().sequence.0));
-        assert_eq!(talk.machine.verdicts(talk.now).collect::<Vec<_>>(), [(0, Verdict::Answered(Duration::ZERO))]);
+        assert_eq!(
+            talk.reply(0, answer(&record)),
+            format!("found {} for 60 s", record.rank().sequence.0)
+        );
+        assert_eq!(
+            talk.machine.verdicts(talk.now).collect::<Vec<_>>(),
+            [(0, Verdict::Answered(Duration::ZERO))]
+        );
     }
 
     #[test]
@@ -457,6 +486,25 @@ mod tests {
     }
 
     #[test]
+    fn a_provider_that_turns_out_to_be_gone_is_not_waited_for() {
+        let record = record(1, 10);
+        let mut gone = talk(1, record.name(), None);
+        gone.steps();
+        gone.wait(Duration::from_millis(250));
+        assert_eq!(
+            gone.fail(1),
+            "no provider answered: refused",
+            "though the first question was never refused"
+        );
+        let mut no_tcp = talk(1, record.name(), None);
+        no_tcp.steps();
+        no_tcp.wait(Duration::from_millis(250));
+        no_tcp.wait(Duration::from_millis(500));
+        assert_eq!(no_tcp.fail(2), "wait 4250 ms", "the datagrams may still be answered");
+        assert!(no_tcp.reply(0, answer(&record)).starts_with("found"));
+    }
+
+    #[test]
     fn an_answer_that_is_cut_off_is_asked_for_over_tcp() {
         let record = record(1, 10);
         let mut talk = talk(2, record.name(), None);
@@ -477,8 +525,14 @@ mod tests {
             (answer(&old), "a record older than one already seen was answered (rolled back)"),
             (answer(&expired), "the record expired and none newer is known"),
             (answer(&record(2, 30)), "an invalid record was answered: this is a record of "),
-            (wrong(forged.into()), "an invalid record was answered: the signature is not by the key"),
-            (wrong(Bytes::from_static(b"junk")), "an invalid record was answered: 4 bytes is too short"),
+            (
+                wrong(forged.into()),
+                "an invalid record was answered: the signature is not by the key",
+            ),
+            (
+                wrong(Bytes::from_static(b"junk")),
+                "an invalid record was answered: 4 bytes is too short",
+            ),
             (answer(&future), "an invalid record was answered: it was signed 660 s in the future"),
             (Reply::No("SERVFAIL".to_owned()), "the provider cannot answer now: SERVFAIL"),
         ] {
@@ -557,6 +611,9 @@ mod tests {
 
     #[test]
     fn with_nobody_to_ask_it_says_so() {
-        assert_eq!(talk(0, record(1, 1).name(), None).steps(), "no provider answered: there is none to ask");
+        assert_eq!(
+            talk(0, record(1, 1).name(), None).steps(),
+            "no provider answered: there is none to ask"
+        );
     }
 }

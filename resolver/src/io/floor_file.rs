@@ -69,8 +69,8 @@ impl FloorKeeper {
         lock.lock()?;
         let mut file = FloorFile::open(folder, lock)?;
         let mended = file.read_new(&mut floor).and_then(|()| {
-            let torn = file.file.metadata()?.len() % ROW_BYTES as u64 != 0;
-            if torn || file.is_mostly_outdated(&floor) {
+            let damaged = file.file.metadata()?.len() != file.rows as u64 * ROW_BYTES as u64;
+            if damaged || file.is_mostly_outdated(&floor) {
                 file.rewrite(&floor)?;
             }
             Ok(())
@@ -218,7 +218,12 @@ impl FloorFile {
     fn rewrite(&mut self, floor: &Floor) -> io::Result<()> {
         let path = self.folder.join(FLOOR_FILE);
         let aside = self.folder.join(REWRITE_FILE);
-        let new = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+        let new = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&aside)?;
         let mut writer = io::BufWriter::new(&new);
         for row in floor.rows() {
             writer.write_all(&row)?;
