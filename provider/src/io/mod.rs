@@ -1,0 +1,6 @@
+//! Where the world is touched: sockets, files, the clock, chance. Nothing here decides.
+
+pub mod clock;
+pub mod http;
+pub mod peering;
+pub mod quic;
