@@ -288,7 +288,10 @@ mod tests {
         );
         assert_eq!(shown["signed_at"], "2023-11-14T22:13:20Z");
         assert_eq!(shown["expires_at"], "2023-11-14T23:13:20Z");
-        assert_eq!((&shown["ttl"], &shown["verified"], &shown["revoked"]), (&json!(60), &json!(true), &json!(false)));
+        assert_eq!(
+            (&shown["ttl"], &shown["verified"], &shown["revoked"]),
+            (&json!(60), &json!(true), &json!(false))
+        );
     }
 
     #[test]
