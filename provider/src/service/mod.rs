@@ -23,6 +23,8 @@ use crate::settings::{BATCHES_AT_A_TIME, HTTP_PATIENCE_SECS};
 use crate::store::RecordStore;
 use axum::Router;
 use axum::body::Body;
+use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::http::{Request, Response};
 use axum::routing::{get as on_get, post as on_post};
 use bytes::{Bytes, BytesMut};
@@ -89,9 +91,15 @@ pub fn batches() -> Semaphore {
     Semaphore::new(BATCHES_AT_A_TIME)
 }
 
+/// The segment of the path that should be a name; it may not even be text.
+type NameInPath = Result<Path<String>, PathRejection>;
+
 /// The name in the path.
-fn name_in(text: &str) -> Result<Name, Refusal> {
-    text.parse().map_err(|error: NameError| Refusal::NotAName(error))
+fn name_in(segment: NameInPath) -> Result<Name, Refusal> {
+    match segment {
+        Ok(Path(text)) => text.parse().map_err(Refusal::NotAName),
+        Err(_) => Err(Refusal::NotAName(NameError::Length(0))),
+    }
 }
 
 /// Reads a body of at most `most` bytes. Somewhat more is read and thrown away, so that who sends it hears why it was refused
