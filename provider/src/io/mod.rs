@@ -1,5 +1,7 @@
-//! The rooms that touch the world: listeners, timers and the clock. They decide nothing.
+//! Where the world is touched: sockets, files, timers, the clock, chance. Nothing here decides.
 
 pub mod clock;
 pub mod http;
+pub mod peering;
+pub mod quic;
 pub mod upkeep;

@@ -130,7 +130,7 @@ impl Service {
             Found::Absent => return Err(Refusal::Absent(name)),
         };
         let (record, now) = (held.record, self.clock.now().secs());
-        let tags = Tags::of(headers, header::IF_NONE_MATCH).map_err(|()| Refusal::BadCondition("If-None-Match"))?;
+        let tags = Tags::of(headers, header::IF_NONE_MATCH).map_err(|_| Refusal::BadCondition("If-None-Match"))?;
         let mut response = if tags.is_some_and(|tags| tags.match_weakly(record.rank())) {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;

@@ -180,7 +180,7 @@ struct Wanted {
 
 impl Wanted {
     fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
-        let tags = |name, shown| Tags::of(headers, name).map_err(|()| Refusal::BadCondition(shown));
+        let tags = |name, shown| Tags::of(headers, name).map_err(|_| Refusal::BadCondition(shown));
         Ok(Self {
             matches: tags(header::IF_MATCH, "If-Match")?,
             none_matches: tags(header::IF_NONE_MATCH, "If-None-Match")?,
