@@ -3,5 +3,8 @@
 pub mod clock;
 pub mod http;
 pub mod peering;
+pub mod peering_deferred;
+mod peering_link;
+mod peering_node;
 pub mod quic;
 pub mod upkeep;
