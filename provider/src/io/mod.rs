@@ -1,6 +1,7 @@
 //! Where the world is touched: sockets, files, timers, the clock, chance. Nothing here decides.
 
 pub mod clock;
+pub mod coherence;
 pub mod http;
 pub mod peering;
 pub mod peering_deferred;

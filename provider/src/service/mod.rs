@@ -3,8 +3,9 @@
 //! 1. [`put`]: a record, in the order of what costs least; [`queue`]: kept and receipted with those that wait;
 //! 2. [`batch`]: many records in one request;
 //! 3. [`get`]: a record, a signed status, and the provider's store as something to look names up in;
-//! 4. [`info`]: what a provider says of itself, how it is, and what it counts;
-//! 5. [`media`]: media types and entity tags; [`problem`]: what can go wrong.
+//! 4. [`resolve`]: the walk over the layers;
+//! 5. [`info`]: what a provider says of itself, how it is, and what it counts;
+//! 6. [`media`]: media types and entity tags; [`problem`]: what can go wrong.
 
 pub mod batch;
 pub mod get;
@@ -13,6 +14,7 @@ pub mod media;
 pub mod problem;
 pub mod put;
 pub mod queue;
+pub mod resolve;
 
 pub use problem::{Problem, Refusal, Turn};
 
@@ -78,6 +80,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/records/{name}", on_get(get::record).put(put::put))
         .route("/v1/records/{name}/status", on_get(get::status))
         .route("/v1/records", on_post(batch::post))
+        .route("/v1/resolve/{name}", on_get(resolve::resolve))
         .route("/v1/info", on_get(info::info))
         .route("/healthz", on_get(info::health))
         .route("/metrics", on_get(info::metrics))
