@@ -2,6 +2,8 @@
 //!
 //! What decides is pure; what touches sockets, files, the clock or chance is under [`io`].
 
+pub mod dns;
+pub mod io;
 pub mod source;
 
 pub use source::{Lookup, LookupError, RecordSource};
