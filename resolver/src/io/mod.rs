@@ -1,3 +1,5 @@
-//! The only rooms with sockets, files, clock and chance. They decide nothing.
+//! The only rooms with sockets, files, the clock and chance. They decide nothing.
 
+pub mod clock;
+pub mod key_files;
 pub mod listeners;
