@@ -25,6 +25,7 @@ pub mod lookup;
 pub mod message;
 pub mod settings;
 pub mod source;
+pub mod view;
 
 #[cfg(test)]
 mod fixture;

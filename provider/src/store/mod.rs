@@ -4,6 +4,16 @@
 //! number of times, the same result. Every change of what is held stands in a *change log*: two lanes (revocations, and
 //! all else), each an ordered run of cursors; a name stands in a lane at most once, at its latest change, so reading a lane from the
 //! start yields exactly what is held, and a log never has to be cut.
+//!
+//! Two engines keep these promises: `memory`, and `embedded`, which is durable. `backup` carries a store to another disk.
+//! After `close` everything but `count`, `watch` and `id` answers [`StoreError::Closed`].
+
+pub mod embedded;
+mod join;
+pub mod memory;
+
+pub use embedded::{EmbeddedOptions, EmbeddedStore};
+pub use memory::MemoryStore;
 
 use async_trait::async_trait;
 use dialtone_shared::{Name, Rank, UnixSecs, VerifiedRecord};
@@ -141,7 +151,8 @@ pub enum Outcome {
         /// Whether an older record gave way.
         replaced: bool,
     },
-    /// The same record, with a higher class or a later keep-until (in whole days): those are kept, and it is a change.
+    /// The same record, with a higher class or a later keep-until (in whole days): those are kept, and it is a change, from
+    /// the peer who brought it, charged to the account it names (to the old one if it names none).
     Renewed,
     /// The same record, and nothing new about it.
     Same,
@@ -230,4 +241,60 @@ impl Held {
     pub fn lane(&self) -> Lane {
         if self.record.rank().revoked { Lane::Urgent } else { Lane::Ordinary }
     }
+}
+
+impl Put {
+    /// What is held once this is stored.
+    fn into_held(self) -> Held {
+        Held {
+            record: self.record,
+            class: self.class,
+            keep_until: self.keep_until,
+            from: self.from,
+            account: self.account,
+        }
+    }
+
+    /// What is held once this has renewed a record that was charged to `account`.
+    fn into_renewed(self, class: Class, keep_until: UnixSecs, account: Option<String>) -> Held {
+        Held {
+            class,
+            keep_until,
+            account: self.account.clone().or(account),
+            ..self.into_held()
+        }
+    }
+}
+
+/// Longest name of an account, in bytes: what fits the head of a row many times over.
+pub const ACCOUNT_BYTES_MAX: usize = 256;
+
+/// Longest key of a note, in bytes: a word, a name and a number, with room to spare.
+pub const NOTE_KEY_BYTES_MAX: usize = 256;
+
+/// Refuses what no engine keeps, before any of it is kept.
+fn check_puts(batch: &[Put]) -> Result<(), StoreError> {
+    let longest = batch
+        .iter()
+        .filter_map(|put| put.account.as_ref())
+        .map(String::len)
+        .max()
+        .unwrap_or(0);
+    if longest > ACCOUNT_BYTES_MAX {
+        return Err(StoreError::Failed(format!(
+            "the name of an account has {longest} bytes, it may have {ACCOUNT_BYTES_MAX}"
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses what no engine keeps, before any of it is kept.
+fn check_note_keys(notes: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError> {
+    let longest = notes.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
+    if longest > NOTE_KEY_BYTES_MAX {
+        return Err(StoreError::Failed(format!(
+            "the key of a note has {longest} bytes, it may have {NOTE_KEY_BYTES_MAX}"
+        )));
+    }
+    Ok(())
 }

@@ -1,0 +1,238 @@
+//! One commit in the making: what was asked, joined with what is held, as one batch of the engine.
+//!
+//! A batch of the engine cannot read its own writes, so a draft keeps what it is about to write of each name beside what
+//! the tables hold, and writes each name once, however often it was put.
+
+use super::engine::{Engine, failure};
+use super::layout::{self, TOTALS_KEY, Totals, damaged};
+use crate::store::join::{Standing, Verdict, judge};
+use crate::store::{Held, Outcome, Put, StoreError};
+use dialtone_shared::{Name, UnixSecs};
+use fjall::{OwnedWriteBatch, Slice};
+use std::collections::{BTreeMap, HashMap};
+
+/// What will be written by the next commit.
+pub(super) struct Draft<'a> {
+    engine: &'a Engine,
+    slots: Vec<Slot>,
+    by_name: HashMap<Name, usize>,
+    notes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// How many fates were decided: the order in which changes enter the log.
+    decided: u64,
+}
+
+/// A name that the draft has looked up.
+struct Slot {
+    name: Name,
+    /// Its row in the tables; known to be readable.
+    row: Option<Slice>,
+    fate: Fate,
+}
+
+/// What becomes of a name.
+enum Fate {
+    /// Nothing so far.
+    Untouched,
+    /// This is held, decided as the n-th.
+    Kept(Box<Held>, u64),
+    /// Nothing is held any more.
+    Forgotten,
+}
+
+impl<'a> Draft<'a> {
+    /// An empty draft.
+    pub fn new(engine: &'a Engine) -> Self {
+        Self {
+            engine,
+            slots: Vec::new(),
+            by_name: HashMap::new(),
+            notes: BTreeMap::new(),
+            decided: 0,
+        }
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.decided == 0 && self.notes.is_empty()
+    }
+
+    /// Puts a batch, in order: all of it or, where a row cannot be read, none.
+    ///
+    /// # Errors
+    /// [`StoreError`], about this batch alone.
+    pub fn put(&mut self, batch: Vec<Put>) -> Result<Vec<Outcome>, StoreError> {
+        let slots = batch
+            .iter()
+            .map(|put| self.slot(put.record.name()))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut undo = Vec::new();
+        let outcomes = batch
+            .into_iter()
+            .zip(slots)
+            .map(|(put, slot)| self.put_one(put, slot, &mut undo))
+            .collect();
+        if let Err(error) = outcomes {
+            for (slot, fate) in undo.into_iter().rev() {
+                self.slots[slot].fate = fate;
+            }
+            return Err(error);
+        }
+        outcomes
+    }
+
+    /// Sets notes; the last word on a key counts.
+    pub fn set_notes(&mut self, notes: Vec<(Vec<u8>, Option<Vec<u8>>)>) {
+        self.notes
+            .extend(notes.into_iter().map(|(key, value)| (layout::note_key(&key), value)));
+    }
+
+    /// Forgets at most `limit` of what is due at `now`. What this draft has put is not due: it may just have been renewed.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn expire(&mut self, now: UnixSecs, limit: usize) -> Result<Vec<Name>, StoreError> {
+        let mut forgotten = Vec::new();
+        for name in self.engine.due(now, limit)? {
+            let slot = self.slot(&name)?;
+            let slot = &mut self.slots[slot];
+            if matches!(slot.fate, Fate::Untouched) && slot.row.is_some() {
+                slot.fate = Fate::Forgotten;
+                self.decided += 1;
+                forgotten.push(name);
+            }
+        }
+        Ok(forgotten)
+    }
+
+    /// The batch that writes it all, and the totals once it is committed.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`].
+    pub fn finish(self, mut totals: Totals) -> Result<(OwnedWriteBatch, Totals), StoreError> {
+        let Self {
+            engine, mut slots, notes, ..
+        } = self;
+        let mut batch = OwnedWriteBatch::with_capacity(engine.db.clone(), slots.len() * 5 + notes.len() + 1);
+        slots.sort_by_key(|slot| match slot.fate {
+            Fate::Kept(_, decided) => decided,
+            Fate::Untouched | Fate::Forgotten => 0,
+        });
+        for Slot { name, row, fate } in slots {
+            let new = match fate {
+                Fate::Untouched => continue,
+                Fate::Kept(held, _) => Some(held),
+                Fate::Forgotten => None,
+            };
+            let forget_at = new.as_ref().and_then(|held| held.forget_at());
+            let mut indexed = None;
+            if let Some(row) = &row {
+                let old = layout::read_row(row).ok_or_else(|| damaged(&name))?;
+                totals.count.records -= 1;
+                totals.count.bytes -= old.envelope.len() as u64;
+                batch.remove(&engine.log, layout::log_key(old.lane(), old.cursor));
+                indexed = old.forget_at;
+                if let Some(at) = indexed.filter(|_| indexed != forget_at || new.is_none()) {
+                    batch.remove(&engine.forget, layout::forget_key(at, &name));
+                }
+            }
+            match new {
+                None => batch.remove(&engine.records, *name.as_bytes()),
+                Some(held) => {
+                    let lane = held.lane();
+                    let cursor = &mut totals.last[lane as usize];
+                    *cursor += 1;
+                    totals.count.records += 1;
+                    totals.count.bytes += held.record.bytes().len() as u64;
+                    batch.insert(&engine.records, *name.as_bytes(), layout::write_row(&held, *cursor));
+                    batch.insert(&engine.log, layout::log_key(lane, *cursor), *name.as_bytes());
+                    if let Some(at) = forget_at.filter(|_| indexed != forget_at) {
+                        batch.insert(&engine.forget, layout::forget_key(at, &name), []);
+                    }
+                }
+            }
+        }
+        for (key, value) in notes {
+            match value {
+                Some(value) => batch.insert(&engine.notes, key, value),
+                None => batch.remove(&engine.notes, key),
+            }
+        }
+        batch.insert(&engine.notes, TOTALS_KEY, totals.write());
+        Ok((batch, totals))
+    }
+
+    /// Where `name` stands in the draft; looked up in the tables once.
+    fn slot(&mut self, name: &Name) -> Result<usize, StoreError> {
+        if let Some(slot) = self.by_name.get(name) {
+            return Ok(*slot);
+        }
+        let row = self.engine.records.get(name.as_bytes()).map_err(failure)?;
+        if row.as_ref().is_some_and(|row| layout::read_row(row).is_none()) {
+            return Err(damaged(name));
+        }
+        self.slots.push(Slot {
+            name: *name,
+            row,
+            fate: Fate::Untouched,
+        });
+        self.by_name.insert(*name, self.slots.len() - 1);
+        Ok(self.slots.len() - 1)
+    }
+
+    fn put_one(&mut self, put: Put, index: usize, undo: &mut Vec<(usize, Fate)>) -> Result<Outcome, StoreError> {
+        let slot = &mut self.slots[index];
+        let verdict = judge(slot.standing().as_ref(), &put);
+        let (held, outcome) = match verdict {
+            Verdict::Store => {
+                let replaced = slot.standing().is_some();
+                (put.into_held(), Outcome::Stored { replaced })
+            }
+            Verdict::Renew { class, keep_until } => {
+                let account = slot.account();
+                (put.into_renewed(class, keep_until, account), Outcome::Renewed)
+            }
+            Verdict::Same => return Ok(Outcome::Same),
+            Verdict::Older => return Ok(slot.held()?.map_or(Outcome::Same, |held| Outcome::Older(Box::new(held)))),
+            Verdict::ConditionFailed => return Ok(Outcome::ConditionFailed(slot.held()?.map(Box::new))),
+        };
+        self.decided += 1;
+        let fate = Fate::Kept(Box::new(held), self.decided);
+        undo.push((index, std::mem::replace(&mut slot.fate, fate)));
+        Ok(outcome)
+    }
+}
+
+impl Slot {
+    fn row(&self) -> Option<layout::Row<'_>> {
+        self.row.as_deref().and_then(layout::read_row)
+    }
+
+    fn standing(&self) -> Option<Standing<'_>> {
+        match &self.fate {
+            Fate::Untouched => self.row.as_deref().and_then(layout::read_row).map(layout::Row::into_standing),
+            Fate::Kept(held, _) => Some(Standing {
+                rank: *held.record.rank(),
+                bytes: held.record.bytes(),
+                class: held.class,
+                keep_until: held.keep_until,
+            }),
+            Fate::Forgotten => None,
+        }
+    }
+
+    fn account(&self) -> Option<String> {
+        match &self.fate {
+            Fate::Untouched => self.row().and_then(|row| row.account.map(str::to_owned)),
+            Fate::Kept(held, _) => held.account.clone(),
+            Fate::Forgotten => None,
+        }
+    }
+
+    fn held(&self) -> Result<Option<Held>, StoreError> {
+        match &self.fate {
+            Fate::Untouched => self.row().map(|row| row.held(&self.name)).transpose(),
+            Fate::Kept(held, _) => Ok(Some((**held).clone())),
+            Fate::Forgotten => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! The rows of the embedded store, byte for byte. Numbers are big-endian, so that keys sort as the numbers do.
+//!
+//! ```text
+//! table     key                                        value
+//! records   [name 33]                                  a record row, below
+//! log       [lane u8][cursor u64]                      [name 33]
+//! forget    [forget at u64][name 33]                   nothing
+//! notes     [1][the note's key]                        the note
+//!           [0]"format"                                [version u8], of the store as a whole
+//!           [0]"id"                                    [id 16]
+//!           [0]"totals"                                [version u8][records u64][bytes u64][urgent cursor u64][ordinary cursor u64]
+//!
+//! a record row
+//!   0  version u8        this layout: 1
+//!   1  class u8          1 upstream, 2 peer, 3 customer
+//!   2  flags u8          1 a revocation, 2 has a from, 4 has an account; no other
+//!   3  epoch u32         the rank: with the flag, the sequence and the digest
+//!   7  sequence u64      microseconds since 1970
+//!  15  keep until u64    seconds since 1970
+//!  23  forget at u64     seconds since 1970; 2^64 - 1: never
+//!  31  cursor u64        where its change stands in the lane that the revocation flag tells
+//!  39  digest 32         SHA-256 of the envelope
+//!  71  [from 33]         if flagged
+//!      [length u16][account]    if flagged
+//!      envelope          to the end
+//! ```
+//!
+//! Everything that a put must be compared with stands before the envelope: an old row is never decoded to be replaced.
+
+use crate::store::join::Standing;
+use crate::store::{Class, Count, Cursor, Held, Lane, StoreError};
+use bytes::Bytes;
+use dialtone_shared::{Name, Rank, UnixMicros, UnixSecs, VerifiedRecord};
+
+/// The version of the store as a whole. Another one is refused: what cannot be read must not be written.
+pub(super) const FORMAT: u8 = 1;
+
+/// Notes of the store's own.
+pub(super) const FORMAT_KEY: &[u8] = b"\0format";
+/// See [`FORMAT_KEY`].
+pub(super) const ID_KEY: &[u8] = b"\0id";
+/// See [`FORMAT_KEY`].
+pub(super) const TOTALS_KEY: &[u8] = b"\0totals";
+
+/// A row of the table of records, read in place.
+pub(super) struct Row<'a> {
+    pub class: Class,
+    pub rank: Rank,
+    pub keep_until: UnixSecs,
+    pub forget_at: Option<UnixSecs>,
+    pub cursor: Cursor,
+    pub from: Option<Name>,
+    pub account: Option<&'a str>,
+    pub envelope: &'a [u8],
+}
+
+/// What is written with every commit, so that nothing has to be counted at start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Totals {
+    /// What is held.
+    pub count: Count,
+    /// The last cursor given out in each lane.
+    pub last: [Cursor; 2],
+}
+
+/// The row of `held`, whose change stands at `cursor`.
+pub(super) fn write_row(held: &Held, cursor: Cursor) -> Vec<u8> {
+    let (rank, envelope) = (held.record.rank(), held.record.bytes());
+    let account = held.account.as_deref();
+    let mut row = Vec::with_capacity(HEAD_BYTES + Name::BYTES + 2 + account.map_or(0, str::len) + envelope.len());
+    let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+    row.push(ROW_VERSION);
+    row.push(held.class as u8);
+    row.push(flag(rank.revoked, REVOKED) | flag(held.from.is_some(), HAS_FROM) | flag(account.is_some(), HAS_ACCOUNT));
+    row.extend(rank.epoch.to_be_bytes());
+    row.extend(rank.sequence.0.to_be_bytes());
+    row.extend(held.keep_until.0.to_be_bytes());
+    row.extend(held.forget_at().map_or(u64::MAX, |at| at.0).to_be_bytes());
+    row.extend(cursor.to_be_bytes());
+    row.extend(rank.digest);
+    row.extend(held.from.iter().flat_map(|name| name.as_bytes()));
+    if let Some(account) = account {
+        // `check_puts` has seen that it is no longer than 256 bytes.
+        row.extend((account.len() as u16).to_be_bytes());
+        row.extend(account.as_bytes());
+    }
+    row.extend_from_slice(envelope);
+    row
+}
+
+/// Reads what [`write_row`] writes; `None` for anything else.
+pub(super) fn read_row(bytes: &[u8]) -> Option<Row<'_>> {
+    let mut rest = bytes;
+    let [version, class, flags] = *take(&mut rest)?;
+    let class = match class {
+        1 => Class::Upstream,
+        2 => Class::Peer,
+        3 => Class::Customer,
+        _ => return None,
+    };
+    if version != ROW_VERSION || flags & !(REVOKED | HAS_FROM | HAS_ACCOUNT) != 0 {
+        return None;
+    }
+    let epoch = u32::from_be_bytes(*take(&mut rest)?);
+    let sequence = UnixMicros(u64::from_be_bytes(*take(&mut rest)?));
+    let keep_until = UnixSecs(u64::from_be_bytes(*take(&mut rest)?));
+    let forget_at = u64::from_be_bytes(*take(&mut rest)?);
+    let cursor = u64::from_be_bytes(*take(&mut rest)?);
+    let rank = Rank {
+        epoch,
+        revoked: flags & REVOKED != 0,
+        sequence,
+        digest: *take(&mut rest)?,
+    };
+    let from = match flags & HAS_FROM {
+        0 => None,
+        _ => Some(Name::from_bytes(take::<{ Name::BYTES }>(&mut rest)?).ok()?),
+    };
+    let account = match flags & HAS_ACCOUNT {
+        0 => None,
+        _ => {
+            let length = usize::from(u16::from_be_bytes(*take(&mut rest)?));
+            let (account, after) = rest.split_at_checked(length)?;
+            rest = after;
+            Some(str::from_utf8(account).ok()?)
+        }
+    };
+    Some(Row {
+        class,
+        rank,
+        keep_until,
+        forget_at: (forget_at != u64::MAX).then_some(UnixSecs(forget_at)),
+        cursor,
+        from,
+        account,
+        envelope: rest,
+    })
+}
+
+impl<'a> Row<'a> {
+    /// What a put is compared with.
+    pub fn into_standing(self) -> Standing<'a> {
+        Standing {
+            rank: self.rank,
+            bytes: self.envelope,
+            class: self.class,
+            keep_until: self.keep_until,
+        }
+    }
+
+    /// The lane in which its change stands.
+    pub fn lane(&self) -> Lane {
+        if self.rank.revoked { Lane::Urgent } else { Lane::Ordinary }
+    }
+
+    /// What is held: the envelope against the digest that was written when it had been verified, and the name against the key.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`].
+    pub fn held(&self, name: &Name) -> Result<Held, StoreError> {
+        // A copy of the envelope alone: a reference would keep the block around it in memory for as long as anyone holds the record.
+        let record = VerifiedRecord::reopen(Bytes::copy_from_slice(self.envelope), &self.rank.digest);
+        match record {
+            Ok(record) if record.name() == name && *record.rank() == self.rank => Ok(Held {
+                record,
+                class: self.class,
+                keep_until: self.keep_until,
+                from: self.from,
+                account: self.account.map(str::to_owned),
+            }),
+            _ => Err(damaged(name)),
+        }
+    }
+}
+
+/// The error for a row that is not what was written.
+pub(super) fn damaged(name: &Name) -> StoreError {
+    StoreError::Corrupt(format!("the record of {name}; a provider that holds it can send it again"))
+}
+
+/// The key of a change.
+pub(super) fn log_key(lane: Lane, cursor: Cursor) -> [u8; 9] {
+    let mut key = [lane as u8; 9];
+    key[1..].copy_from_slice(&cursor.to_be_bytes());
+    key
+}
+
+/// Reads the cursor of [`log_key`].
+pub(super) fn read_log_key(key: &[u8]) -> Option<Cursor> {
+    key.get(1..)?.try_into().ok().map(u64::from_be_bytes)
+}
+
+/// The key of a row of the forget index.
+pub(super) fn forget_key(at: UnixSecs, name: &Name) -> [u8; FORGET_KEY_BYTES] {
+    let mut key = [0; FORGET_KEY_BYTES];
+    key[..8].copy_from_slice(&at.0.to_be_bytes());
+    key[8..].copy_from_slice(name.as_bytes());
+    key
+}
+
+/// Reads the name of [`forget_key`].
+pub(super) fn read_forget_key(key: &[u8]) -> Option<Name> {
+    Name::from_bytes(key.get(8..)?).ok()
+}
+
+/// The key under which a note of a user of the store is kept.
+pub(super) fn note_key(key: &[u8]) -> Vec<u8> {
+    let mut row = Vec::with_capacity(1 + key.len());
+    row.push(1);
+    row.extend_from_slice(key);
+    row
+}
+
+impl Totals {
+    /// See [`TOTALS_KEY`].
+    pub fn write(&self) -> [u8; 33] {
+        let mut row = [ROW_VERSION; 33];
+        let numbers = [self.count.records, self.count.bytes, self.last[0], self.last[1]];
+        for (bytes, number) in row[1..].chunks_exact_mut(8).zip(numbers) {
+            bytes.copy_from_slice(&number.to_be_bytes());
+        }
+        row
+    }
+
+    /// Reads what [`Totals::write`] writes.
+    pub fn read(row: &[u8]) -> Option<Self> {
+        let mut rest = row;
+        let [version] = *take(&mut rest)?;
+        let mut number = || take(&mut rest).map(|bytes| u64::from_be_bytes(*bytes));
+        let count = Count {
+            records: number()?,
+            bytes: number()?,
+        };
+        let last = [number()?, number()?];
+        (version == ROW_VERSION && rest.is_empty()).then_some(Self { count, last })
+    }
+}
+
+fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8; N]> {
+    let (taken, after) = rest.split_first_chunk()?;
+    *rest = after;
+    Some(taken)
+}
+
+const ROW_VERSION: u8 = 1;
+const HEAD_BYTES: usize = 71;
+const FORGET_KEY_BYTES: usize = 8 + Name::BYTES;
+const REVOKED: u8 = 1;
+const HAS_FROM: u8 = 2;
+const HAS_ACCOUNT: u8 = 4;

@@ -1,0 +1,195 @@
+//! The store in memory: every promise but durability. For tests, simulated worlds and providers that only relay.
+
+use super::join::{Standing, Verdict, judge};
+use super::{Change, Count, Cursor, Held, Lane, Outcome, Put, RecordStore, StoreError, check_note_keys, check_puts};
+use async_trait::async_trait;
+use dialtone_shared::{Name, UnixSecs};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Unbounded};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// A store that forgets everything with the process.
+#[derive(Debug)]
+pub struct MemoryStore {
+    id: [u8; 16],
+    /// Held only while a map is read or changed, never across a wait.
+    state: Mutex<State>,
+    cursors: watch::Sender<[Cursor; 2]>,
+}
+
+/// What the embedded engine keeps in its tables, in maps of the same order.
+#[derive(Default, Debug)]
+struct State {
+    records: BTreeMap<Name, (Held, Cursor)>,
+    log: [BTreeMap<Cursor, Name>; 2],
+    last: [Cursor; 2],
+    forget: BTreeSet<(UnixSecs, Name)>,
+    notes: BTreeMap<Vec<u8>, Vec<u8>>,
+    count: Count,
+    closed: bool,
+}
+
+impl MemoryStore {
+    /// An empty store with a random id.
+    pub fn new() -> Arc<Self> {
+        Self::with_id(rand::random())
+    }
+
+    /// An empty store with this id: simulated worlds draw theirs from a seed.
+    pub fn with_id(id: [u8; 16]) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            state: Mutex::default(),
+            cursors: watch::channel([0; 2]).0,
+        })
+    }
+
+    fn open(&self) -> Result<MutexGuard<'_, State>, StoreError> {
+        let state = self.state();
+        if state.closed { Err(StoreError::Closed) } else { Ok(state) }
+    }
+
+    /// A panic elsewhere leaves the maps as they were between two puts: they are still good to read.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl RecordStore for MemoryStore {
+    async fn put(&self, batch: Vec<Put>) -> Result<Vec<Outcome>, StoreError> {
+        check_puts(&batch)?;
+        let mut state = self.open()?;
+        let before = state.last;
+        let outcomes = batch.into_iter().map(|put| state.put(put)).collect();
+        if state.last != before {
+            self.cursors.send_replace(state.last);
+        }
+        Ok(outcomes)
+    }
+
+    async fn get(&self, name: &Name) -> Result<Option<Held>, StoreError> {
+        Ok(self.open()?.records.get(name).map(|(held, _)| held.clone()))
+    }
+
+    async fn changes(&self, lane: Lane, after: Cursor, limit: usize) -> Result<Vec<Change>, StoreError> {
+        let state = self.open()?;
+        let rows = state.log[lane as usize].range((Excluded(after), Unbounded)).take(limit);
+        let held = rows.filter_map(|(cursor, name)| state.records.get(name).map(|(held, _)| (*cursor, held.clone())));
+        Ok(held.map(|(cursor, held)| Change { cursor, held }).collect())
+    }
+
+    async fn scan(&self, after: Option<Name>, limit: usize) -> Result<Vec<Held>, StoreError> {
+        let start = after.map_or(Unbounded, Excluded);
+        let state = self.open()?;
+        Ok(state
+            .records
+            .range((start, Unbounded))
+            .take(limit)
+            .map(|(_, (held, _))| held.clone())
+            .collect())
+    }
+
+    async fn expire(&self, now: UnixSecs, limit: usize) -> Result<Vec<Name>, StoreError> {
+        let mut state = self.open()?;
+        let due = state.forget.iter().take_while(|(at, _)| *at <= now).take(limit);
+        let names: Vec<Name> = due.map(|(_, name)| *name).collect();
+        names.iter().for_each(|name| state.forget(name));
+        Ok(names)
+    }
+
+    fn count(&self) -> Count {
+        self.state().count
+    }
+
+    fn watch(&self) -> watch::Receiver<[Cursor; 2]> {
+        self.cursors.subscribe()
+    }
+
+    fn id(&self) -> [u8; 16] {
+        self.id
+    }
+
+    async fn set_notes(&self, notes: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), StoreError> {
+        check_note_keys(&notes)?;
+        let mut state = self.open()?;
+        for (key, value) in notes {
+            match value {
+                Some(value) => state.notes.insert(key, value),
+                None => state.notes.remove(&key),
+            };
+        }
+        Ok(())
+    }
+
+    async fn note(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.open()?.notes.get(key).cloned())
+    }
+
+    async fn notes(&self, prefix: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        let state = self.open()?;
+        let from = state.notes.range(prefix.to_vec()..);
+        let rows = from.take_while(|(key, _)| key.starts_with(prefix)).take(limit);
+        Ok(rows.map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.state().closed = true;
+        Ok(())
+    }
+}
+
+impl State {
+    fn put(&mut self, put: Put) -> Outcome {
+        let held = self.records.get(put.record.name()).map(|(held, _)| held);
+        let standing = held.map(|held| Standing {
+            rank: *held.record.rank(),
+            bytes: held.record.bytes(),
+            class: held.class,
+            keep_until: held.keep_until,
+        });
+        match judge(standing.as_ref(), &put) {
+            Verdict::Store => {
+                let replaced = held.is_some();
+                self.keep(put.into_held());
+                Outcome::Stored { replaced }
+            }
+            Verdict::Renew { class, keep_until } => {
+                let account = held.and_then(|held| held.account.clone());
+                self.keep(put.into_renewed(class, keep_until, account));
+                Outcome::Renewed
+            }
+            Verdict::Same => Outcome::Same,
+            Verdict::Older => match held {
+                Some(held) => Outcome::Older(Box::new(held.clone())),
+                None => Outcome::Same,
+            },
+            Verdict::ConditionFailed => Outcome::ConditionFailed(held.cloned().map(Box::new)),
+        }
+    }
+
+    /// Takes `held` in the place of what is held of its name, at the end of its lane.
+    fn keep(&mut self, held: Held) {
+        let name = *held.record.name();
+        self.forget(&name);
+        let lane = held.lane() as usize;
+        self.last[lane] += 1;
+        self.log[lane].insert(self.last[lane], name);
+        self.forget.extend(held.forget_at().map(|at| (at, name)));
+        self.count.records += 1;
+        self.count.bytes += held.record.bytes().len() as u64;
+        self.records.insert(name, (held, self.last[lane]));
+    }
+
+    fn forget(&mut self, name: &Name) {
+        if let Some((held, cursor)) = self.records.remove(name) {
+            self.log[held.lane() as usize].remove(&cursor);
+            if let Some(at) = held.forget_at() {
+                self.forget.remove(&(at, *name));
+            }
+            self.count.records -= 1;
+            self.count.bytes -= held.record.bytes().len() as u64;
+        }
+    }
+}
