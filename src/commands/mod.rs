@@ -1,0 +1,10 @@
+//! One verb a file: what it prints is next to what it does.
+
+pub mod account;
+pub mod alias;
+pub mod check_config;
+pub mod completions;
+pub mod dns;
+pub mod key;
+pub mod publish;
+pub mod template;

@@ -1,0 +1,7 @@
+//! What Dialtone can do, seen from outside: the real binary, real sockets, real files.
+//!
+//! One file is one capability; its tests read like promises. `support/` starts and stops things.
+
+mod support;
+
+mod keys;
