@@ -83,6 +83,14 @@ pub enum PutError {
         /// What happened.
         reason: HttpError,
     },
+    /// The provider could not be asked: nothing was sent, nothing is stored. The network's turn, or the operator's.
+    #[error("{provider}: {reason}")]
+    NotReached {
+        /// Who was to be asked.
+        provider: String,
+        /// What happened.
+        reason: String,
+    },
     /// A record of higher rank is held. The publisher's turn: sign anew with a later sequence.
     #[error("{provider}: a record of higher rank is held ({held}); sign anew with a later sequence", held = held.as_ref().map_or("rank not told".to_owned(), Rank::to_string))]
     Older {

@@ -19,15 +19,22 @@ pub mod choose;
 pub mod dns;
 pub mod error;
 pub mod floor;
+pub mod info;
 pub mod io;
 pub mod keyfile;
+pub mod layers;
 pub mod lookup;
 pub mod message;
+pub mod publish;
 pub mod settings;
 pub mod source;
+pub mod stub;
+mod together;
 pub mod view;
 
 #[cfg(test)]
 mod fixture;
 
+pub use settings::{FloorAt, ProviderAt, StubSettings};
 pub use source::{Lookup, LookupError, RecordSource};
+pub use stub::Stub;

@@ -1,5 +1,12 @@
 //! The only rooms with sockets, files, the clock and chance. They decide nothing.
 
 pub mod clock;
+pub mod discover;
+pub mod driver;
+pub mod environment;
+pub mod floor_file;
+pub mod http;
+pub(crate) mod keeper;
 pub mod key_files;
 pub mod listeners;
+pub mod transport;
