@@ -24,10 +24,13 @@ pub struct Cli {
 pub enum Verb {
     Key(commands::key::KeyArgs),
     Publish(commands::publish::PublishArgs),
+    Unpublish(commands::unpublish::UnpublishArgs),
+    Resolve(commands::resolve::ResolveArgs),
     Alias(commands::alias::AliasArgs),
     Account(commands::account::AccountArgs),
     Template(commands::template::TemplateArgs),
     CheckConfig(commands::check_config::CheckConfigArgs),
+    Doctor(commands::doctor::DoctorArgs),
     Completions(commands::completions::CompletionsArgs),
 }
 

@@ -39,10 +39,13 @@ fn run(cli: Cli) -> Outcome {
     match cli.verb {
         Verb::Key(args) => commands::key::run(args),
         Verb::Publish(args) => wait_for(commands::publish::run(args)),
+        Verb::Unpublish(args) => wait_for(commands::unpublish::run(args)),
+        Verb::Resolve(args) => wait_for(commands::resolve::run(args)),
         Verb::Alias(args) => commands::alias::run(args),
         Verb::Account(args) => commands::account::run(args),
         Verb::Template(args) => commands::template::run(args),
         Verb::CheckConfig(args) => commands::check_config::run(args),
+        Verb::Doctor(args) => wait_for(commands::doctor::run(args)),
         Verb::Completions(args) => commands::completions::run(args),
     }
 }
