@@ -130,6 +130,17 @@ impl Domain {
         Self(self.0.to_ascii_lowercase())
     }
 
+    /// The same name with the case of each letter decided by a bit of `chance`.
+    pub fn with_case(&self, chance: &[u8; 32]) -> Self {
+        let mut wire = self.0.clone();
+        for (index, byte) in wire.iter_mut().enumerate() {
+            if byte.is_ascii_alphabetic() && chance[index / 8 % chance.len()] >> (index % 8) & 1 == 1 {
+                *byte ^= 0x20;
+            }
+        }
+        Self(wire)
+    }
+
     /// The labels to the left of `ancestor`, first to last: none if it is the same name, `None` if it is not under it.
     pub fn left_of(&self, ancestor: &Self) -> Option<Vec<&[u8]>> {
         let cut = self.0.len().checked_sub(ancestor.0.len())?;
@@ -144,6 +155,12 @@ impl Domain {
             at = next;
         }
         (at == cut).then_some(labels)
+    }
+
+    /// The name without its first `count` labels; the root if it has no more.
+    pub fn without_first(&self, count: usize) -> Self {
+        let at: usize = self.labels().take(count).map(|label| 1 + label.len()).sum();
+        Self(self.0[at..].to_vec())
     }
 
     /// Whether it is `ancestor` or a name under it.
@@ -249,7 +266,7 @@ mod tests {
     #[test]
     fn text_that_is_no_name_is_refused_with_the_reason() {
         let label = "a".repeat(64);
-        let long = format!("{}.x", ["a".repeat(62), "b".repeat(62), "c".repeat(62), "d".repeat(62)].join("."));
+        let long = format!("{}.xx", ["a".repeat(62), "b".repeat(62), "c".repeat(62), "d".repeat(62)].join("."));
         for (text, error) in [
             ("", DomainError::EmptyLabel),
             ("a..b", DomainError::EmptyLabel),

@@ -4,6 +4,7 @@ use crate::dns::domain::Domain;
 use crate::dns::question::{DNSSEC_OK, NotAQuery, Query, Question};
 use crate::dns::rcode::{Ede, Rcode};
 use crate::dns::wire::{CLASS_IN, HEADER_BYTES, Header, Writer, flags};
+use bytes::Bytes;
 use dialtone_shared::record::rdata::types;
 
 /// The largest UDP answer, and what is advertised: fits every path without fragments (1280 − 40 − 8; DNS flag day 2020).
@@ -32,7 +33,7 @@ pub struct Rr {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Rdata {
     /// Wire form without compression.
-    Bytes(Vec<u8>),
+    Bytes(Bytes),
     /// One name, which may be compressed: CNAME, NS, PTR.
     Name(Domain),
     /// A start of authority.

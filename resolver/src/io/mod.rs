@@ -1,5 +1,6 @@
 //! The only rooms with sockets, files, the clock and chance. They decide nothing.
 
+pub mod alias_file;
 pub mod clock;
 pub mod discover;
 pub mod driver;
@@ -10,3 +11,4 @@ pub(crate) mod keeper;
 pub mod key_files;
 pub mod listeners;
 pub mod transport;
+pub mod upstream;
