@@ -27,6 +27,7 @@ pub enum Verb {
     Unpublish(commands::unpublish::UnpublishArgs),
     Resolve(commands::resolve::ResolveArgs),
     Alias(commands::alias::AliasArgs),
+    Dns(commands::dns::DnsArgs),
     Account(commands::account::AccountArgs),
     Template(commands::template::TemplateArgs),
     CheckConfig(commands::check_config::CheckConfigArgs),

@@ -93,14 +93,32 @@ impl Client {
     /// # Errors
     /// A settings file that cannot be read or understood; a token file that is missing; a value that means nothing.
     pub fn load(args: &ClientArgs) -> Result<Self, Failure> {
+        Self::load_over(args, None)
+    }
+
+    /// As [`Client::load`], with another file's values over those of the client's own.
+    ///
+    /// # Errors
+    /// As [`Client::load`].
+    pub fn load_over(args: &ClientArgs, over: Option<(ClientFile, &Path)>) -> Result<Self, Failure> {
         let folders = Folders::from_env(&variable);
         let named = args.config.clone().or_else(|| variable("DIALTONE_CONFIG").map(PathBuf::from));
         let path = named.clone().unwrap_or_else(|| folders.config.join("client.toml"));
-        let file = match std::fs::read_to_string(&path) {
+        let mut file: ClientFile = match std::fs::read_to_string(&path) {
             Ok(text) => toml::from_str(&text).map_err(|error| bad_settings(&path, &text, &error, "client"))?,
             Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => ClientFile::default(),
             Err(error) => return Err(Failure::new(Exit::Settings, path.display(), plain(&error)).help("check --client-config")),
         };
+        let mut path = path;
+        if let Some((over, its_path)) = over {
+            file = ClientFile {
+                providers: over.providers.or(file.providers),
+                map: over.map.or(file.map),
+                state: over.state.or(file.state),
+                token_file: over.token_file.or(file.token_file),
+            };
+            its_path.clone_into(&mut path);
+        }
         let mut client = merge(args, &variable, &file, &path, &folders)?;
         if client.token.value.is_none()
             && let Some(token_file) = &file.token_file

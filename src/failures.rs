@@ -4,6 +4,7 @@
 use crate::exit::{Exit, Failure};
 use dialtone_provider::settings::SettingsError;
 use dialtone_resolver::LookupError;
+use dialtone_resolver::dns::frontend::FrontendError;
 use dialtone_resolver::error::{HttpError, NotVisible, PutError, ResolveError, StubError};
 use dialtone_resolver::keyfile::KeyFileError;
 use dialtone_shared::{Name, RecordError};
@@ -160,6 +161,17 @@ pub fn lookup(name: &Name, error: LookupError) -> Failure {
         LookupError::Invalid(_) => failed(Exit::Unverified).help("this provider is broken or lies: ask another with --provider"),
         LookupError::RolledBack => failed(Exit::Unverified).help("this provider holds newer records back: ask another with --provider"),
         LookupError::Busy => failed(Exit::Busy).help("try again later"),
+    }
+}
+
+/// A frontend cannot be made.
+pub fn frontend(error: FrontendError) -> Failure {
+    match error {
+        FrontendError::LongOrigin { .. } | FrontendError::RootOrigin => Failure::new(Exit::Settings, "origin", error).help("choose a shorter domain"),
+        FrontendError::NegativeTtl(_) => Failure::new(Exit::Settings, "negative answers", error),
+        FrontendError::Aliases { file, reason } => {
+            Failure::new(Exit::Settings, file, reason).help("correct or remove that line: `alias  name`, and comments after #")
+        }
     }
 }
 

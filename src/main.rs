@@ -33,7 +33,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Outcome {
     // Verbs that stay start their own log, when they have read their settings.
-    {
+    if !matches!(cli.verb, Verb::Dns(_)) {
         log::start(&cli.log, None)?;
     }
     match cli.verb {
@@ -42,6 +42,7 @@ fn run(cli: Cli) -> Outcome {
         Verb::Unpublish(args) => wait_for(commands::unpublish::run(args)),
         Verb::Resolve(args) => wait_for(commands::resolve::run(args)),
         Verb::Alias(args) => commands::alias::run(args),
+        Verb::Dns(args) => wait_for(commands::dns::run(args, cli.log)),
         Verb::Account(args) => commands::account::run(args),
         Verb::Template(args) => commands::template::run(args),
         Verb::CheckConfig(args) => commands::check_config::run(args),

@@ -1,13 +1,21 @@
 //! `dialtone dns`: a DNS frontend of one's own, in front of a stub that asks providers and verifies.
 
-use crate::config::{self, Client, ClientArgs};
-use crate::exit::{Exit, Failure, Outcome};
+use crate::args::LogArgs;
+use crate::config::{self, Client, ClientArgs, ClientFile};
+use crate::exit::{Exit, Failure, Outcome, plain};
+use crate::signals::Signals;
+use crate::{failures, log, output};
 use clap::Args;
 use dialtone_provider::settings::LogSettings;
+use dialtone_resolver::Stub;
+use dialtone_resolver::dns::{Domain, Frontend, FrontendSettings, ListenerSettings};
+use dialtone_resolver::io::listeners;
 use serde::Deserialize;
-use dialtone_resolver::dns::Domain;
+use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::net::{TcpListener, UdpSocket};
 
 /// Run a DNS frontend that verifies what providers say
 ///
@@ -28,6 +36,9 @@ pub struct DnsArgs {
     /// A resolver to forward other names to; repeat it for more [default: other names are refused]
     #[arg(long, value_name = "ADDR:PORT")]
     forward: Vec<SocketAddr>,
+    /// Print the start line as one JSON object
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -95,6 +106,111 @@ impl DnsFile {
         };
         format!("a frontend on {}, {others}", list(&self.listen))
     }
+}
+
+/// Runs until it is told to go.
+///
+/// # Errors
+/// The settings cannot be used, no provider is found, or an address is taken.
+pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
+    let mut file = match &args.config {
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| Failure::new(Exit::Settings, path.display(), plain(&error)).help("check --config"))?;
+            DnsFile::parse(&text, path)?
+        }
+        None => DnsFile::default(),
+    };
+    log::start(&log, Some(&file.log))?;
+    if !args.listen.is_empty() {
+        file.listen = args.listen;
+    }
+    if !args.forward.is_empty() {
+        file.forward = args.forward;
+    }
+    let asked = ClientFile {
+        providers: file.providers.clone(),
+        map: file.map.clone(),
+        state: file.state.clone(),
+        token_file: None,
+    };
+    let client = Client::load_over(&args.client, args.config.as_deref().map(|path| (asked, path)))?;
+    let mut signals = Signals::listen()?;
+    let sockets = Sockets::bind(&file.listen).await?;
+    let stub = Stub::connect(client.stub_settings()).await.map_err(failures::stub)?;
+    let origin = match args.origin.or(file.origin) {
+        Some(origin) => origin,
+        None => origin_of(&stub)?,
+    };
+    let settings = FrontendSettings {
+        upstreams: file.forward,
+        forward_for_everyone: file.forward_for_everyone,
+        aliases: Some(client.map.value),
+        ..FrontendSettings::new(domain(&origin)?)
+    };
+    let frontend = Frontend::new(Arc::new(stub), settings).map_err(failures::frontend)?;
+    let shown: Vec<String> = sockets.addresses.iter().map(ToString::to_string).collect();
+    if args.json {
+        output::json(&json!({ "dns": shown, "origin": origin }))?;
+    } else {
+        output::line(format!("frontend for {origin} on {}", shown.join(", ")))?;
+    }
+    let told = async move {
+        let signal = signals.told_to_go().await;
+        tracing::info!(signal, "stopping");
+    };
+    listeners::serve(Arc::new(frontend), sockets.udp, sockets.tcp, ListenerSettings::default(), told).await;
+    Ok(())
+}
+
+/// A frontend's sockets, and where they came to be.
+#[derive(Debug)]
+pub struct Sockets {
+    /// For datagrams.
+    pub udp: Vec<UdpSocket>,
+    /// For connections.
+    pub tcp: Vec<TcpListener>,
+    /// Their addresses, with the ports that they got.
+    pub addresses: Vec<SocketAddr>,
+}
+
+impl Sockets {
+    /// Opens UDP and TCP on each address.
+    ///
+    /// # Errors
+    /// An address is taken, or not this machine's.
+    pub async fn bind(addresses: &[SocketAddr]) -> Result<Self, Failure> {
+        let mut sockets = Self {
+            udp: Vec::new(),
+            tcp: Vec::new(),
+            addresses: Vec::new(),
+        };
+        for address in addresses {
+            let failed = |error: std::io::Error| {
+                Failure::new(Exit::Local, address, plain(&error))
+                    .help("stop what is using it, or choose another address with --listen (port 0 takes a free one)")
+            };
+            let (udp, tcp) = listeners::bind(*address).await.map_err(failed)?;
+            sockets.addresses.push(udp.local_addr().map_err(failed)?);
+            sockets.udp.push(udp);
+            sockets.tcp.push(tcp);
+        }
+        Ok(sockets)
+    }
+}
+
+/// The domain that a text means.
+///
+/// # Errors
+/// It is none.
+pub fn domain(origin: &str) -> Result<Domain, Failure> {
+    Domain::from_text(origin.trim_matches('.')).map_err(|error| Failure::new(Exit::Settings, format!("origin `{origin}`"), error))
+}
+
+/// What the providers say that names stand under; the first that was found has the say.
+fn origin_of(stub: &Stub) -> Result<String, Failure> {
+    let found = stub.health().into_iter().find_map(|at| at.origin);
+    found.ok_or_else(|| Failure::new(Exit::Settings, "origin", "no provider says what it is").help("set it with --origin"))
 }
 
 /// Where a frontend answers when nobody says.
