@@ -2,7 +2,10 @@
 //! error asks where it goes.
 
 use crate::exit::{Exit, Failure};
+use dialtone_provider::StartError;
+use dialtone_provider::identity::IdentityError;
 use dialtone_provider::settings::SettingsError;
+use dialtone_provider::store::StoreError;
 use dialtone_resolver::LookupError;
 use dialtone_resolver::dns::frontend::FrontendError;
 use dialtone_resolver::error::{HttpError, NotVisible, PutError, ResolveError, StubError};
@@ -44,6 +47,46 @@ pub fn settings(error: SettingsError) -> Failure {
             .help("`dialtone template` prints every key with its meaning"),
         SettingsError::Together(reason) => Failure::new(Exit::Settings, "the settings do not go together", reason)
             .help("`dialtone template` prints every key with its meaning"),
+    }
+}
+
+/// A provider does not start; `data_flag` is how its folder is chosen here.
+pub fn start(error: StartError, data_flag: &str) -> Failure {
+    match error {
+        StartError::Settings(error) => settings(error),
+        StartError::Folder { path, reason } => {
+            Failure::file(&path, &reason).help(format!("give this user the right to write there, or choose another folder with {data_flag}"))
+        }
+        StartError::Store(error) => store(error).help(format!("or choose another folder with {data_flag}")),
+        StartError::Identity(error) => identity(error),
+        StartError::Listen { what, address, reason, setting } => {
+            Failure::new(Exit::Local, address, format!("cannot listen for {what}: {reason}"))
+                .help(format!("stop what is using it, or set `{setting}` to another address (port 0 takes a free one)"))
+        }
+        StartError::Peering(reason) => Failure::new(Exit::Local, "peering", reason),
+    }
+}
+
+/// A provider's key cannot be used.
+pub fn identity(error: IdentityError) -> Failure {
+    match error {
+        IdentityError::File { path, reason, .. } => Failure::file(&path, &reason),
+        IdentityError::NotAKey(path) => Failure::new(Exit::BadInput, path.display(), "not a PKCS#8 PEM file of an Ed25519 key")
+            .help("`dialtone key new` or `openssl genpkey -algorithm ed25519` makes one"),
+    }
+}
+
+/// A store cannot be used.
+pub fn store(error: StoreError) -> Failure {
+    match error {
+        StoreError::Full(path) => Failure::new(Exit::Local, path, "the disk is full").help("make room, then start again"),
+        StoreError::InUse(path) => Failure::new(Exit::Local, path, "another process uses this data folder").help("stop the other process"),
+        StoreError::Folder { path, reason } => Failure::new(Exit::Local, path, reason).help("give this user the right to write there"),
+        StoreError::Failed(reason) => Failure::new(Exit::Local, "the store failed", reason).help("look at the disk, then start again"),
+        StoreError::Corrupt(place) => Failure::new(Exit::Local, "the store is damaged", place)
+            .help("move the folder aside and start with an empty one: peers will fill it again; or restore a backup"),
+        StoreError::Busy => Failure::new(Exit::Busy, "the store", "too many puts are waiting").help("try again later"),
+        StoreError::Closed => Failure::new(Exit::Bug, "the store", "closed too early"),
     }
 }
 

@@ -31,6 +31,14 @@ pub fn json(value: &serde_json::Value) -> Outcome {
     line(value)
 }
 
+/// Writes a step that was done, with its time before it.
+///
+/// # Errors
+/// As [`line`].
+pub fn step(took: Duration, says: impl fmt::Display) -> Outcome {
+    line(format!("{:>12}  {says}", millis(took)))
+}
+
 /// A remark for the person at the terminal, on standard error. Whether anybody reads it does not matter.
 pub fn remark(remark: impl fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "{remark}");
