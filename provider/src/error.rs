@@ -28,7 +28,9 @@ pub enum StartError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// An address cannot be listened on.
-    #[error("cannot listen for {what} on {address}: {reason}. Stop what is using it, or set `{setting}` to another address (port 0 takes a free one)")]
+    #[error(
+        "cannot listen for {what} on {address}: {reason}. Stop what is using it, or set `{setting}` to another address (port 0 takes a free one)"
+    )]
     Listen {
         /// For what.
         what: &'static str,

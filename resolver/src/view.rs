@@ -202,7 +202,8 @@ fn step(step: &Step) -> String {
     }
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
+/// Bytes as lower-case hexadecimal digits.
+pub fn hexadecimal(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
@@ -288,7 +289,10 @@ mod tests {
         );
         assert_eq!(shown["signed_at"], "2023-11-14T22:13:20Z");
         assert_eq!(shown["expires_at"], "2023-11-14T23:13:20Z");
-        assert_eq!((&shown["ttl"], &shown["verified"], &shown["revoked"]), (&json!(60), &json!(true), &json!(false)));
+        assert_eq!(
+            (&shown["ttl"], &shown["verified"], &shown["revoked"]),
+            (&json!(60), &json!(true), &json!(false))
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The rooms that touch the world: listeners and the clock. They decide nothing.
+//! The rooms that touch the world: listeners, timers and the clock. They decide nothing.
 
 pub mod clock;
 pub mod http;
+pub mod upkeep;

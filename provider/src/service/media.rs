@@ -27,7 +27,9 @@ pub fn prefers_json(headers: &HeaderMap, bytes: &str) -> bool {
         for range in value.to_str().unwrap_or_default().split(',') {
             let mut parts = range.split(';').map(str::trim);
             let media = parts.next().unwrap_or_default();
-            let quality = parts.find_map(|part| part.strip_prefix("q=")).map_or(Some(1.0), |q| q.parse::<f32>().ok());
+            let quality = parts
+                .find_map(|part| part.strip_prefix("q="))
+                .map_or(Some(1.0), |q| q.parse::<f32>().ok());
             let quality = quality.unwrap_or(0.0);
             let wanted = if media.eq_ignore_ascii_case(JSON) {
                 &mut json
@@ -180,7 +182,11 @@ mod tests {
             ("*".to_owned(), true, true),
         ] {
             let tags = of(&value).unwrap();
-            assert_eq!((tags.match_strongly(&rank), tags.match_weakly(&rank)), (strongly, weakly), "{value}");
+            assert_eq!(
+                (tags.match_strongly(&rank), tags.match_weakly(&rank)),
+                (strongly, weakly),
+                "{value}"
+            );
         }
         assert_eq!(of("no quotes"), Err(()));
         assert_eq!(Tags::of(&HeaderMap::new(), header::IF_MATCH), Ok(None));

@@ -3,9 +3,8 @@
 //! 1. [`put`]: a record, in the order of what costs least; [`queue`]: kept and receipted with those that wait;
 //! 2. [`batch`]: many records in one request;
 //! 3. [`get`]: a record, a signed status, and the provider's store as something to look names up in;
-//! 4. [`resolve`]: the walk over the layers;
-//! 5. [`info`]: what a provider says of itself, how it is, and what it counts;
-//! 6. [`media`]: media types and entity tags; [`problem`]: what can go wrong.
+//! 4. [`info`]: what a provider says of itself, how it is, and what it counts;
+//! 5. [`media`]: media types and entity tags; [`problem`]: what can go wrong.
 
 pub mod batch;
 pub mod get;
@@ -69,7 +68,7 @@ pub struct Service {
 
 /// Where a request came from; the listener adds it.
 #[derive(Clone, Copy, Debug)]
-pub struct From(pub IpAddr);
+pub struct Remote(pub IpAddr);
 
 /// The endpoints.
 pub fn router(service: Arc<Service>) -> Router {
@@ -127,7 +126,11 @@ async fn read(body: Body, most: usize) -> Result<Bytes, Refusal> {
         if length > most {
             return Err(Refusal::TooLarge(most));
         }
-        Ok(if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() })
+        Ok(if rest.is_empty() {
+            first.unwrap_or_default()
+        } else {
+            rest.freeze()
+        })
     };
     match tokio::time::timeout(Duration::from_secs(HTTP_PATIENCE_SECS), whole).await {
         Ok(read) => read,

@@ -3,7 +3,7 @@
 use super::media::{self, Tags};
 use super::problem::Refusal;
 use super::queue::Kept;
-use super::{From, Service, answer, name_in, read};
+use super::{Remote, Service, answer, name_in, read};
 use crate::accounting::Caller;
 use crate::store::{Class, Condition, Held, Put};
 use axum::body::Body;
@@ -54,7 +54,7 @@ impl Service {
         if let Some(given) = media::unexpected_type(&head.headers, &[media::RECORD]) {
             return Err(Refusal::MediaType(given, media::RECORD));
         }
-        let caller = self.caller(&head.headers, head.extensions.get::<From>())?;
+        let caller = self.caller(&head.headers, head.extensions.get::<Remote>())?;
         let wanted = Wanted::of(&head.headers)?;
         let bytes = read(body, RECORD_BYTES_MAX).await?;
         let now = self.clock.now();
@@ -71,7 +71,7 @@ impl Service {
     }
 
     /// Who puts.
-    pub(super) fn caller(&self, headers: &HeaderMap, from: Option<&From>) -> Result<Caller, Refusal> {
+    pub(super) fn caller(&self, headers: &HeaderMap, from: Option<&Remote>) -> Result<Caller, Refusal> {
         let authorization = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
         let forwarded = headers.contains_key(header::FORWARDED) || headers.contains_key("x-forwarded-for");
         // Without an origin, which the listener always adds, it comes from nowhere and is nobody.
@@ -97,7 +97,9 @@ impl Service {
             self.admission.give_back(caller);
         }
         let account = self.admission.account(caller);
-        let theirs = held.as_ref().is_some_and(|held| held.class == Class::Customer && held.account.as_deref() == account);
+        let theirs = held
+            .as_ref()
+            .is_some_and(|held| held.class == Class::Customer && held.account.as_deref() == account);
         match self.admission.terms(caller).names_max {
             Some(most) if !theirs && self.ledger.kept(account).names >= most => refused(Refusal::NamesMax(most)),
             _ => Ok(Admitted { signed, held, same }),
