@@ -5,9 +5,10 @@
 //! all else), each an ordered run of cursors; a name stands in a lane at most once, at its latest change, so reading a lane from the
 //! start yields exactly what is held, and a log never has to be cut.
 //!
-//! Two engines keep these promises: `memory`, and `embedded`, which is durable. `backup` carries a store to another disk.
+//! Two engines keep these promises: [`memory`], and [`embedded`], which is durable. [`backup`] carries a store to another disk.
 //! After `close` everything but `count`, `watch` and `id` answers [`StoreError::Closed`].
 
+pub mod backup;
 pub mod embedded;
 mod join;
 pub mod memory;

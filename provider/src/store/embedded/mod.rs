@@ -22,6 +22,7 @@ mod layout;
 
 pub(crate) use folder::{folder_error, sync_folder};
 
+use super::backup::{self, BackupError, Contents};
 use super::{Change, Count, Cursor, Held, Lane, Outcome, Put, RecordStore, StoreError, check_note_keys, check_puts};
 use async_trait::async_trait;
 use committer::{Committer, Waiting, Work};
@@ -120,6 +121,16 @@ impl EmbeddedStore {
             places: Arc::new(Semaphore::new(WAITING_MAX)),
             thread: Mutex::new(Some(thread.map_err(|error| StoreError::Failed(error.to_string()))?)),
         }))
+    }
+
+    /// Writes all that is held at this instant, and all notes, into the new file `to`, while puts and gets go on.
+    ///
+    /// # Errors
+    /// [`BackupError`]; then there is no file `to`.
+    pub async fn backup(&self, to: &Path) -> Result<Contents, BackupError> {
+        let (engine, id, to) = (self.engine().await?, self.id, to.to_owned());
+        let done = tokio::task::spawn_blocking(move || backup::write(&to, id, |sink| engine.export(sink))).await;
+        done.map_err(|error| StoreError::Failed(error.to_string()))?
     }
 
     /// The tables; waits while they are being opened anew.
