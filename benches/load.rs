@@ -36,8 +36,20 @@ fn main() -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match word(0) {
         "verify" => verify(),
-        "put" => runtime.block_on(put(word(1).parse()?, dialtone_requests(number(2, 10_000), 0)?, number(3, 64), pid(word(4)), "put")),
-        "pkarr" => runtime.block_on(put(word(1).parse()?, pkarr_requests(number(2, 10_000))?, number(3, 64), pid(word(4)), "pkarr")),
+        "put" => runtime.block_on(put(
+            word(1).parse()?,
+            dialtone_requests(number(2, 10_000), 0)?,
+            number(3, 64),
+            pid(word(4)),
+            "put",
+        )),
+        "pkarr" => runtime.block_on(put(
+            word(1).parse()?,
+            pkarr_requests(number(2, 10_000))?,
+            number(3, 64),
+            pid(word(4)),
+            "pkarr",
+        )),
         "batch" => runtime.block_on(batch(word(1).parse()?, number(2, 10_000), number(3, 256), pid(word(4)))),
         "visible" => runtime.block_on(visible(word(1).parse()?, word(2).parse()?, number(3, 1_000), number(4, 10))),
         "stub" => runtime.block_on(stub(word(1), number(2, 2_000))),
@@ -139,8 +151,13 @@ async fn batch(address: SocketAddr, count: usize, per_request: usize, pid: Optio
         bad += task.await??;
     }
     let seconds = start.elapsed().as_secs_f64();
-    let micros = cpu(pid).zip(before).map_or(0.0, |(after, before)| (after - before) as f64 / 1e3 / count as f64);
-    println!("op=batch rps={:.0} n={count} secs={seconds:.3} errors={bad} server_us={micros:.1}", count as f64 / seconds);
+    let micros = cpu(pid)
+        .zip(before)
+        .map_or(0.0, |(after, before)| (after - before) as f64 / 1e3 / count as f64);
+    println!(
+        "op=batch rps={:.0} n={count} secs={seconds:.3} errors={bad} server_us={micros:.1}",
+        count as f64 / seconds
+    );
     Ok(())
 }
 
@@ -155,7 +172,9 @@ async fn visible(a: SocketAddr, b: SocketAddr, rate: usize, seconds: usize) -> R
             let (mut at_a, mut at_b) = (Connection::open(a).await?, Connection::open(b).await?);
             let mut seen = Vec::new();
             loop {
-                let Some((index, record)) = jobs.lock().await.recv().await else { return Ok::<_, Error>(seen) };
+                let Some((index, record)) = jobs.lock().await.recv().await else {
+                    return Ok::<_, Error>(seen);
+                };
                 let record: SignedRecord = record;
                 let start = Instant::now();
                 let status = at_a.ask(&put_request(a, &record)).await?;
@@ -194,7 +213,11 @@ async fn stub(http: &str, count: usize) -> Result<(), Error> {
     for record in &records {
         connection.ask(&put_request(address, record)).await?;
     }
-    let settings = StubSettings { providers: vec![format!("http://{http}")], floor: None, ..StubSettings::default() };
+    let settings = StubSettings {
+        providers: vec![format!("http://{http}")],
+        floor: None,
+        ..StubSettings::default()
+    };
     let stub = Stub::connect(settings).await?;
     let mut cold = Vec::with_capacity(count);
     for record in &records {
@@ -230,7 +253,11 @@ async fn fill(folder: &Path, count: usize) -> Result<(), Error> {
             .collect::<Result<Vec<_>, Error>>()?;
         store.put(batch).await?;
     }
-    println!("op=fill n={count} secs={:.1} records={}", start.elapsed().as_secs_f64(), store.count().records);
+    println!(
+        "op=fill n={count} secs={:.1} records={}",
+        start.elapsed().as_secs_f64(),
+        store.count().records
+    );
     store.close().await?;
     Ok(())
 }
@@ -238,8 +265,14 @@ async fn fill(folder: &Path, count: usize) -> Result<(), Error> {
 async fn gets(folder: &Path, count: usize) -> Result<(), Error> {
     let opened = Instant::now();
     let store = EmbeddedStore::open(folder, EmbeddedOptions::default())?;
-    println!("op=open ms={:.1} records={}", opened.elapsed().as_secs_f64() * 1e3, store.count().records);
-    let names: Vec<Name> = (0..20_000).map(|index| Ok(genesis(index * 7_919 % count, 5).name())).collect::<Result<_, Error>>()?;
+    println!(
+        "op=open ms={:.1} records={}",
+        opened.elapsed().as_secs_f64() * 1e3,
+        store.count().records
+    );
+    let names: Vec<Name> = (0..20_000)
+        .map(|index| Ok(genesis(index * 7_919 % count, 5).name()))
+        .collect::<Result<_, Error>>()?;
     for _ in 0..2 {
         let mut taken = Vec::with_capacity(names.len());
         let start = Instant::now();
@@ -267,7 +300,10 @@ impl Connection {
         assert!(address.ip().is_loopback(), "loopback targets only");
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::with_capacity(8_192) })
+        Ok(Self {
+            stream,
+            buffer: Vec::with_capacity(8_192),
+        })
     }
 
     async fn ask(&mut self, request: &[u8]) -> Result<u16, Error> {
@@ -277,7 +313,9 @@ impl Connection {
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
                 return Err("the server closed the connection".into());
             }
-            let Some(end) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
+            let Some(end) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") else {
+                continue;
+            };
             let head = str::from_utf8(&self.buffer[..end])?;
             let status = head.split(' ').nth(1).ok_or("no status")?.parse()?;
             let length: usize = head
@@ -319,7 +357,10 @@ fn record(index: usize, set: u8) -> Result<SignedRecord, Error> {
             ttl: Ttl(60),
             bindings: vec![
                 Binding::Address(Address::of([127, 0, 0, 1].into())),
-                Binding::Opaque(Opaque { media_type: "application/octet-stream".into(), bytes: vec![set; 180] }),
+                Binding::Opaque(Opaque {
+                    media_type: "application/octet-stream".into(),
+                    bytes: vec![set; 180],
+                }),
             ],
         },
     };
@@ -327,9 +368,12 @@ fn record(index: usize, set: u8) -> Result<SignedRecord, Error> {
 }
 
 fn put_request(address: SocketAddr, record: &SignedRecord) -> Vec<u8> {
-    let mut request =
-        format!("PUT /v1/records/{} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {}\r\n\r\n", record.name(), record.bytes().len())
-            .into_bytes();
+    let mut request = format!(
+        "PUT /v1/records/{} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {}\r\n\r\n",
+        record.name(),
+        record.bytes().len()
+    )
+    .into_bytes();
     request.extend_from_slice(record.bytes());
     request
 }
@@ -338,7 +382,9 @@ fn dialtone_requests(count: usize, set: u8) -> Result<Vec<Vec<u8>>, Error> {
     let address = SocketAddr::from(([127, 0, 0, 1], 80));
     // Another set of names for every run, so that every put is a first one.
     let run = (now().0 % 251) as u8;
-    (0..count).map(|index| Ok(put_request(address, &record(index, set.wrapping_add(10 + run % 240))?))).collect()
+    (0..count)
+        .map(|index| Ok(put_request(address, &record(index, set.wrapping_add(10 + run % 240))?)))
+        .collect()
 }
 
 /// The smallest pkarr packets of the same kind: one A and one TXT record under the key, BEP 44 signed.
@@ -358,7 +404,11 @@ fn pkarr_requests(count: usize) -> Result<Vec<Vec<u8>>, Error> {
             let mut body = secret.sign(&message).to_vec();
             body.extend(stamp.to_be_bytes());
             body.extend(dns);
-            let mut request = format!("PUT /pkarr/{label} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {}\r\n\r\n", body.len()).into_bytes();
+            let mut request = format!(
+                "PUT /pkarr/{label} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {}\r\n\r\n",
+                body.len()
+            )
+            .into_bytes();
             request.extend(body);
             Ok(request)
         })
@@ -367,15 +417,25 @@ fn pkarr_requests(count: usize) -> Result<Vec<Vec<u8>>, Error> {
 
 type Job = (usize, SignedRecord);
 
-fn async_queue() -> (tokio::sync::mpsc::Sender<Job>, Arc<tokio::sync::Mutex<tokio::sync::mpsc::Receiver<Job>>>) {
+fn async_queue() -> (
+    tokio::sync::mpsc::Sender<Job>,
+    Arc<tokio::sync::Mutex<tokio::sync::mpsc::Receiver<Job>>>,
+) {
     let (send, receive) = tokio::sync::mpsc::channel(1_024);
     (send, Arc::new(tokio::sync::Mutex::new(receive)))
 }
 
 fn report(what: &str, mut taken: Vec<Duration>, errors: usize, all: Duration, before: Option<u64>, pid: Option<u32>) {
     taken.sort_unstable();
-    let quantile = |q: f64| taken.get((taken.len() as f64 * q) as usize).or(taken.last()).map_or(0.0, |d| d.as_secs_f64() * 1e6);
-    let micros = cpu(pid).zip(before).map_or(0.0, |(after, before)| (after - before) as f64 / 1e3 / taken.len() as f64);
+    let quantile = |q: f64| {
+        taken
+            .get((taken.len() as f64 * q) as usize)
+            .or(taken.last())
+            .map_or(0.0, |d| d.as_secs_f64() * 1e6)
+    };
+    let micros = cpu(pid)
+        .zip(before)
+        .map_or(0.0, |(after, before)| (after - before) as f64 / 1e3 / taken.len() as f64);
     println!(
         "op={what} rps={:.0} n={} secs={:.3} p50us={:.1} p99us={:.1} maxus={:.1} errors={errors} server_us={micros:.1}",
         taken.len() as f64 / all.as_secs_f64(),
@@ -402,6 +462,9 @@ fn cpu(pid: Option<u32>) -> Option<u64> {
 }
 
 fn now() -> UnixMicros {
-    UnixMicros(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64))
+    UnixMicros(
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_micros() as u64),
+    )
 }
-

@@ -43,7 +43,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut forged = signed.bytes().to_vec();
     let middle = forged.len() / 2;
     forged[middle] ^= 1;
-    let refused = SignedRecord::decode(forged.into()).map_err(Into::<Box<dyn Error>>::into).and_then(|record| Ok(record.verify_for(&name)?));
+    let refused = SignedRecord::decode(forged.into())
+        .map_err(Into::<Box<dyn Error>>::into)
+        .and_then(|record| Ok(record.verify_for(&name)?));
     match refused {
         Ok(_) => Err("a forged record was believed".into()),
         Err(reason) => {

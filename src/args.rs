@@ -22,11 +22,13 @@ pub struct Cli {
 /// What a person can ask for.
 #[derive(Subcommand, Debug)]
 pub enum Verb {
+    Up(commands::up::UpArgs),
     Key(commands::key::KeyArgs),
     Publish(commands::publish::PublishArgs),
     Unpublish(commands::unpublish::UnpublishArgs),
     Resolve(commands::resolve::ResolveArgs),
     Alias(commands::alias::AliasArgs),
+    Provider(commands::provider::ProviderArgs),
     Dns(commands::dns::DnsArgs),
     Account(commands::account::AccountArgs),
     Template(commands::template::TemplateArgs),

@@ -73,7 +73,11 @@ pub async fn ask(server: SocketAddr, over: Over, domain: &str, kind: RecordType,
 }
 
 async fn udp(server: SocketAddr, question: &[u8], id: u16) -> std::io::Result<Vec<u8>> {
-    let any: SocketAddr = if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0; 16], 0).into() };
+    let any: SocketAddr = if server.is_ipv4() {
+        ([0, 0, 0, 0], 0).into()
+    } else {
+        ([0; 16], 0).into()
+    };
     let socket = UdpSocket::bind(any).await?;
     socket.connect(server).await?;
     socket.send(question).await?;

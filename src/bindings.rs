@@ -238,7 +238,9 @@ fn pair<'a>(key: &'a str, value: Option<&'a str>) -> Result<(&'a str, &'a str), 
 }
 
 fn number(key: &str, value: &str) -> Result<u16, String> {
-    value.parse().map_err(|_| format!("{key}: `{value}` is not a number from 0 to 65535"))
+    value
+        .parse()
+        .map_err(|_| format!("{key}: `{value}` is not a number from 0 to 65535"))
 }
 
 fn pin(value: &str) -> Result<[u8; 32], String> {
@@ -271,7 +273,10 @@ mod tests {
     #[test]
     fn services_are_read_with_every_option() {
         let name = Name::key_set(NAME);
-        let typed = format!("https:tcp:443,target={name},alpn=h2+http/1.1,priority=1,weight=5,pin={}", "ab".repeat(32));
+        let typed = format!(
+            "https:tcp:443,target={name},alpn=h2+http/1.1,priority=1,weight=5,pin={}",
+            "ab".repeat(32)
+        );
         let read = service(&typed).unwrap();
         assert_eq!((read.label.as_str(), read.transport, read.port), ("https", Transport::Tcp, 443));
         assert_eq!(read.target, Target::Name(name));
@@ -324,14 +329,26 @@ mod tests {
     #[test]
     fn names_are_read_in_all_three_forms() {
         let name = Name::key_set(NAME);
-        for form in [name.to_string(), name.to_uri(), name.to_dns("dialtone.alt"), name.to_string().to_uppercase()] {
+        for form in [
+            name.to_string(),
+            name.to_uri(),
+            name.to_dns("dialtone.alt"),
+            name.to_string().to_uppercase(),
+        ] {
             assert_eq!(flat_name(&form).unwrap(), name);
         }
     }
 
     #[test]
     fn durations_have_units() {
-        for (typed, secs) in [("90", 90), ("90s", 90), ("15m", 900), ("12h", 43_200), ("30d", 2_592_000), ("4w", 2_419_200)] {
+        for (typed, secs) in [
+            ("90", 90),
+            ("90s", 90),
+            ("15m", 900),
+            ("12h", 43_200),
+            ("30d", 2_592_000),
+            ("4w", 2_419_200),
+        ] {
             assert_eq!(seconds(typed).unwrap(), secs);
         }
     }

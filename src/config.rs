@@ -23,8 +23,8 @@ pub struct ClientArgs {
     #[arg(long, value_name = "FILE")]
     pub map: Option<PathBuf>,
     /// The client's settings file [env: DIALTONE_CONFIG] [default: ~/.config/dialtone/client.toml]
-    #[arg(long = "client-config", value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    #[arg(long, value_name = "FILE")]
+    pub client_config: Option<PathBuf>,
 }
 
 /// The client's settings file, every key optional.
@@ -102,7 +102,7 @@ impl Client {
     /// As [`Client::load`].
     pub fn load_over(args: &ClientArgs, over: Option<(ClientFile, &Path)>) -> Result<Self, Failure> {
         let folders = Folders::from_env(&variable);
-        let named = args.config.clone().or_else(|| variable("DIALTONE_CONFIG").map(PathBuf::from));
+        let named = args.client_config.clone().or_else(|| variable("DIALTONE_CONFIG").map(PathBuf::from));
         let path = named.clone().unwrap_or_else(|| folders.config.join("client.toml"));
         let mut file: ClientFile = match std::fs::read_to_string(&path) {
             Ok(text) => toml::from_str(&text).map_err(|error| bad_settings(&path, &text, &error, "client"))?,
@@ -200,12 +200,24 @@ fn merge(
             source: Source::Default,
         }),
         state: match pick(None, "", "DIALTONE_STATE", &file.state) {
-            Some(Sourced { value, source }) => Sourced { value: Some(value), source },
-            None => Sourced { value: None, source: Source::Default },
+            Some(Sourced { value, source }) => Sourced {
+                value: Some(value),
+                source,
+            },
+            None => Sourced {
+                value: None,
+                source: Source::Default,
+            },
         },
         token: match env("DIALTONE_TOKEN") {
-            Some(token) => Sourced { value: Some(token), source: Source::Env("DIALTONE_TOKEN") },
-            None => Sourced { value: None, source: Source::Default },
+            Some(token) => Sourced {
+                value: Some(token),
+                source: Source::Env("DIALTONE_TOKEN"),
+            },
+            None => Sourced {
+                value: None,
+                source: Source::Default,
+            },
         },
     })
 }
@@ -260,7 +272,9 @@ mod tests {
         };
         let file = toml::from_str(file).unwrap();
         let env = env(pairs);
-        merge(&args, &env, &file, Path::new("client.toml"), &Folders::from_env(&env)).unwrap().providers
+        merge(&args, &env, &file, Path::new("client.toml"), &Folders::from_env(&env))
+            .unwrap()
+            .providers
     }
 
     #[test]
@@ -277,7 +291,11 @@ mod tests {
 
     #[test]
     fn folders_follow_the_environment_and_ignore_relative_paths() {
-        let folders = Folders::from_env(&env(&[("HOME", "/home/ada"), ("XDG_CONFIG_HOME", "/etc/ada"), ("XDG_DATA_HOME", "here")]));
+        let folders = Folders::from_env(&env(&[
+            ("HOME", "/home/ada"),
+            ("XDG_CONFIG_HOME", "/etc/ada"),
+            ("XDG_DATA_HOME", "here"),
+        ]));
         assert_eq!(folders.config, Path::new("/etc/ada/dialtone"));
         assert_eq!(folders.data, Path::new("/home/ada/.local/share/dialtone"));
     }

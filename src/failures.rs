@@ -6,32 +6,43 @@ use dialtone_provider::StartError;
 use dialtone_provider::identity::IdentityError;
 use dialtone_provider::settings::SettingsError;
 use dialtone_provider::store::StoreError;
+use dialtone_provider::store::backup::BackupError;
 use dialtone_resolver::LookupError;
 use dialtone_resolver::dns::frontend::FrontendError;
 use dialtone_resolver::error::{HttpError, NotVisible, PutError, ResolveError, StubError};
 use dialtone_resolver::keyfile::KeyFileError;
-use dialtone_shared::{Name, RecordError};
 use dialtone_shared::record::signed::SignError;
+use dialtone_shared::{Name, RecordError};
 
 /// A key's files cannot be made or used.
 pub fn key_file(error: KeyFileError) -> Failure {
     match error {
         KeyFileError::Exists(path) => Failure::new(Exit::Local, path.display(), "exists already, and a key is never overwritten")
             .help("choose another path, or move what is there away"),
-        KeyFileError::Exposed { path, mode } => {
-            Failure::new(Exit::Local, path.display(), format!("others can read this secret (mode {mode:04o})"))
-                .help(format!("chmod 600 {}", path.display()))
-                .help("on a machine that you share, consider the key stolen and rotate it")
-        }
+        KeyFileError::Exposed { path, mode } => Failure::new(
+            Exit::Local,
+            path.display(),
+            format!("others can read this secret (mode {mode:04o})"),
+        )
+        .help(format!("chmod 600 {}", path.display()))
+        .help("on a machine that you share, consider the key stolen and rotate it"),
         KeyFileError::Disk { path, reason } => Failure::file(&path, &reason),
-        KeyFileError::NoPublicFile(path) => Failure::new(Exit::BadInput, path.display(), "the public file is missing: the name stands in it")
-            .help("restore it beside the private file, or make a new name of this key with `dialtone key new NEW.key --from OLD.key`"),
-        KeyFileError::NotPrivate(path) => Failure::new(Exit::BadInput, path.display(), "this is a public file: signing needs the private one")
-            .help("give the private file, which stands beside it"),
-        KeyFileError::PublicPath(path) => {
-            Failure::new(Exit::BadInput, path.display(), "a private key's path must not end in .pub, which is its public file's")
-                .help("choose another ending, such as .key")
+        KeyFileError::NoPublicFile(path) => {
+            Failure::new(Exit::BadInput, path.display(), "the public file is missing: the name stands in it")
+                .help("restore it beside the private file, or make a new name of this key with `dialtone key new NEW.key --from OLD.key`")
         }
+        KeyFileError::NotPrivate(path) => Failure::new(
+            Exit::BadInput,
+            path.display(),
+            "this is a public file: signing needs the private one",
+        )
+        .help("give the private file, which stands beside it"),
+        KeyFileError::PublicPath(path) => Failure::new(
+            Exit::BadInput,
+            path.display(),
+            "a private key's path must not end in .pub, which is its public file's",
+        )
+        .help("choose another ending, such as .key"),
         KeyFileError::Contents { path, reason } => Failure::new(Exit::BadInput, path.display(), reason)
             .help("check the path; `dialtone key show FILE` reads private and public files"),
         KeyFileError::Key(error) => Failure::new(Exit::BadInput, "key", error),
@@ -54,15 +65,19 @@ pub fn settings(error: SettingsError) -> Failure {
 pub fn start(error: StartError, data_flag: &str) -> Failure {
     match error {
         StartError::Settings(error) => settings(error),
-        StartError::Folder { path, reason } => {
-            Failure::file(&path, &reason).help(format!("give this user the right to write there, or choose another folder with {data_flag}"))
-        }
+        StartError::Folder { path, reason } => Failure::file(&path, &reason).help(format!(
+            "give this user the right to write there, or choose another folder with {data_flag}"
+        )),
         StartError::Store(error) => store(error).help(format!("or choose another folder with {data_flag}")),
         StartError::Identity(error) => identity(error),
-        StartError::Listen { what, address, reason, setting } => {
-            Failure::new(Exit::Local, address, format!("cannot listen for {what}: {reason}"))
-                .help(format!("stop what is using it, or set `{setting}` to another address (port 0 takes a free one)"))
-        }
+        StartError::Listen {
+            what,
+            address,
+            reason,
+            setting,
+        } => Failure::new(Exit::Local, address, format!("cannot listen for {what}: {reason}")).help(format!(
+            "stop what is using it, or set `{setting}` to another address (port 0 takes a free one)"
+        )),
         StartError::Peering(reason) => Failure::new(Exit::Local, "peering", reason),
     }
 }
@@ -90,12 +105,32 @@ pub fn store(error: StoreError) -> Failure {
     }
 }
 
+/// A backup was not made or not restored.
+pub fn backup(error: BackupError) -> Failure {
+    match error {
+        BackupError::Exists(path) => {
+            Failure::new(Exit::Local, path, "exists already, and nothing is overwritten").help("name another place, or move it away")
+        }
+        BackupError::File { path, reason } => Failure::new(Exit::Local, path, reason),
+        BackupError::Unknown(path) => Failure::new(Exit::BadInput, path, "not a backup that this version reads"),
+        BackupError::Damaged(path) => Failure::new(Exit::BadInput, path, "damaged: its digest does not match").help("use another backup"),
+        BackupError::Refused { path, entry, reason } => {
+            Failure::new(Exit::BadInput, format!("{path}, entry {entry}"), reason).help("use another backup")
+        }
+        BackupError::Store(error) => store(error),
+    }
+}
+
 /// A record cannot be signed.
 pub fn sign(error: SignError) -> Failure {
     match error {
         SignError::Record(error) => record(&error),
-        SignError::WrongKey(epoch) => Failure::new(Exit::BadInput, "key", format!("not the one in force for this name (key epoch {epoch})"))
-            .help("use the private file that stands beside the name's public file"),
+        SignError::WrongKey(epoch) => Failure::new(
+            Exit::BadInput,
+            "key",
+            format!("not the one in force for this name (key epoch {epoch})"),
+        )
+        .help("use the private file that stands beside the name's public file"),
     }
 }
 
@@ -125,7 +160,11 @@ fn record(error: &RecordError) -> Failure {
 pub fn put(error: PutError) -> Failure {
     match error {
         PutError::Unknown { provider, reason } => {
-            let failure = Failure::new(Exit::Network, provider, format!("it is unknown whether the record was stored: {reason}"));
+            let failure = Failure::new(
+                Exit::Network,
+                provider,
+                format!("it is unknown whether the record was stored: {reason}"),
+            );
             match reason {
                 HttpError::TimedOut | HttpError::Broken(_) | HttpError::TooLarge | HttpError::Connect(_) | HttpError::Url(_) => {
                     failure.help("publish again: the later record wins, whatever became of this one")
@@ -140,8 +179,12 @@ pub fn put(error: PutError) -> Failure {
         }
         PutError::ConditionFailed { provider, held } => {
             let held = held.map_or_else(|| "none".to_owned(), |rank| rank.to_string());
-            Failure::new(Exit::Refused, provider, format!("the record held is not the one of --if-match, but {held}"))
-                .help("look at it with `dialtone resolve`, and decide whether it is to be replaced")
+            Failure::new(
+                Exit::Refused,
+                provider,
+                format!("the record held is not the one of --if-match, but {held}"),
+            )
+            .help("look at it with `dialtone resolve`, and decide whether it is to be replaced")
         }
         PutError::Refused { provider, status, problem } => {
             let failure = Failure::new(Exit::Refused, provider, format!("refused ({status}): {problem}"));
@@ -151,17 +194,24 @@ pub fn put(error: PutError) -> Failure {
                 _ => failure,
             }
         }
-        PutError::Unavailable { provider, status, problem, after_secs } => {
+        PutError::Unavailable {
+            provider,
+            status,
+            problem,
+            after_secs,
+        } => {
             let failure = Failure::new(Exit::Busy, provider, format!("cannot take it now ({status}): {problem}"));
             match after_secs {
                 Some(secs) => failure.help(format!("try again in {secs} s")),
                 None => failure.help("try again later, or at another provider"),
             }
         }
-        PutError::Receipt { provider, reason } => {
-            Failure::new(Exit::Unverified, provider, format!("it acknowledged the record, but its receipt proves nothing: {reason}"))
-                .help("do not rely on this provider; publish at another")
-        }
+        PutError::Receipt { provider, reason } => Failure::new(
+            Exit::Unverified,
+            provider,
+            format!("it acknowledged the record, but its receipt proves nothing: {reason}"),
+        )
+        .help("do not rely on this provider; publish at another"),
         PutError::NoHttp(provider) => Failure::new(Exit::Usage, provider, "takes no puts: publishing needs a provider's HTTP address")
             .help("name it as http://HOST:PORT or https://HOST"),
     }
@@ -169,8 +219,12 @@ pub fn put(error: PutError) -> Failure {
 
 /// A record has not been seen everywhere.
 pub fn not_visible(error: NotVisible) -> Failure {
-    Failure::new(Exit::Network, error.missing.join(", "), format!("the record is not visible there yet: {}", error.reason))
-        .help("it is kept where it was put; check that those providers peer with it, and their logs")
+    Failure::new(
+        Exit::Network,
+        error.missing.join(", "),
+        format!("the record is not visible there yet: {}", error.reason),
+    )
+    .help("it is kept where it was put; check that those providers peer with it, and their logs")
 }
 
 /// A stub cannot start.
@@ -179,10 +233,12 @@ pub fn stub(error: StubError) -> Failure {
         StubError::Variable(error) => Failure::new(Exit::Settings, "$DIALTONE_PROVIDER", error),
         StubError::TooMany(_) => Failure::new(Exit::Settings, "providers", error).help("name fewer: one or two are enough"),
         StubError::NoProvider { tried } => unreachable("no provider was found", &tried),
-        StubError::Floor { path, reason } => {
-            Failure::new(Exit::Local, path.display(), format!("the rollback floor cannot be kept here: {reason}"))
-                .help("make the folder writable, or set DIALTONE_STATE to another")
-        }
+        StubError::Floor { path, reason } => Failure::new(
+            Exit::Local,
+            path.display(),
+            format!("the rollback floor cannot be kept here: {reason}"),
+        )
+        .help("make the folder writable, or set DIALTONE_STATE to another"),
     }
 }
 
@@ -210,7 +266,9 @@ pub fn lookup(name: &Name, error: LookupError) -> Failure {
 /// A frontend cannot be made.
 pub fn frontend(error: FrontendError) -> Failure {
     match error {
-        FrontendError::LongOrigin { .. } | FrontendError::RootOrigin => Failure::new(Exit::Settings, "origin", error).help("choose a shorter domain"),
+        FrontendError::LongOrigin { .. } | FrontendError::RootOrigin => {
+            Failure::new(Exit::Settings, "origin", error).help("choose a shorter domain")
+        }
         FrontendError::NegativeTtl(_) => Failure::new(Exit::Settings, "negative answers", error),
         FrontendError::Aliases { file, reason } => {
             Failure::new(Exit::Settings, file, reason).help("correct or remove that line: `alias  name`, and comments after #")

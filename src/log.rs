@@ -18,14 +18,18 @@ pub fn start(args: &LogArgs, settings: Option<&LogSettings>) -> Outcome {
         (None, 1, _) => ("info,dialtone=debug,dialtone_provider=debug,dialtone_resolver=debug", "--verbose"),
         (None, _, _) => ("debug,dialtone=trace,dialtone_provider=trace,dialtone_resolver=trace", "--verbose"),
     };
-    let filter = EnvFilter::try_new(text).map_err(|error| {
+    // What libraries say about themselves is seldom about us; whoever wants it names them.
+    let filter = EnvFilter::try_new(format!("{LIBRARIES},{text}")).map_err(|error| {
         Failure::new(Exit::Settings, by, error).help("write a level (error, warn, info, debug, trace), or `info,dialtone_provider=debug`")
     })?;
     let format = args.log_format.unwrap_or(match settings.map(|settings| settings.format) {
         Some(settings::LogFormat::Json) => LogFormat::Json,
         Some(settings::LogFormat::Text) | None => LogFormat::Text,
     });
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false);
     // It can only have been started before; then it runs.
     let _ = match format {
         LogFormat::Text => lines.try_init(),
@@ -33,3 +37,5 @@ pub fn start(args: &LogArgs, settings: Option<&LogSettings>) -> Outcome {
     };
     Ok(())
 }
+
+const LIBRARIES: &str = "fjall=warn,lsm_tree=warn,quinn=warn,quinn_proto=warn,rustls=warn,hyper=warn,hyper_util=warn";

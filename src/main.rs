@@ -5,6 +5,7 @@ mod ask;
 mod bindings;
 mod commands;
 mod config;
+mod control;
 mod exit;
 mod failures;
 mod log;
@@ -33,15 +34,17 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Outcome {
     // Verbs that stay start their own log, when they have read their settings.
-    if !matches!(cli.verb, Verb::Dns(_)) {
+    if !matches!(cli.verb, Verb::Provider(_) | Verb::Dns(_)) {
         log::start(&cli.log, None)?;
     }
     match cli.verb {
+        Verb::Up(args) => wait_for(commands::up::run(args)),
         Verb::Key(args) => commands::key::run(args),
         Verb::Publish(args) => wait_for(commands::publish::run(args)),
         Verb::Unpublish(args) => wait_for(commands::unpublish::run(args)),
         Verb::Resolve(args) => wait_for(commands::resolve::run(args)),
         Verb::Alias(args) => commands::alias::run(args),
+        Verb::Provider(args) => wait_for(commands::provider::run(args, cli.log)),
         Verb::Dns(args) => wait_for(commands::dns::run(args, cli.log)),
         Verb::Account(args) => commands::account::run(args),
         Verb::Template(args) => commands::template::run(args),

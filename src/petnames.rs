@@ -35,7 +35,10 @@ pub fn load(path: &Path) -> Result<Aliases, Failure> {
 pub fn write(path: &Path, text: &str) -> Result<(), Failure> {
     // A map that is a link to another place stays one.
     let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let failed = |error: std::io::Error| Failure::file(path, &error);
     std::fs::create_dir_all(folder).map_err(failed)?;
     let draft = folder.join(format!(".dialtone-names-{}", std::process::id()));
@@ -62,12 +65,18 @@ pub fn resolve(typed: &str, map: &Path) -> Result<Name, Failure> {
     {
         return Ok(*name);
     }
-    let failure = Failure::new(Exit::BadInput, format!("`{}`", crate::show::printable(typed)), &error);
+    let shown = crate::show::printable(typed);
+    let failure = Failure::new(Exit::BadInput, format!("`{shown}`"), &error);
     Err(match error {
         NameError::Length(_) => failure
-            .help(format!("it is no petname of {} either: `dialtone alias {typed} NAME` makes it one", map.display()))
+            .help(format!(
+                "it is no petname of {} either: `dialtone alias {shown} NAME` makes it one",
+                map.display()
+            ))
             .help("a name has 56 characters, or stands as dialtone:<name> or <name>.<origin>"),
-        NameError::Alphabet { .. } | NameError::Checksum | NameError::NonCanonical => failure.help("copy the name again: a character was changed"),
+        NameError::Alphabet { .. } | NameError::Checksum | NameError::NonCanonical => {
+            failure.help("copy the name again: a character was changed")
+        }
         NameError::PkarrKey => failure.help("pkarr and iroh keys are not resolved by this version"),
         NameError::Scheme(_) => failure.help("a newer version of dialtone may know it"),
         NameError::Origin(_) => failure,

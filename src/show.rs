@@ -3,9 +3,9 @@
 
 use dialtone_resolver::keyfile::to_hex;
 use dialtone_resolver::view;
+use dialtone_shared::UnixSecs;
 use dialtone_shared::record::rdata::types;
 use dialtone_shared::record::{Binding, DnsData, Service, Step, Target, Transport};
-use dialtone_shared::UnixSecs;
 
 /// A binding in one line.
 pub fn binding(binding: &Binding) -> String {
@@ -60,7 +60,11 @@ pub fn printable(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
             let harmless = !c.is_control() && !('\u{200b}'..='\u{200f}').contains(&c) && !('\u{202a}'..='\u{202e}').contains(&c);
-            let (as_is, escaped) = if harmless { (Some(c), None) } else { (None, Some(c.escape_unicode())) };
+            let (as_is, escaped) = if harmless {
+                (Some(c), None)
+            } else {
+                (None, Some(c.escape_unicode()))
+            };
             as_is.into_iter().chain(escaped.into_iter().flatten())
         })
         .collect()
@@ -178,6 +182,9 @@ mod tests {
 
     #[test]
     fn spans_are_said_in_the_largest_unit() {
-        assert_eq!([span(60), span(600), span(7_200), span(2_592_000)], ["60 s", "10 min", "2 h", "30 days"]);
+        assert_eq!(
+            [span(60), span(600), span(7_200), span(2_592_000)],
+            ["60 s", "10 min", "2 h", "30 days"]
+        );
     }
 }

@@ -14,7 +14,9 @@ use std::path::PathBuf;
 /// A petname holds on this machine: `dialtone resolve` takes it, and so does a frontend with the same map file, as a
 /// DNS name of any form (`home`, `www.home`, `shop.example`).
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  dialtone alias home yg5tyqpz9wxdht84k43xh8a4ncn3fg7jmnp36bryw8jq6ed5u9x9mtei\n  dialtone alias --list\n  dialtone alias --remove home")]
+#[command(
+    after_help = "Examples:\n  dialtone alias home yg5tyqpz9wxdht84k43xh8a4ncn3fg7jmnp36bryw8jq6ed5u9x9mtei\n  dialtone alias --list\n  dialtone alias --remove home"
+)]
 pub struct AliasArgs {
     /// What you call it
     #[arg(required_unless_present_any = ["list", "remove"])]
@@ -49,7 +51,10 @@ pub fn run(args: AliasArgs) -> Outcome {
     if let Some(alias) = args.remove {
         return match without_alias(&petnames::read(&map)?, &alias).map_err(|error| petnames::wrong(&map, &error))? {
             Some(text) => petnames::write(&map, &text),
-            None => Err(Failure::new(Exit::Absent, format!("`{alias}`"), format!("not in {}", map.display())).help("`dialtone alias --list` shows what there is")),
+            None => Err(
+                Failure::new(Exit::Absent, format!("`{alias}`"), format!("not in {}", map.display()))
+                    .help("`dialtone alias --list` shows what there is"),
+            ),
         };
     }
     if let (Some(alias), Some(name)) = (args.alias, args.name) {
@@ -58,8 +63,13 @@ pub fn run(args: AliasArgs) -> Outcome {
     }
     let aliases = petnames::load(&map)?;
     if args.json {
-        let all: Map<String, Value> = aliases.iter().map(|(alias, name)| (alias.to_string(), name.to_string().into())).collect();
+        let all: Map<String, Value> = aliases
+            .iter()
+            .map(|(alias, name)| (alias.to_string(), name.to_string().into()))
+            .collect();
         return output::json(&Value::Object(all));
     }
-    aliases.iter().try_for_each(|(alias, name)| output::line(format!("{alias}  {name}")))
+    aliases
+        .iter()
+        .try_for_each(|(alias, name)| output::line(format!("{alias}  {name}")))
 }

@@ -3,7 +3,7 @@
 use crate::commands::dns::DnsFile;
 use crate::commands::template::Which;
 use crate::config::{self, ClientFile};
-use crate::exit::{Exit, Failure, Outcome};
+use crate::exit::{Failure, Outcome};
 use crate::{failures, output};
 use clap::Args;
 use dialtone_provider::Settings;
@@ -57,7 +57,9 @@ fn provider(text: &str, path: &Path) -> Result<String, Failure> {
 
 /// Whose settings a file holds, by the keys that only one kind has. In doubt a provider's: its report is the fullest.
 fn told_from_keys(text: &str) -> Which {
-    let Ok(table) = text.parse::<toml::Table>() else { return Which::Provider };
+    let Ok(table) = text.parse::<toml::Table>() else {
+        return Which::Provider;
+    };
     let has = |keys: &[&str]| keys.iter().any(|key| table.contains_key(*key));
     if has(&["data", "identity", "http", "dns", "peering", "peer", "account", "limits"]) {
         Which::Provider

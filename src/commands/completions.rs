@@ -8,9 +8,11 @@ use clap_complete::{Shell, generate};
 
 /// Print the completions of a shell
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  dialtone completions bash > ~/.local/share/bash-completion/completions/dialtone\n  \
+#[command(
+    after_help = "Examples:\n  dialtone completions bash > ~/.local/share/bash-completion/completions/dialtone\n  \
                         dialtone completions zsh > ~/.zfunc/_dialtone\n  \
-                        dialtone completions fish > ~/.config/fish/completions/dialtone.fish")]
+                        dialtone completions fish > ~/.config/fish/completions/dialtone.fish"
+)]
 pub struct CompletionsArgs {
     /// Which shell
     shell: Shell,

@@ -21,8 +21,10 @@ use tokio::net::{TcpListener, UdpSocket};
 ///
 /// Answers names under the origin and the petnames of the map file over UDP and TCP; every other name is forwarded, or refused.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  dialtone dns\n  dialtone dns --listen 127.0.0.1:5353 --provider http://127.0.0.1:4380 --forward 192.0.2.53:53\n  \
-                        dialtone template dns > dns.toml && dialtone dns --config dns.toml")]
+#[command(
+    after_help = "Examples:\n  dialtone dns\n  dialtone dns --listen 127.0.0.1:5353 --provider http://127.0.0.1:4380 --forward 192.0.2.53:53\n  \
+                        dialtone template dns > dns.toml && dialtone dns --config dns.toml"
+)]
 pub struct DnsArgs {
     /// A settings file; `dialtone template dns` prints one
     #[arg(long, value_name = "FILE")]
@@ -88,7 +90,10 @@ impl DnsFile {
     pub fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
         let file: Self = toml::from_str(text).map_err(|error| config::bad_settings(path, text, &error, "dns"))?;
         if file.listen.is_empty() {
-            return Err(Failure::new(Exit::Settings, path.display(), "`listen` is empty: a frontend answers somewhere").help("leave it out, or name an address"));
+            return Err(
+                Failure::new(Exit::Settings, path.display(), "`listen` is empty: a frontend answers somewhere")
+                    .help("leave it out, or name an address"),
+            );
         }
         if let Some(origin) = &file.origin {
             Domain::from_text(origin).map_err(|error| Failure::new(Exit::Settings, format!("{}: `origin`", path.display()), error))?;

@@ -6,7 +6,6 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::{failures, output, petnames};
 use bytes::Bytes;
 use clap::Args;
-use dialtone_resolver::info::ProviderInfo;
 use dialtone_resolver::io::http::{Answer, HttpClient};
 use dialtone_resolver::io::{clock, environment, key_files};
 use dialtone_resolver::settings::{HTTP_CONNECT, ProviderAt};
@@ -23,8 +22,10 @@ use std::time::{Duration, Instant};
 /// Asks the provider over HTTP and over DNS (UDP and TCP), compares clocks, asks whether puts would be kept, and looks at the
 /// files that the other verbs use. The exit status is that of the worst finding.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  dialtone doctor\n  dialtone doctor --provider http://127.0.0.1:4380 --provider http://127.0.0.1:4390\n  \
-                        dialtone doctor --key alice.key --json")]
+#[command(
+    after_help = "Examples:\n  dialtone doctor\n  dialtone doctor --provider http://127.0.0.1:4380 --provider http://127.0.0.1:4390\n  \
+                        dialtone doctor --key alice.key --json"
+)]
 pub struct DoctorArgs {
     /// Look at this key's files, too; repeat it for more
     #[arg(long = "key", value_name = "FILE")]
@@ -97,17 +98,26 @@ async fn provider(http: &HttpClient, at: &ProviderAt, said_by: &Source) -> Vec<F
         Err(error) => {
             let finding = Finding::bad(&thing, Exit::Network, error)
                 .help("start one on this machine: `dialtone up`, or `dialtone provider`")
-                .help(format!("or name another with --provider or DIALTONE_PROVIDER (this one is from {said_by})"));
+                .help(format!(
+                    "or name another with --provider or DIALTONE_PROVIDER (this one is from {said_by})"
+                ));
             return vec![finding];
         }
     };
-    let mut findings = vec![Finding::good(&thing, format!("is {}, found in {}", info.name, output::millis(began.elapsed())))];
+    let mut findings = vec![Finding::good(
+        &thing,
+        format!("is {}, found in {}", info.name, output::millis(began.elapsed())),
+    )];
     findings.extend(http_speed_and_clock(http, base, &thing).await);
     findings.push(health(http, base, &thing).await);
     if info.dns.is_empty() {
         findings.push(
-            Finding::bad(&format!("{thing}: DNS"), Exit::Network, "it answers no DNS that can be reached from here: names cannot be looked up at it")
-                .help("its operator sets `dns.listen` to an address that clients reach"),
+            Finding::bad(
+                &format!("{thing}: DNS"),
+                Exit::Network,
+                "it answers no DNS that can be reached from here: names cannot be looked up at it",
+            )
+            .help("its operator sets `dns.listen` to an address that clients reach"),
         );
     }
     for address in &info.dns {
@@ -136,12 +146,18 @@ async fn http_speed_and_clock(http: &HttpClient, base: &str, thing: &str) -> Opt
         return Some(Finding::good(&thing, format!("answers in {}", output::millis(took))));
     };
     let skew = here.since(there).max(there.since(here));
-    let (ahead, behind) = if here > there { ("this machine", "the provider") } else { ("the provider", "this machine") };
+    let (ahead, behind) = if here > there {
+        ("this machine", "the provider")
+    } else {
+        ("the provider", "this machine")
+    };
     let says = format!("answers in {}; {ahead} is {skew} s ahead of {behind}", output::millis(took));
     Some(match skew {
         0..=SKEW_FINE => Finding::good(&thing, format!("answers in {}, the clocks agree", output::millis(took))),
         0..=SKEW_REFUSED => Finding::odd(&thing, says).help("set the clock by NTP: records are ordered by the time of signing"),
-        _ => Finding::bad(&thing, Exit::Local, says).help("set the clock by NTP: records from more than 5 minutes in the future are refused"),
+        _ => {
+            Finding::bad(&thing, Exit::Local, says).help("set the clock by NTP: records from more than 5 minutes in the future are refused")
+        }
     })
 }
 
@@ -150,7 +166,9 @@ async fn health(http: &HttpClient, base: &str, thing: &str) -> Finding {
     match get(http, base, "/healthz").await {
         Ok(answer) if answer.status == 200 => Finding::good(&thing, "would be kept (a write reached its disk)"),
         Ok(answer) => {
-            let why = serde_json::from_slice::<Value>(&answer.body).ok().and_then(|body| Some(body["reason"].as_str()?.to_owned()));
+            let why = serde_json::from_slice::<Value>(&answer.body)
+                .ok()
+                .and_then(|body| Some(body["reason"].as_str()?.to_owned()));
             let why = why.unwrap_or_else(|| format!("status {}", answer.status));
             Finding::bad(&thing, Exit::Busy, format!("would not be kept: {}", crate::show::printable(&why)))
                 .help("its operator looks at its disk and log; publish at another provider meanwhile")
@@ -168,8 +186,12 @@ async fn dns(address: SocketAddr, origin: &str) -> Vec<Finding> {
             Ok(said) if said.code == ResponseCode::NoError && said.answers > 0 => {
                 Finding::good(&thing, format!("answers for {origin} in {}", output::millis(said.took)))
             }
-            Ok(said) => Finding::bad(&thing, Exit::Network, format!("answers {} for {origin}: it does not speak for it", said.code))
-                .help("check that the address is the provider's, and not another DNS server's"),
+            Ok(said) => Finding::bad(
+                &thing,
+                Exit::Network,
+                format!("answers {} for {origin}: it does not speak for it", said.code),
+            )
+            .help("check that the address is the provider's, and not another DNS server's"),
             Err(error) => Finding::bad(&thing, Exit::Network, error)
                 .help(format!("check that {firewall} port {} is open on the way there", address.port())),
         });
@@ -180,7 +202,8 @@ async fn dns(address: SocketAddr, origin: &str) -> Vec<Finding> {
 /// Whether rollback floors can be kept.
 fn floors(folder: Option<PathBuf>) -> Finding {
     let Some(folder) = folder.or_else(environment::state_folder) else {
-        return Finding::odd("rollback floors", "kept in memory only: there is no home folder").help("set DIALTONE_STATE to a folder that lasts");
+        return Finding::odd("rollback floors", "kept in memory only: there is no home folder")
+            .help("set DIALTONE_STATE to a folder that lasts");
     };
     let thing = format!("rollback floors in {}", folder.display());
     let tried = std::fs::create_dir_all(&folder).and_then(|()| {
@@ -289,7 +312,8 @@ fn http_date(text: &str) -> Option<UnixSecs> {
     let (era, of_era) = (year / 400, year % 400);
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + day_of_year;
-    days.checked_sub(719_468).map(|days| UnixSecs(days * 86_400 + hour * 3_600 + minute * 60 + second))
+    days.checked_sub(719_468)
+        .map(|days| UnixSecs(days * 86_400 + hour * 3_600 + minute * 60 + second))
 }
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];

@@ -29,8 +29,10 @@ enum KeyVerb {
 /// a folder (ending .offline) with the secrets of the keys that may follow: move it to a medium that you keep apart, and
 /// whoever steals today's key can never take the name. Nothing is ever overwritten.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  dialtone key new alice.key\n  dialtone key new shop.key --salt shop --from alice.key\n  \
-                        openssl genpkey -algorithm ed25519 -out mine.pem && chmod 600 mine.pem && dialtone key new mine.key --from mine.pem")]
+#[command(
+    after_help = "Examples:\n  dialtone key new alice.key\n  dialtone key new shop.key --salt shop --from alice.key\n  \
+                        openssl genpkey -algorithm ed25519 -out mine.pem && chmod 600 mine.pem && dialtone key new mine.key --from mine.pem"
+)]
 struct NewArgs {
     /// Where the private key goes
     file: PathBuf,
@@ -74,7 +76,12 @@ pub fn run(args: KeyArgs) -> Outcome {
 }
 
 fn new(args: NewArgs) -> Outcome {
-    let first = args.from.as_deref().map(key_files::load_secret).transpose().map_err(failures::key_file)?;
+    let first = args
+        .from
+        .as_deref()
+        .map(key_files::load_secret)
+        .transpose()
+        .map_err(failures::key_file)?;
     let wanted = NewKey {
         first,
         salt: args.salt.unwrap_or_default().0,
@@ -95,11 +102,20 @@ fn new(args: NewArgs) -> Outcome {
     output::line(public.name())?;
     let shown = |path: &Path| path.display().to_string();
     output::remark(format!("private file   {}  (signs; keep it secret)", shown(&paths.private)));
-    output::remark(format!("public file    {}  (keep it beside the private one, and a copy)", shown(&paths.public)));
+    output::remark(format!(
+        "public file    {}  (keep it beside the private one, and a copy)",
+        shown(&paths.public)
+    ));
     if let Some(offline) = offline {
-        output::remark(format!("offline folder {}  (the keys that may follow: move it away from this machine)", shown(offline)));
+        output::remark(format!(
+            "offline folder {}  (the keys that may follow: move it away from this machine)",
+            shown(offline)
+        ));
     }
-    output::remark(format!("next: dialtone publish --key {} --address 192.0.2.7", shown(&paths.private)));
+    output::remark(format!(
+        "next: dialtone publish --key {} --address 192.0.2.7",
+        shown(&paths.private)
+    ));
     Ok(())
 }
 

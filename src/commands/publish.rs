@@ -107,9 +107,13 @@ pub async fn run(args: PublishArgs) -> Outcome {
     let signer = key_files::load_signer(&args.key).map_err(failures::key_file)?;
     let bindings = args.says.bindings(&signer.name())?;
     if bindings.is_empty() {
-        return Err(Failure::new(Exit::Usage, "nothing to publish", "no address, service, delegate, DNS record, opaque or zone was given")
-            .help("say what the name stands for, such as --address 192.0.2.7")
-            .help("to withdraw it, use `dialtone unpublish`"));
+        return Err(Failure::new(
+            Exit::Usage,
+            "nothing to publish",
+            "no address, service, delegate, DNS record, opaque or zone was given",
+        )
+        .help("say what the name stands for, such as --address 192.0.2.7")
+        .help("to withdraw it, use `dialtone unpublish`"));
     }
     put(&signer, bindings, &args.terms, &args.put, &args.client).await
 }
@@ -176,7 +180,10 @@ async fn report(publisher: &Publisher, record: &VerifiedRecord, puts: Vec<Result
     }
     let mut seen = Vec::new();
     if !kept.is_empty() && !how.wait_visible_at.is_empty() {
-        match publisher.wait_until_visible(record.name(), record.rank(), &how.wait_visible_at, VISIBLE_PATIENCE).await {
+        match publisher
+            .wait_until_visible(record.name(), record.rank(), &how.wait_visible_at, VISIBLE_PATIENCE)
+            .await
+        {
             Ok(visible) => seen = visible,
             Err(missing) => {
                 failed = failed.or(Some(failures::not_visible(missing)));
@@ -215,7 +222,11 @@ fn print_kept(record: &VerifiedRecord, kept: &[Acknowledged]) -> Outcome {
             Some(until) => format!("until {}", show::until(until, kept.promise.time.secs())),
             None => "for ever".to_owned(),
         };
-        output::line(format!("kept     by {} {until}; receipt checked, {}", kept.provider, output::millis(kept.took)))?;
+        output::line(format!(
+            "kept     by {} {until}; receipt checked, {}",
+            kept.provider,
+            output::millis(kept.took)
+        ))?;
     }
     Ok(())
 }
@@ -234,7 +245,9 @@ fn print_record(record: &VerifiedRecord, json: bool) -> Outcome {
     if let Some(expiry) = says.expiry() {
         output::line(format!("expires  {}", show::until(expiry, says.sequence.secs())))?;
     }
-    says.bindings().iter().try_for_each(|binding| output::line(format!("  {}", show::binding(binding))))
+    says.bindings()
+        .iter()
+        .try_for_each(|binding| output::line(format!("  {}", show::binding(binding))))
 }
 
 impl SaysArgs {
@@ -244,8 +257,8 @@ impl SaysArgs {
         bindings.extend(self.services.into_iter().map(Binding::Service));
         bindings.extend(self.delegate.map(Binding::Delegate));
         // `@` and relative names are under the name itself, whatever the origin will be called.
-        let origin = Domain::from_text(&name.to_dns(DEFAULT_ORIGIN))
-            .map_err(|error| Failure::new(Exit::Bug, "the name as a domain", error))?;
+        let origin =
+            Domain::from_text(&name.to_dns(DEFAULT_ORIGIN)).map_err(|error| Failure::new(Exit::Bug, "the name as a domain", error))?;
         for line in &self.dns {
             bindings.extend(dns_record(line, &origin)?);
         }
@@ -253,7 +266,12 @@ impl SaysArgs {
             let text = std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
             let zone = bindings_from_zone(&text, &origin).map_err(|error| Failure::new(Exit::BadInput, path.display(), error))?;
             for passed_over in &zone.passed_over {
-                output::remark(format!("note: {}, line {}: left out: {}", path.display(), passed_over.line, passed_over.reason));
+                output::remark(format!(
+                    "note: {}, line {}: left out: {}",
+                    path.display(),
+                    passed_over.line,
+                    passed_over.reason
+                ));
             }
             bindings.extend(zone.bindings);
         }
@@ -268,7 +286,8 @@ impl SaysArgs {
 /// One `--dns`: a line of a zone file with every field said.
 fn dns_record(line: &str, origin: &Domain) -> Result<Vec<Binding>, Failure> {
     let wrong = |reason: String| {
-        Failure::new(Exit::BadInput, format!("--dns '{}'", show::printable(line)), reason).help("write 'OWNER TTL TYPE RDATA', such as '@ 300 TXT \"hello\"'")
+        Failure::new(Exit::BadInput, format!("--dns '{}'", show::printable(line)), reason)
+            .help("write 'OWNER TTL TYPE RDATA', such as '@ 300 TXT \"hello\"'")
     };
     if line.trim_start() != line || line.contains('\n') || line.starts_with(['$', ';']) {
         return Err(wrong("not a record".to_owned()));

@@ -19,8 +19,10 @@ use std::time::{Duration, Instant};
 /// NAME is a flat name in any form (text, dialtone:…, DNS) or a petname. Every record on the way is checked on this
 /// machine against the name itself; no provider is believed.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  dialtone resolve yg5tyqpz9wxdht84k43xh8a4ncn3fg7jmnp36bryw8jq6ed5u9x9mtei\n  dialtone resolve home --service https\n  \
-                        dialtone resolve home --provider http://127.0.0.1:4390 --json")]
+#[command(
+    after_help = "Examples:\n  dialtone resolve yg5tyqpz9wxdht84k43xh8a4ncn3fg7jmnp36bryw8jq6ed5u9x9mtei\n  dialtone resolve home --service https\n  \
+                        dialtone resolve home --provider http://127.0.0.1:4390 --json"
+)]
 pub struct ResolveArgs {
     /// The name
     name: String,
@@ -67,7 +69,12 @@ pub async fn run(args: ResolveArgs) -> Outcome {
     if args.json {
         output::json(&to_json(&resolution, took))?;
     } else {
-        let asked: Vec<String> = stub.health().iter().filter(|at| !at.is_aside).map(|at| at.provider.to_string()).collect();
+        let asked: Vec<String> = stub
+            .health()
+            .iter()
+            .filter(|at| !at.is_aside)
+            .map(|at| at.provider.to_string())
+            .collect();
         print(&resolution, &asked, took, now)?;
     }
     verdict(&resolution, &options)
@@ -82,21 +89,28 @@ fn verdict(resolution: &Resolution, options: &ResolveOptions) -> Outcome {
                 .help("its publisher has not published it, or its record has expired: ask them"));
         }
         Said::Record { record, .. } if record.record().is_revoked() => {
-            return Err(Failure::new(Exit::Absent, name, "revoked: its key is lost, and nothing is to be believed of it any more")
-                .help("ask its owner for a new name"));
+            return Err(Failure::new(
+                Exit::Absent,
+                name,
+                "revoked: its key is lost, and nothing is to be believed of it any more",
+            )
+            .help("ask its owner for a new name"));
         }
         Said::Record { .. } | Said::Failed(_) | Said::Cycle | Said::Limit(_) => {}
     }
     if resolution.endpoints.is_empty() {
         if let Some(label) = &options.service {
-            return Err(Failure::new(Exit::Absent, name, format!("it offers no service `{}`", show::printable(label)))
-                .help("leave out --service to see all that it offers"));
+            return Err(
+                Failure::new(Exit::Absent, name, format!("it offers no service `{}`", show::printable(label)))
+                    .help("leave out --service to see all that it offers"),
+            );
         }
         if let Some((at, said)) = resolution.trouble() {
             return Err(match said {
                 Said::Failed(error) => failures::lookup(at, error.clone()),
                 Said::Absent { .. } | Said::Record { .. } | Said::Cycle | Said::Limit(_) => {
-                    Failure::new(Exit::Absent, at, "the way ends here: it leads nowhere").help("the tree above shows the way; its publisher has to mend it")
+                    Failure::new(Exit::Absent, at, "the way ends here: it leads nowhere")
+                        .help("the tree above shows the way; its publisher has to mend it")
                 }
             });
         }
@@ -155,9 +169,19 @@ fn record_line(record: &VerifiedRecord, ttl_secs: u32, now: UnixSecs) -> String 
     if says.is_revoked() {
         return "✓ signed, and REVOKED".to_owned();
     }
-    let expiry = says.expiry().map_or_else(String::new, |expiry| format!(", expires {}", show::until(expiry, now)));
-    let epoch = if says.epoch() > 0 { format!(" by key {}", says.epoch() + 1) } else { String::new() };
-    let empty = if says.bindings().is_empty() { ", stands for nothing now" } else { "" };
+    let expiry = says
+        .expiry()
+        .map_or_else(String::new, |expiry| format!(", expires {}", show::until(expiry, now)));
+    let epoch = if says.epoch() > 0 {
+        format!(" by key {}", says.epoch() + 1)
+    } else {
+        String::new()
+    };
+    let empty = if says.bindings().is_empty() {
+        ", stands for nothing now"
+    } else {
+        ""
+    };
     format!("✓ signed{epoch} {}, ttl {ttl_secs} s{expiry}{empty}", says.sequence.secs())
 }
 
@@ -221,7 +245,10 @@ fn node_json(node: &Node) -> Value {
     let (said, more) = match &node.said {
         Said::Record { record, ttl } => {
             value["ttl"] = json!(ttl.0);
-            (if record.record().is_revoked() { "revoked" } else { "record" }, json!(view::record(record)))
+            (
+                if record.record().is_revoked() { "revoked" } else { "record" },
+                json!(view::record(record)),
+            )
         }
         Said::Absent { .. } => ("absent", Value::Null),
         Said::Failed(error) => ("failed", json!(error.to_string())),

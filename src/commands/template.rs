@@ -6,7 +6,9 @@ use clap::{Args, ValueEnum};
 
 /// Print a settings file that explains every key
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  dialtone template > provider.toml\n  dialtone template dns > dns.toml && dialtone check-config dns.toml")]
+#[command(
+    after_help = "Examples:\n  dialtone template > provider.toml\n  dialtone template dns > dns.toml && dialtone check-config dns.toml"
+)]
 pub struct TemplateArgs {
     /// Whose settings
     #[arg(value_enum, default_value_t = Which::Provider)]

@@ -13,7 +13,9 @@ use std::path::PathBuf;
 /// Puts a record without bindings. Whoever resolves the name finds that it exists and stands for nothing; publish again
 /// whenever you like.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  dialtone unpublish --key alice.key\n  dialtone unpublish --key alice.key --provider http://127.0.0.1:4380")]
+#[command(
+    after_help = "Examples:\n  dialtone unpublish --key alice.key\n  dialtone unpublish --key alice.key --provider http://127.0.0.1:4380"
+)]
 pub struct UnpublishArgs {
     /// The private key of the name
     #[arg(long, value_name = "FILE")]

@@ -94,7 +94,7 @@ impl Home {
             return Ok(Self::Kept(path.clone()));
         }
         if !args.once {
-            return Ok(Self::Kept(config::Folders::here().data.join("up")));
+            return Ok(Self::Kept(config::Folders::from_env(&config::variable).data.join("up")));
         }
         let made = tempfile::Builder::new().prefix("dialtone-up-").tempdir();
         made.map(Self::Passing)

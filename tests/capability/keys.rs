@@ -13,9 +13,16 @@ fn a_new_key_prints_its_name_and_keeps_its_secrets_to_itself() {
     assert!(!made.stdout.contains("PRIVATE") && !made.stderr.contains(secret.lines().nth(1).unwrap()));
     let mode = |path: &str| world.path(path).metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("alice.key"), mode("alice.offline")), (0o600, 0o700));
-    let offline: Vec<_> = std::fs::read_dir(world.path("alice.offline")).unwrap().map(|entry| entry.unwrap()).collect();
+    let offline: Vec<_> = std::fs::read_dir(world.path("alice.offline"))
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .collect();
     assert_eq!(offline.len(), 17, "a seed and 16 links");
-    assert!(offline.iter().all(|file| file.metadata().unwrap().permissions().mode() & 0o777 == 0o600));
+    assert!(
+        offline
+            .iter()
+            .all(|file| file.metadata().unwrap().permissions().mode() & 0o777 == 0o600)
+    );
 }
 
 #[test]
@@ -31,7 +38,10 @@ fn a_name_is_shown_in_all_its_forms_alike_from_the_private_and_the_public_file()
     assert_eq!(public["hex"].as_str().unwrap().len(), 66);
     assert_eq!((&public["epoch"], &public["links_left"]), (&0.into(), &3.into()));
     let people = world.ok(["key", "show", "alice.pub", "--origin", "names.example"]).stdout;
-    assert!(people.contains(&format!("{name}.names.example")) && people.contains("links left  3"), "{people}");
+    assert!(
+        people.contains(&format!("{name}.names.example")) && people.contains("links left  3"),
+        "{people}"
+    );
 }
 
 #[test]
@@ -39,7 +49,9 @@ fn a_key_is_never_overwritten() {
     let world = World::new();
     world.ok(["key", "new", "alice.key"]);
     let before = std::fs::read(world.path("alice.key")).unwrap();
-    world.run(["key", "new", "alice.key"]).failed(9, &["alice.key", "never overwritten", "help: "]);
+    world
+        .run(["key", "new", "alice.key"])
+        .failed(9, &["alice.key", "never overwritten", "help: "]);
     assert_eq!(std::fs::read(world.path("alice.key")).unwrap(), before);
     std::fs::remove_file(world.path("alice.key")).unwrap();
     world.run(["key", "new", "alice.key"]).failed(9, &["alice.pub"]);
@@ -51,7 +63,9 @@ fn a_secret_that_others_can_read_is_refused_with_the_remedy() {
     let world = World::new();
     world.ok(["key", "new", "alice.key"]);
     std::fs::set_permissions(world.path("alice.key"), std::fs::Permissions::from_mode(0o640)).unwrap();
-    world.run(["key", "show", "alice.key"]).failed(9, &["alice.key", "0640", "chmod 600"]);
+    world
+        .run(["key", "show", "alice.key"])
+        .failed(9, &["alice.key", "0640", "chmod 600"]);
 }
 
 #[test]
@@ -80,8 +94,18 @@ fn openssl_reads_our_keys_and_we_read_its() {
     let path = |name: &str| world.path(name).display().to_string();
     let read = openssl.run(["pkey", "-in", &path("alice.key"), "-noout", "-text"]);
     assert!(read.status == Some(0) && read.stdout.contains("ED25519"), "{read}");
-    let key = world.ok(["key", "show", "alice.pub", "--json"]).json()["key"].as_str().unwrap().to_owned();
-    let printed: String = read.stdout.split("pub:").nth(1).unwrap().chars().filter(char::is_ascii_hexdigit).collect();
+    let key = world.ok(["key", "show", "alice.pub", "--json"]).json()["key"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let printed: String = read
+        .stdout
+        .split("pub:")
+        .nth(1)
+        .unwrap()
+        .chars()
+        .filter(char::is_ascii_hexdigit)
+        .collect();
     assert_eq!(printed, key, "OpenSSL finds the same public key");
 
     let made = openssl.run(["genpkey", "-algorithm", "ed25519", "-out", &path("theirs.pem")]);
@@ -96,7 +120,9 @@ fn what_is_no_key_is_refused_and_left_alone() {
     world.write("notes.txt", "something dear");
     world.run(["key", "show", "notes.txt"]).failed(3, &["notes.txt", "help: "]);
     world.run(["key", "show", "nowhere.key"]).failed(9, &["nowhere.key"]);
-    world.run(["key", "new", "alice.key", "--from", "notes.txt"]).failed(9, &["notes.txt"]);
+    world
+        .run(["key", "new", "alice.key", "--from", "notes.txt"])
+        .failed(9, &["notes.txt"]);
     world.run(["key", "new", "alice.pub"]).failed(3, &["alice.pub", ".pub"]);
     world.run(["key", "new", "alice.key", "--chain", "33"]).failed(2, &["33"]);
     world.run(["key", "new", "alice.key", "--salt", &"s".repeat(33)]).failed(2, &["32"]);

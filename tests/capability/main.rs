@@ -4,4 +4,7 @@
 
 mod support;
 
+mod docs_tell_the_truth;
 mod keys;
+mod templates;
+mod wrong_use;

@@ -48,9 +48,16 @@ impl Round {
         self.step("put", began, aloud, "at provider 1: on its disk, receipt checked")?;
 
         let others: Vec<ProviderAt> = world.providers[1..].iter().map(|other| At::Http(other.url.clone())).collect();
-        let watch = publisher_at(&last.url).wait_until_visible(&name, record.rank(), &others, PATIENCE).await;
+        let watch = publisher_at(&last.url)
+            .wait_until_visible(&name, record.rank(), &others, PATIENCE)
+            .await;
         watch.map_err(failures::not_visible)?;
-        self.step("visible", began, aloud, &format!("at {} other provider(s), since the put began", others.len()))?;
+        self.step(
+            "visible",
+            began,
+            aloud,
+            &format!("at {} other provider(s), since the put began", others.len()),
+        )?;
 
         for running in &world.providers {
             let held = publisher_at(&running.url).held(&name).await.map_err(failures::put)?;
@@ -60,20 +67,38 @@ impl Round {
         }
 
         let began = Instant::now();
-        let found = world.stub.lookup_fresh(&name).await.map_err(|error| failures::lookup(&name, error))?;
+        let found = world
+            .stub
+            .lookup_fresh(&name)
+            .await
+            .map_err(|error| failures::lookup(&name, error))?;
         match found {
             Lookup::Found { record: found, .. } if found.bytes() == record.bytes() => {}
-            Lookup::Found { .. } | Lookup::Absent { .. } => return Err(wrong("the stub", "it found another record than the one that was put")),
+            Lookup::Found { .. } | Lookup::Absent { .. } => {
+                return Err(wrong("the stub", "it found another record than the one that was put"));
+            }
         }
-        self.step("stub", began, aloud, "at the last provider over DNS: signature verified, same rank, same bytes")?;
+        self.step(
+            "stub",
+            began,
+            aloud,
+            "at the last provider over DNS: signature verified, same rank, same bytes",
+        )?;
 
         let began = Instant::now();
-        let resolved = layers::resolve(&world.stub, &name, &ResolveOptions::default()).await.map_err(failures::resolve)?;
+        let resolved = layers::resolve(&world.stub, &name, &ResolveOptions::default())
+            .await
+            .map_err(failures::resolve)?;
         let hosts: Vec<&Host> = resolved.endpoints.iter().map(|endpoint| &endpoint.host).collect();
         if !hosts.contains(&&Host::Ip(SAMPLE_V4.into())) || !hosts.contains(&&Host::Ip(SAMPLE_V6.into())) {
             return Err(wrong("the layers", "they do not lead to the sample's addresses"));
         }
-        self.step("layers", began, aloud, &format!("service → address: {} endpoint(s), from the stub's cache", hosts.len()))?;
+        self.step(
+            "layers",
+            began,
+            aloud,
+            &format!("service → address: {} endpoint(s), from the stub's cache", hosts.len()),
+        )?;
 
         for (over, said_as, kind, address) in [
             (Over::Udp, "DNS A", RecordType::A, IpAddr::V4(SAMPLE_V4)),
@@ -104,7 +129,11 @@ impl Round {
     fn step(&mut self, step: &'static str, began: Instant, aloud: bool, says: &str) -> Outcome {
         let took = began.elapsed();
         self.steps.push((step, took));
-        if aloud { output::step(took, format!("{step:<12} {says}")) } else { Ok(()) }
+        if aloud {
+            output::step(took, format!("{step:<12} {says}"))
+        } else {
+            Ok(())
+        }
     }
 }
 

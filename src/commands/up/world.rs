@@ -7,12 +7,12 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::{failures, output};
 use dialtone_provider::settings::{PeerSettings, Relationship};
 use dialtone_provider::{Provider, Settings, identity};
+use dialtone_resolver::Stub;
 use dialtone_resolver::dns::{Frontend, FrontendSettings, ListenerSettings};
 use dialtone_resolver::io::key_files::{self, NewKey};
 use dialtone_resolver::io::listeners;
 use dialtone_resolver::keyfile::KeyPaths;
 use dialtone_resolver::settings::{FloorAt, ProviderAt, StubSettings};
-use dialtone_resolver::Stub;
 use dialtone_shared::Name;
 use dialtone_shared::receipt::Signer;
 use serde_json::{Value, json};
@@ -80,7 +80,11 @@ impl World {
         };
         let stub = Stub::connect(settings).await.map_err(failures::stub)?;
         let origin = Settings::default().dns.origin;
-        let map = if args.once { None } else { Some(Client::load(&ClientArgs::default())?.map.value) };
+        let map = if args.once {
+            None
+        } else {
+            Some(Client::load(&ClientArgs::default())?.map.value)
+        };
         let settings = FrontendSettings {
             aliases: map,
             ..FrontendSettings::new(domain(&origin)?)
@@ -134,7 +138,10 @@ impl World {
         output::step(self.sample.took, format!("sample key   {}", self.sample.paths.private.display()))?;
         for (index, running) in self.providers.iter().enumerate() {
             let name = running.provider.name().to_string();
-            output::step(running.took, format!("provider {}   {} is {}…", index + 1, running.url, &name[..12]))?;
+            output::step(
+                running.took,
+                format!("provider {}   {} is {}…", index + 1, running.url, &name[..12]),
+            )?;
         }
         Ok(())
     }
@@ -257,12 +264,16 @@ impl Running {
 
 /// The address for the `index`-th of its kind: as asked; otherwise the usual one if it is free and we stay; otherwise any.
 fn port(asked: Option<u16>, usual: u16, index: usize, once: bool) -> Result<SocketAddr, Failure> {
-    let apart = |base: u16| u16::try_from(index).ok().and_then(|index| base.checked_add(index.checked_mul(PORTS_APART)?));
+    let apart = |base: u16| {
+        u16::try_from(index)
+            .ok()
+            .and_then(|index| base.checked_add(index.checked_mul(PORTS_APART)?))
+    };
     let port = match asked {
         Some(0) => 0,
-        Some(base) => {
-            apart(base).ok_or_else(|| Failure::new(Exit::Usage, format!("port {base}"), "the ports after it end before all have one").help("choose a lower port"))?
-        }
+        Some(base) => apart(base).ok_or_else(|| {
+            Failure::new(Exit::Usage, format!("port {base}"), "the ports after it end before all have one").help("choose a lower port")
+        })?,
         None if once => 0,
         None => apart(usual).filter(|port| is_free(*port)).unwrap_or(0),
     };

@@ -25,7 +25,11 @@ impl Running {
 
     /// Starts a prepared command.
     pub fn spawn(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
         let (sender, lines) = channel();
         let stdout = child.stdout.take().expect("piped");
         std::thread::spawn(move || {
@@ -82,7 +86,11 @@ impl Running {
 
     /// Sends it a signal by name and waits for its end.
     pub fn signal(mut self, name: &str) -> ExitStatus {
-        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.id().to_string()).status().expect("kill(1)");
+        let sent = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.id().to_string())
+            .status()
+            .expect("kill(1)");
         assert!(sent.success(), "the process was gone already:\n{}", self.stderr());
         self.wait()
     }
