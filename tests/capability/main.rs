@@ -6,5 +6,8 @@ mod support;
 
 mod docs_tell_the_truth;
 mod keys;
+mod publish_and_resolve;
+mod real_clients;
 mod templates;
+mod up_once;
 mod wrong_use;

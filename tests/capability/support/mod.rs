@@ -2,8 +2,10 @@
 
 mod cli;
 mod process;
+mod providers;
 mod tools;
 
 pub use cli::{Ran, World};
 pub use process::Running;
+pub use providers::ProviderProcess;
 pub use tools::{Tool, free_port, free_udp_port};
