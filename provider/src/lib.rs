@@ -11,13 +11,15 @@
 //! 5. [`service`]: what can be asked of a provider, and the way of a put;
 //! 6. [`accounting`]: who may put how much, and what they did;
 //! 7. [`store`]: where records are kept;
-//! 8. [`metrics`], [`error`]: what is counted, and why a provider does not start.
+//! 8. [`peering`]: whom they are shared with;
+//! 9. [`metrics`], [`error`]: what is counted, and why a provider does not start.
 
 pub mod accounting;
 pub mod error;
 pub mod identity;
 pub mod io;
 pub mod metrics;
+pub mod peering;
 pub mod provider;
 pub mod service;
 pub mod settings;

@@ -1,5 +1,7 @@
 //! What is counted, as Prometheus reads it. No globals: two providers in one process keep two books.
 
+pub mod scraped;
+
 use crate::accounting::Tally;
 use crate::store::Count;
 use prometheus_client::encoding::EncodeLabelSet;

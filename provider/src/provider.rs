@@ -2,23 +2,31 @@
 //!
 //! ```text
 //! start   settings ─ data folder ─ listeners ─ store ─ key ─ books ─ queue ─ peering ─ HTTP, DNS
-//! stop    HTTP, DNS ─ peering ─ queue ─ books ─ store          (what was accepted is finished and kept)
+//! stop    HTTP, DNS ─ queue ─ peering ─ books ─ store          (what was accepted is finished and kept)
 //! ```
 
 use crate::accounting::{Admission, Ledger};
 use crate::error::StartError;
 use crate::identity;
 use crate::io::clock::{Clock, SystemClock};
+use crate::io::coherence::Links;
 use crate::io::http;
+use crate::io::peering::{self, PeeringContext, PeeringError, PeeringHandle};
+use crate::io::quic::EndpointError;
 use crate::io::upkeep::Upkeep;
 use crate::metrics::Metrics;
-use crate::service::get::{Alone, StoreSource};
+use crate::metrics::scraped;
+use crate::peering::agreement::Agreement;
+use crate::peering::health::PeerStatus;
+use crate::service::get::StoreSource;
 use crate::service::queue::{Batcher, PutQueue};
 use crate::service::{self, Service};
-use crate::settings::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Settings};
+use crate::settings::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, PeerSettings, Relationship, Settings, SettingsError};
 use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
 use crate::store::{RecordStore, StoreError};
 use bytes::Bytes;
+use dialtone_resolver::dns::{Domain, Frontend, FrontendSettings, ListenerSettings};
+use dialtone_resolver::io::listeners as dns;
 use dialtone_resolver::{RecordSource, view};
 use dialtone_shared::Name;
 use dialtone_shared::limits::RECORD_BYTES_MAX;
@@ -28,7 +36,7 @@ use serde_json::json;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -39,6 +47,7 @@ pub struct Provider {
     addresses: Addresses,
     source: Arc<dyn RecordSource>,
     store: Arc<dyn RecordStore>,
+    peering: Arc<PeeringHandle>,
     /// Listeners, then the queue, then upkeep: stopped in this order.
     stages: [Stage; 3],
 }
@@ -61,6 +70,12 @@ pub struct Parts {
     pub store: Option<Arc<dyn RecordStore>>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+}
+
+/// Sockets that are open before anything else is, so that a port in use is known first.
+struct Listeners {
+    http: Vec<TcpListener>,
+    dns: Vec<(UdpSocket, TcpListener)>,
 }
 
 /// Tasks that stop together.
@@ -86,7 +101,10 @@ impl Provider {
     pub async fn start_with(settings: Settings, parts: Parts) -> Result<Self, StartError> {
         settings.check()?;
         make_folder(&settings.data)?;
-        let listeners = listen(&settings.http.listen)?;
+        let listeners = Listeners {
+            http: listen(&settings.http.listen)?,
+            dns: bind_dns(&settings.dns.listen).await?,
+        };
         let store = match parts.store {
             Some(store) => store,
             None => open_store(&settings.data).await?,
@@ -101,12 +119,7 @@ impl Provider {
         }
     }
 
-    async fn run(
-        settings: Settings,
-        listeners: Vec<TcpListener>,
-        store: Arc<dyn RecordStore>,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, StartError> {
+    async fn run(settings: Settings, listeners: Listeners, store: Arc<dyn RecordStore>, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let signer = Arc::new(open_identity(&settings)?);
         let name = signer.name();
         let mut registry = Registry::default();
@@ -140,12 +153,29 @@ impl Provider {
             queueing.stopping.subscribe(),
         );
 
-        let source = Arc::new(StoreSource::new(Arc::clone(&store), Arc::clone(&clock), Arc::new(Alone)));
+        let peering = start_peering(&settings, &store, &signer, &clock).await?;
+        let links = Arc::new(Links::new(Arc::clone(&peering)));
+        keeping.tasks.spawn(Arc::clone(&links).watch(keeping.told()));
+        registry.register_collector(Box::new(scraped::Links(Arc::clone(&peering))));
+
+        let source = Arc::new(StoreSource::new(Arc::clone(&store), Arc::clone(&clock), links));
         let addresses = Addresses {
-            http: listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
-            dns: Vec::new(),
-            peering: None,
+            http: listeners.http.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
+            dns: listeners.dns.iter().filter_map(|(udp, _)| udp.local_addr().ok()).collect(),
+            peering: peering.local_addr(),
         };
+        let frontend = Arc::new(frontend(&settings, Arc::clone(&source))?);
+        registry.register_collector(Box::new(scraped::Dns(Arc::clone(&frontend))));
+        let (udp, tcp) = listeners.dns.into_iter().unzip();
+        let mut told = listening.told();
+        let stopped = async move {
+            // A provider that is gone says the same.
+            let _ = told.wait_for(|stopping| *stopping).await;
+        };
+        listening
+            .tasks
+            .spawn(dns::serve(frontend, udp, tcp, ListenerSettings::default(), stopped));
+
         let service = Arc::new(Service {
             name,
             store: Arc::clone(&store),
@@ -163,7 +193,7 @@ impl Provider {
         });
         let router = service::router(service);
         let room = Arc::new(Semaphore::new(settings.limits.http_connections));
-        for listener in listeners {
+        for listener in listeners.http {
             let serve = http::serve(listener, router.clone(), Arc::clone(&metrics), Arc::clone(&room), listening.told());
             listening.tasks.spawn(serve);
         }
@@ -173,6 +203,7 @@ impl Provider {
             addresses,
             source,
             store,
+            peering,
             stages: [listening, queueing, keeping],
         })
     }
@@ -192,6 +223,11 @@ impl Provider {
         Arc::clone(&self.source)
     }
 
+    /// How the links with its peers are.
+    pub fn peers(&self) -> Vec<PeerStatus> {
+        self.peering.peers()
+    }
+
     /// Where its records are kept.
     pub fn store(&self) -> &Arc<dyn RecordStore> {
         &self.store
@@ -202,9 +238,12 @@ impl Provider {
     /// # Errors
     /// [`StoreError`] if the store does not close cleanly; acknowledged puts are safe all the same.
     pub async fn shutdown(self) -> Result<(), StoreError> {
-        for stage in self.stages {
-            stage.stop().await;
-        }
+        let [listening, queueing, keeping] = self.stages;
+        listening.stop().await;
+        queueing.stop().await;
+        // After the queue, so that what was just put may still be pushed.
+        self.peering.shutdown().await;
+        keeping.stop().await;
         self.store.close().await?;
         tracing::info!(name = %self.name, "the provider stopped");
         Ok(())
@@ -260,6 +299,60 @@ fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
         })
     };
     addresses.iter().map(open).collect()
+}
+
+async fn bind_dns(addresses: &[SocketAddr]) -> Result<Vec<(UdpSocket, TcpListener)>, StartError> {
+    let mut bound = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        bound.push(dns::bind(*address).await.map_err(|error| StartError::Listen {
+            what: "DNS",
+            address: *address,
+            reason: error.to_string(),
+            setting: "dns.listen",
+        })?);
+    }
+    Ok(bound)
+}
+
+async fn start_peering(
+    settings: &Settings,
+    store: &Arc<dyn RecordStore>,
+    signer: &Arc<Signer>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<PeeringHandle>, StartError> {
+    let agreement = |peer: &PeerSettings| match peer.relationship {
+        Relationship::Mutual => Agreement::mutual(peer.name, peer.addresses.clone()),
+    };
+    let clock = Arc::clone(clock);
+    let context = PeeringContext {
+        store: Arc::clone(store),
+        signer: Arc::clone(signer),
+        listen: settings.peering.listen,
+        addresses: Vec::new(),
+        agreements: settings.peers.iter().map(agreement).collect(),
+        clock: Arc::new(move || clock.now()),
+        seed: rand::random(),
+    };
+    match peering::start(context).await {
+        Ok(handle) => Ok(Arc::new(handle)),
+        Err(PeeringError::Endpoint(EndpointError::Listen { address, error })) => Err(StartError::Listen {
+            what: "peers",
+            address,
+            reason: error.to_string(),
+            setting: "peering.listen",
+        }),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn frontend(settings: &Settings, source: Arc<StoreSource>) -> Result<Frontend, StartError> {
+    let origin = Domain::from_text(&settings.dns.origin).map_err(|error| SettingsError::Together(format!("`dns.origin`: {error}")))?;
+    let settings = FrontendSettings {
+        upstreams: settings.dns.forward.clone(),
+        aliases: settings.dns.aliases.clone(),
+        ..FrontendSettings::new(origin)
+    };
+    Ok(Frontend::new(source, settings)?)
 }
 
 async fn open_store(data: &Path) -> Result<Arc<dyn RecordStore>, StartError> {

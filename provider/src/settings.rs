@@ -73,6 +73,8 @@ pub struct DnsSettings {
     pub origin: String,
     /// Resolvers that other names are forwarded to; empty: other names are refused.
     pub forward: Vec<SocketAddr>,
+    /// The file of names that people chose for flat names, as `dialtone alias` edits it.
+    pub aliases: Option<PathBuf>,
 }
 
 /// The link between providers.
@@ -309,6 +311,7 @@ impl Default for DnsSettings {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 4353))],
             origin: "dialtone.alt".to_owned(),
             forward: Vec::new(),
+            aliases: None,
         }
     }
 }

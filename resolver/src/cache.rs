@@ -132,7 +132,10 @@ mod tests {
         let start = moment();
         let record = record(1, 10);
         cache.put(record.name(), found(&record, 60), start);
-        assert_eq!(cache.get(record.name(), start.after(Duration::from_secs(20))), Some(found(&record, 40)));
+        assert_eq!(
+            cache.get(record.name(), start.after(Duration::from_secs(20))),
+            Some(found(&record, 40))
+        );
         assert_eq!(cache.get(record.name(), start.after(Duration::from_secs(60))), None);
         assert_eq!((cache.len(), cache.bytes()), (0, 0));
     }

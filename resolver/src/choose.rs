@@ -57,7 +57,11 @@ pub fn order(providers: &[Health]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..providers.len()).collect();
     order.sort_by_key(|index| {
         let health = &providers[*index];
-        (health.is_aside(), health.failures > 0 && health.latency.is_none(), health.latency().unwrap_or_default())
+        (
+            health.is_aside(),
+            health.failures > 0 && health.latency.is_none(),
+            health.latency().unwrap_or_default(),
+        )
     });
     order
 }
@@ -97,6 +101,9 @@ mod tests {
         assert_eq!(health(&[0; 20], 0).patience(), PATIENCE_MIN);
         assert_eq!(health(&[9_000; 20], 0).patience(), PATIENCE_MAX);
         let usual = health(&[100; 50], 0).patience();
-        assert!(usual >= Duration::from_millis(100) && usual < Duration::from_millis(120), "{usual:?}");
+        assert!(
+            usual >= Duration::from_millis(100) && usual < Duration::from_millis(120),
+            "{usual:?}"
+        );
     }
 }

@@ -168,7 +168,11 @@ mod tests {
             revoked: true,
             ..rank(1, 0)
         };
-        assert_eq!(floor.raise(&name(1), &revoked), Standing::Above, "a revocation outranks every record of its epoch");
+        assert_eq!(
+            floor.raise(&name(1), &revoked),
+            Standing::Above,
+            "a revocation outranks every record of its epoch"
+        );
         assert_eq!(floor.raise(&name(1), &rank(99, 0)), Standing::Below);
         let rotated = Rank { epoch: 1, ..rank(1, 0) };
         assert_eq!(floor.raise(&name(1), &rotated), Standing::Above);

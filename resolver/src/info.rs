@@ -69,9 +69,15 @@ mod tests {
         let info = |host: &str| ProviderInfo::parse(json.as_bytes(), host.parse().unwrap()).unwrap();
         let at = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<SocketAddr>>();
         assert_eq!(info("192.0.2.1").dns, at(&["192.0.2.1:53", "192.0.2.1:54", "192.0.2.9:56"]));
-        assert_eq!(info("127.0.0.1").dns, at(&["127.0.0.1:53", "127.0.0.1:54", "127.0.0.1:55", "192.0.2.9:56"]));
+        assert_eq!(
+            info("127.0.0.1").dns,
+            at(&["127.0.0.1:53", "127.0.0.1:54", "127.0.0.1:55", "192.0.2.9:56"])
+        );
         assert_eq!(info("::1").dns, at(&["[::1]:54", "127.0.0.1:55", "192.0.2.9:56"]));
-        assert_eq!((info("::1").name, info("::1").origin.as_str().to_owned()), (name, "dialtone.alt".to_owned()));
+        assert_eq!(
+            (info("::1").name, info("::1").origin.as_str().to_owned()),
+            (name, "dialtone.alt".to_owned())
+        );
     }
 
     #[test]

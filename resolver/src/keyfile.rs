@@ -356,7 +356,9 @@ mod tests {
         let cases: [(String, Check); 8] = [
             (good.replace("format = 1", "format = 2"), |e| matches!(e, ContentsError::Format(2))),
             (good.replace(&name, &other), |e| matches!(e, ContentsError::OtherName(_))),
-            (good.replace(&name, &name[1..]), |e| matches!(e, ContentsError::Name(NameError::Length(55)))),
+            (good.replace(&name, &name[1..]), |e| {
+                matches!(e, ContentsError::Name(NameError::Length(55)))
+            }),
             (good.replace(&second_key, &to_hex(&[9; 32])), |e| {
                 matches!(e, ContentsError::Key(KeyError::Uncommitted(2)))
             }),
@@ -379,10 +381,7 @@ mod tests {
     fn a_secret_signs_only_in_its_epoch() {
         let first = SecretKey::derive(&[7; 32], 0);
         let second = SecretKey::derive(&[7; 32], 1);
-        assert!(matches!(
-            file().signer(first),
-            Err(ContentsError::OtherSecret { epoch: 1, .. })
-        ));
+        assert!(matches!(file().signer(first), Err(ContentsError::OtherSecret { epoch: 1, .. })));
         let signer = file().signer(second).unwrap();
         assert_eq!((signer.name(), signer.chain.len()), (file().name(), 1));
     }

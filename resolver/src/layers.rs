@@ -295,7 +295,11 @@ impl Walk<'_> {
 
     /// What the record itself offers.
     fn offered(&mut self, record: &VerifiedRecord, role: Role, node: &mut Node) -> Vec<Endpoint> {
-        let all_services = record.record().bindings().iter().any(|binding| matches!(binding, Binding::Service(_)));
+        let all_services = record
+            .record()
+            .bindings()
+            .iter()
+            .any(|binding| matches!(binding, Binding::Service(_)));
         if role == Role::Host || !all_services && self.options.service.is_none() {
             return self.addresses(record);
         }
@@ -380,7 +384,11 @@ impl Resolution {
                 Said::Record { record, .. } => record.record().is_revoked(),
                 Said::Absent { .. } | Said::Failed(_) | Said::Cycle | Said::Limit(_) => true,
             };
-            if bad { Some((&node.name, &node.said)) } else { node.children.iter().find_map(first) }
+            if bad {
+                Some((&node.name, &node.said))
+            } else {
+                node.children.iter().find_map(first)
+            }
         }
         first(&self.tree)
     }
@@ -409,7 +417,10 @@ fn delegate_of(record: &VerifiedRecord) -> Option<&Delegate> {
 fn services_of<'a>(record: &'a VerifiedRecord, options: &'a ResolveOptions) -> impl Iterator<Item = &'a Service> {
     record.record().bindings().iter().filter_map(|binding| match binding {
         Binding::Service(service) => {
-            let label = options.service.as_ref().is_none_or(|label| service.label.eq_ignore_ascii_case(label));
+            let label = options
+                .service
+                .as_ref()
+                .is_none_or(|label| service.label.eq_ignore_ascii_case(label));
             let transport = options.transport.is_none_or(|transport| service.transport == transport);
             (label && transport).then_some(service)
         }

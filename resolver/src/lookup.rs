@@ -248,7 +248,10 @@ impl Machine {
     fn next_candidate(&self) -> Option<usize> {
         if self.attempts.len() >= TRIES_MAX {
             // Bounded, but nobody is left out because others were asked again.
-            return self.candidates.iter().position(|candidate| candidate.tries == 0 && !candidate.spent);
+            return self
+                .candidates
+                .iter()
+                .position(|candidate| candidate.tries == 0 && !candidate.spent);
         }
         let left = self.candidates.iter().enumerate().filter(|(_, candidate)| !candidate.spent);
         left.min_by_key(|(_, candidate)| candidate.tries).map(|(index, _)| index)
@@ -422,8 +425,14 @@ mod tests {
         let record = record(1, 10);
         let mut talk = talk(2, record.name(), None);
         assert_eq!(talk.steps(), "0: ask 0 over Udp; wait 250 ms");
-        assert_eq!(talk.reply(0, answer(&record)), format!("found {} for 60 s", record.rank().sequence.0));
-        assert_eq!(talk.machine.verdicts(talk.now).collect::<Vec<_>>(), [(0, Verdict::Answered(Duration::ZERO))]);
+        assert_eq!(
+            talk.reply(0, answer(&record)),
+            format!("found {} for 60 s", record.rank().sequence.0)
+        );
+        assert_eq!(
+            talk.machine.verdicts(talk.now).collect::<Vec<_>>(),
+            [(0, Verdict::Answered(Duration::ZERO))]
+        );
     }
 
     #[test]
@@ -477,8 +486,14 @@ mod tests {
             (answer(&old), "a record older than one already seen was answered (rolled back)"),
             (answer(&expired), "the record expired and none newer is known"),
             (answer(&record(2, 30)), "an invalid record was answered: this is a record of "),
-            (wrong(forged.into()), "an invalid record was answered: the signature is not by the key"),
-            (wrong(Bytes::from_static(b"junk")), "an invalid record was answered: 4 bytes is too short"),
+            (
+                wrong(forged.into()),
+                "an invalid record was answered: the signature is not by the key",
+            ),
+            (
+                wrong(Bytes::from_static(b"junk")),
+                "an invalid record was answered: 4 bytes is too short",
+            ),
             (answer(&future), "an invalid record was answered: it was signed 660 s in the future"),
             (Reply::No("SERVFAIL".to_owned()), "the provider cannot answer now: SERVFAIL"),
         ] {
@@ -557,6 +572,9 @@ mod tests {
 
     #[test]
     fn with_nobody_to_ask_it_says_so() {
-        assert_eq!(talk(0, record(1, 1).name(), None).steps(), "no provider answered: there is none to ask");
+        assert_eq!(
+            talk(0, record(1, 1).name(), None).steps(),
+            "no provider answered: there is none to ask"
+        );
     }
 }

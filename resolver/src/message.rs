@@ -298,10 +298,7 @@ impl<'a> Cursor<'a> {
 }
 
 fn soa_minimum(message: &[u8], soa: &ResourceRecord<'_>) -> Option<u32> {
-    let mut cursor = Cursor {
-        message,
-        at: soa.data_at,
-    };
+    let mut cursor = Cursor { message, at: soa.data_at };
     cursor.name()?;
     cursor.name()?;
     cursor.take(16)?;
@@ -397,8 +394,14 @@ mod tests {
                 ttl_secs: 60
             })
         );
-        assert_eq!(read(&absent(query.as_bytes(), "dialtone.alt", 10, 7)), Some(Reply::Absent { ttl_secs: 7 }));
-        assert_eq!(read(&absent(query.as_bytes(), "dialtone.alt", 3, 7)), Some(Reply::Absent { ttl_secs: 3 }));
+        assert_eq!(
+            read(&absent(query.as_bytes(), "dialtone.alt", 10, 7)),
+            Some(Reply::Absent { ttl_secs: 7 })
+        );
+        assert_eq!(
+            read(&absent(query.as_bytes(), "dialtone.alt", 3, 7)),
+            Some(Reply::Absent { ttl_secs: 3 })
+        );
         assert_eq!(read(&truncated(query.as_bytes())), Some(Reply::Truncated));
         assert_eq!(
             read(&error(query.as_bytes(), 2, Some((14, "still catching up")))),
@@ -427,7 +430,16 @@ mod tests {
     fn what_is_not_an_answer_to_us_is_passed_over() {
         let query = query();
         let good = found(query.as_bytes(), b"envelope", 60);
-        for (at, mask) in [(0, 1), (1, 1), (2, 0x80), (2, 0x08), (5, 3), (14, 0x07), (query.question_end - 1, 2), (query.question_end - 3, 1)] {
+        for (at, mask) in [
+            (0, 1),
+            (1, 1),
+            (2, 0x80),
+            (2, 0x08),
+            (5, 3),
+            (14, 0x07),
+            (query.question_end - 1, 2),
+            (query.question_end - 3, 1),
+        ] {
             let mut other = good.clone();
             other[at] ^= mask;
             assert_eq!(query.read_reply(&other, Over::Udp), None, "byte {at}");

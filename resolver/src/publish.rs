@@ -263,7 +263,9 @@ impl Publisher {
         // Found once; a provider that is not up yet is looked for again.
         let mut server = None;
         loop {
-            let Some(left) = patience.checked_sub(began.elapsed()) else { return Err(said) };
+            let Some(left) = patience.checked_sub(began.elapsed()) else {
+                return Err(said);
+            };
             let asked = async {
                 match at {
                     ProviderAt::Http(base) => {
@@ -407,7 +409,11 @@ fn refusal(provider: &ProviderAt, answer: &Answer, problem: Problem) -> PutError
 }
 
 fn receipt_of(answer: &Answer) -> Result<Bytes, String> {
-    let media = answer.headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media = answer
+        .headers
+        .get("content-type")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     if !media.starts_with("application/json") {
         return Ok(answer.body.clone());
     }
@@ -421,7 +427,14 @@ fn receipt_of(answer: &Answer) -> Result<Bytes, String> {
 }
 
 fn etag(headers: &HeaderMap) -> Option<Rank> {
-    headers.get("etag")?.to_str().ok()?.trim_start_matches("W/").trim_matches('"').parse().ok()
+    headers
+        .get("etag")?
+        .to_str()
+        .ok()?
+        .trim_start_matches("W/")
+        .trim_matches('"')
+        .parse()
+        .ok()
 }
 
 /// Reads problem+json; what is not is shown as far as it is text.

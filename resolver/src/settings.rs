@@ -218,7 +218,16 @@ mod tests {
         ] {
             assert_eq!(text.parse::<ProviderAt>().unwrap().to_string(), printed);
         }
-        for text in ["", "127.0.0.1:4380", "ftp://x", "http://", "dns://127.0.0.1:53", "dns:///x", "http://a b", "http://u@h"] {
+        for text in [
+            "",
+            "127.0.0.1:4380",
+            "ftp://x",
+            "http://",
+            "dns://127.0.0.1:53",
+            "dns:///x",
+            "http://a b",
+            "http://u@h",
+        ] {
             assert!(text.parse::<ProviderAt>().is_err(), "{text}");
         }
         assert_eq!(providers_of(" http://a , ,http://b").unwrap().len(), 2);

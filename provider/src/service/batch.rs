@@ -61,7 +61,7 @@ impl Service {
         let this = Arc::clone(self);
         let verify = move |(index, admitted): (usize, Admitted)| {
             let name = *admitted.signed.name();
-            (index, name, this.verify(&admitted).map(|record| (record, admitted.held)))
+            (index, name, this.verify(admitted))
         };
         let (mut puts, mut joined) = (Vec::new(), Vec::new());
         for (index, name, verified) in in_parallel(admitted, verify).await? {

@@ -71,6 +71,10 @@ pub enum Tags {
     These(Vec<Tag>),
 }
 
+/// What was given is no list of entity tags.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NotTags;
+
 /// One entity tag.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Tag {
@@ -84,21 +88,21 @@ impl Tags {
     /// Reads the header `name`; `None` if it is not there.
     ///
     /// # Errors
-    /// `Err(())` for what is no list of entity tags.
-    pub fn of(headers: &HeaderMap, name: header::HeaderName) -> Result<Option<Self>, ()> {
+    /// [`NotTags`].
+    pub fn of(headers: &HeaderMap, name: header::HeaderName) -> Result<Option<Self>, NotTags> {
         let mut given = headers.get_all(name).iter().peekable();
         if given.peek().is_none() {
             return Ok(None);
         }
         let mut tags = Vec::new();
         for value in given {
-            let text = value.to_str().map_err(|_| ())?.trim();
+            let text = value.to_str().map_err(|_| NotTags)?.trim();
             if text == "*" {
                 return Ok(Some(Self::Any));
             }
             for tag in text.split(',').map(str::trim) {
                 let (weak, tag) = tag.strip_prefix("W/").map_or((false, tag), |tag| (true, tag));
-                let inner = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).ok_or(())?;
+                let inner = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).ok_or(NotTags)?;
                 tags.extend(inner.parse().ok().map(|rank| Tag { weak, rank }));
             }
         }
@@ -188,7 +192,7 @@ mod tests {
                 "{value}"
             );
         }
-        assert_eq!(of("no quotes"), Err(()));
+        assert_eq!(of("no quotes"), Err(NotTags));
         assert_eq!(Tags::of(&HeaderMap::new(), header::IF_MATCH), Ok(None));
     }
 }

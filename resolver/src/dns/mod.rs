@@ -20,9 +20,11 @@ pub mod rdata_text;
 pub mod response;
 pub mod services;
 pub mod settings;
+mod svcb_text;
 pub mod walk;
 pub mod wire;
 pub mod zone;
+mod zone_lex;
 
 pub use counts::FrontendCounts;
 pub use domain::Domain;

@@ -36,7 +36,9 @@ pub async fn find(http: &HttpClient, at: &ProviderAt, before: &[Arc<Server>]) ->
     let found = match at {
         ProviderAt::Http(base) => http.info(base).await.and_then(|info| {
             if info.dns.is_empty() {
-                return Err(InfoError::NotAProvider("it answers no DNS that can be reached from here".to_owned()));
+                return Err(InfoError::NotAProvider(
+                    "it answers no DNS that can be reached from here".to_owned(),
+                ));
             }
             Ok((info.origin, info.dns))
         }),
@@ -49,7 +51,9 @@ pub async fn find(http: &HttpClient, at: &ProviderAt, before: &[Arc<Server>]) ->
     let (servers, trouble) = match found {
         Ok((origin, addresses)) => {
             let server = |address| {
-                let known = before.iter().find(|server| server.address() == address && *server.origin() == origin);
+                let known = before
+                    .iter()
+                    .find(|server| server.address() == address && *server.origin() == origin);
                 known.cloned().unwrap_or_else(|| Arc::new(Server::new(address, origin.clone())))
             };
             (addresses.into_iter().map(server).collect(), None)

@@ -218,7 +218,12 @@ impl FloorFile {
     fn rewrite(&mut self, floor: &Floor) -> io::Result<()> {
         let path = self.folder.join(FLOOR_FILE);
         let aside = self.folder.join(REWRITE_FILE);
-        let new = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+        let new = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&aside)?;
         let mut writer = io::BufWriter::new(&new);
         for row in floor.rows() {
             writer.write_all(&row)?;

@@ -60,7 +60,14 @@ impl HttpClient {
     ///
     /// # Errors
     /// [`HttpError`]. Whatever the status, an answer is no error.
-    pub async fn ask(&self, method: Method, url: &str, headers: &[(&str, &str)], body: Bytes, patience: Duration) -> Result<Answer, HttpError> {
+    pub async fn ask(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+        patience: Duration,
+    ) -> Result<Answer, HttpError> {
         let mut request = Request::builder().method(method).uri(url);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -103,7 +110,9 @@ impl HttpClient {
             return Err(InfoError::NotAProvider(format!("{url} has status {}", answer.status)));
         }
         // A connection without an address is none that this client makes.
-        let from = answer.from.ok_or_else(|| InfoError::NotAProvider("its address is not known".to_owned()))?;
+        let from = answer
+            .from
+            .ok_or_else(|| InfoError::NotAProvider("its address is not known".to_owned()))?;
         ProviderInfo::parse(&answer.body, from)
     }
 }

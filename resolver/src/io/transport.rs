@@ -124,7 +124,10 @@ async fn exchange(stream: &mut TcpStream, query: &Query) -> io::Result<Reply> {
     for _ in 0..ODD_REPLIES_MAX {
         let length = usize::from(stream.read_u16().await?);
         if length > STREAM_MESSAGE_BYTES_MAX {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "its answer over TCP is larger than any record"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "its answer over TCP is larger than any record",
+            ));
         }
         message.resize(length, 0);
         stream.read_exact(&mut message).await?;
@@ -132,7 +135,10 @@ async fn exchange(stream: &mut TcpStream, query: &Query) -> io::Result<Reply> {
             return Ok(reply);
         }
     }
-    Err(io::Error::new(io::ErrorKind::InvalidData, "its answers over TCP are none to the question"))
+    Err(io::Error::new(
+        io::ErrorKind::InvalidData,
+        "its answers over TCP are none to the question",
+    ))
 }
 
 fn keep<T>(idle: &Mutex<Vec<T>>, one: T, most: usize) {
