@@ -78,6 +78,7 @@ pub fn start(error: StartError, data_flag: &str) -> Failure {
         } => Failure::new(Exit::Local, address, format!("cannot listen for {what}: {reason}")).help(format!(
             "stop what is using it, or set `{setting}` to another address (port 0 takes a free one)"
         )),
+        StartError::Dns(error) => frontend(error),
         StartError::Peering(reason) => Failure::new(Exit::Local, "peering", reason),
     }
 }

@@ -79,7 +79,7 @@ pub fn resolve(typed: &str, map: &Path) -> Result<Name, Failure> {
         }
         NameError::PkarrKey => failure.help("pkarr and iroh keys are not resolved by this version"),
         NameError::Scheme(_) => failure.help("a newer version of dialtone may know it"),
-        NameError::Origin(_) => failure,
+        NameError::Bytes(_) | NameError::Origin(_) => failure,
     })
 }
 
