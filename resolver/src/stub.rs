@@ -120,7 +120,7 @@ impl Stub {
             }),
             providers: RwLock::new(Directory::of(providers)),
         });
-        let keeper = tokio::spawn(keeper::keep(Arc::downgrade(&inner))).abort_handle();
+        let keeper = tokio::spawn(keeper::keep(Arc::downgrade(&inner), settings.probe_every)).abort_handle();
         Ok(Self {
             inner,
             _keeper: Arc::new(Keeper(keeper)),
