@@ -4,7 +4,8 @@ use crate::world::{Publisher, Trouble, TroubledStore, World, path_of};
 use dialtone_provider::store::StoreError;
 use dialtone_resolver::{Lookup, LookupError};
 use dialtone_shared::receipt::Status;
-use dialtone_shared::{SignedRecord, Ttl};
+use dialtone_shared::record::{Service, Target, Transport};
+use dialtone_shared::{Binding, Body, SignedRecord, Ttl};
 
 #[tokio::test]
 async fn what_was_put_is_got_byte_for_byte() {
@@ -173,4 +174,45 @@ async fn what_happens_is_counted() {
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }
+}
+
+#[tokio::test]
+async fn a_name_is_walked_down_to_where_it_is() {
+    let world = World::start().await;
+    let (service, host) = (Publisher::number(1), Publisher::number(2));
+    let mut record = service.record(world.now());
+    if let Body::Live { bindings, .. } = &mut record.body {
+        *bindings = vec![Binding::Service(Service {
+            label: "https".to_owned(),
+            transport: Transport::Tcp,
+            port: 443,
+            target: Target::Name(host.name()),
+            alpn: Vec::new(),
+            priority: 0,
+            weight: 0,
+            pins: Vec::new(),
+        })];
+    }
+    world.put(&service.sign(record)).await;
+    world.put(&host.signed(world.now())).await;
+    let reply = world.get(&format!("/v1/resolve/{}", service.name())).await;
+    let shown = reply.json();
+    assert_eq!(
+        (&shown["endpoints"][0]["ip"], &shown["endpoints"][0]["port"]),
+        (&"192.0.2.1".into(), &443.into())
+    );
+    assert_eq!(
+        shown["endpoints"][0]["path"],
+        serde_json::json!([service.name().to_string(), host.name().to_string()])
+    );
+    assert_eq!(shown["tree"]["children"][0]["record"]["verified"], true);
+    let ttl: u32 = reply.header("cache-control").strip_prefix("max-age=").unwrap().parse().unwrap();
+    assert!(ttl <= 60);
+    assert_eq!(
+        world.get(&format!("/v1/resolve/{}", Publisher::number(3).name())).await.slug(),
+        "absent"
+    );
+    assert_eq!(world.get("/v1/resolve/nonsense").await.slug(), "name");
+    world.clock.shift(2 * 3_600);
+    assert_eq!(world.get(&format!("/v1/resolve/{}", service.name())).await.slug(), "stale");
 }
