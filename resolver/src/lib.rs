@@ -13,6 +13,8 @@
 //! 7. [`layers`]: from a name to endpoints, through services and delegates;
 //! 8. [`dns`]: the frontend, which answers DNS from any source.
 //!
+//! For whoever asks by DNS, [`dns`] is in front of a source of records.
+//!
 //! The other direction: [`keyfile`] holds the keys, [`publish`] signs, puts and watches a record arrive.
 
 pub mod cache;
