@@ -7,7 +7,9 @@ use crate::dns::domain::Domain;
 use crate::dns::question::{DNSSEC_OK, Query, Question};
 use crate::dns::rcode::{Rcode, UpstreamError};
 use crate::dns::response::{OPT_BYTES, Rdata, Rr, echoed_flags, write_opt, write_question};
-use crate::dns::settings::{UPSTREAM_CACHE_ENTRIES, UPSTREAM_CACHED_BYTES_MAX, UPSTREAM_FAILURE_SECS, UPSTREAM_TTL_SECS_MAX};
+use crate::dns::settings::{
+    ALIAS_HOPS_MAX, UPSTREAM_CACHE_ENTRIES, UPSTREAM_CACHED_BYTES_MAX, UPSTREAM_FAILURE_SECS, UPSTREAM_TTL_SECS_MAX,
+};
 use crate::dns::wire::{CLASS_IN, HEADER_BYTES, Header, RawRecord, Reader, Writer, flags};
 use bytes::Bytes;
 use dialtone_shared::record::rdata::types;
@@ -311,6 +313,9 @@ fn is_one_chain(message: &[u8], question: &Question, answers: &[RawRecord<'_>]) 
             if chain.contains(&answer.owner) && !chain.contains(&target) {
                 chain.push(target);
             }
+            if chain.len() > CHAIN_MAX {
+                return Some(false);
+            }
         }
     }
     // A DNAME, and its signature, stand at an ancestor of a name of the chain (RFC 6672).
@@ -372,5 +377,97 @@ const CACHE_ENTRIES: NonZeroUsize = match NonZeroUsize::new(UPSTREAM_CACHE_ENTRI
     Some(entries) => entries,
     None => NonZeroUsize::MIN,
 };
+
+/// Longest chain of aliases that is believed: twice what is followed here, for upstreams that follow further.
+const CHAIN_MAX: usize = 2 * ALIAS_HOPS_MAX;
+
 const TYPE_DNAME: u16 = 39;
 const TYPE_RRSIG: u16 = 46;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(name: &str) -> Asked {
+        Asked {
+            name: Domain::from_text(name).expect(name),
+            kind: types::A,
+            dnssec_ok: false,
+            checking_disabled: false,
+        }
+    }
+
+    /// The answer to a question for `www.example` whose one record has this TTL.
+    fn answered(ttl: u32) -> Answered {
+        let sent = asked("www.example").query(7, &[0; 32]);
+        let mut w = Writer::new();
+        w.header(&Header {
+            id: 7,
+            flags: flags::QR | flags::RD | flags::RA,
+            counts: [1, 1, 0, 0],
+        });
+        write_question(&mut w, &sent.question);
+        w.name(&sent.question.name)
+            .u16(types::A)
+            .u16(CLASS_IN)
+            .u32(ttl)
+            .u16(4)
+            .put(&[192, 0, 2, 1]);
+        match sent.judge(&w.into_bytes()) {
+            Verdict::Answer(answered) => answered,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_query_has_the_name_in_chosen_letters_and_nothing_of_who_asked() {
+        let sent = asked("www.example").query(0x1234, &[0xff; 32]);
+        let expected = b"\x12\x34\x01\x00\0\x01\0\0\0\0\0\x01\x03WWW\x07EXAMPLE\0\0\x01\0\x01\0\0\x29\x04\xd0\0\0\0\0\0\0";
+        assert_eq!(sent.bytes, expected);
+    }
+
+    #[test]
+    fn what_is_kept_grows_old_and_is_forgotten() {
+        let start = Instant::now();
+        let at = |secs| start + Duration::from_secs(secs);
+        let mut cache = UpstreamCache::new();
+        cache.put(asked("www.example"), &Ok(Arc::new(answered(60))), start);
+        let (kept, age) = cache.get(&asked("WWW.example"), at(59)).expect("kept").expect("an answer");
+        assert_eq!(kept.records(age).0[0].ttl, 1);
+        assert!(cache.get(&asked("www.example"), at(60)).is_none());
+        assert!(cache.is_empty());
+        // A day at most, whatever it says; with the top bit set too (RFC 8767 §4).
+        for ttl in [UPSTREAM_TTL_SECS_MAX + 1, u32::MAX] {
+            cache.put(asked("www.example"), &Ok(Arc::new(answered(ttl))), start);
+            let (kept, age) = cache.get(&asked("www.example"), at(86_399)).expect("kept").expect("an answer");
+            assert_eq!(kept.records(age).0[0].ttl, 1);
+            assert!(cache.get(&asked("www.example"), at(86_400)).is_none());
+        }
+    }
+
+    #[test]
+    fn a_failure_is_kept_for_seconds_and_a_refusal_of_ours_not_at_all() {
+        let start = Instant::now();
+        let mut cache = UpstreamCache::new();
+        cache.put(asked("a"), &Err(UpstreamError::TimedOut), start);
+        cache.put(asked("b"), &Err(UpstreamError::Busy), start);
+        let failed_before = Some(Err(UpstreamError::FailedBefore));
+        let after = |secs| start + Duration::from_secs(secs);
+        assert_eq!(cache.get(&asked("a"), after(4)), failed_before);
+        assert_eq!(cache.get(&asked("a"), after(5)), None);
+        assert_eq!(cache.get(&asked("b"), start), None);
+    }
+
+    #[test]
+    fn so_many_are_kept_and_no_more() {
+        let start = Instant::now();
+        let mut cache = UpstreamCache::new();
+        let answer = Ok(Arc::new(answered(60)));
+        for index in 0..UPSTREAM_CACHE_ENTRIES + 10 {
+            cache.put(asked(&format!("n{index}")), &answer, start);
+        }
+        assert_eq!(cache.len(), UPSTREAM_CACHE_ENTRIES);
+        assert!(cache.get(&asked("n9"), start).is_none());
+        assert!(cache.get(&asked("n10"), start).is_some());
+    }
+}
