@@ -1,8 +1,10 @@
 //! Why a provider does not start. Each names the thing, the reason and the remedy.
 
 use crate::identity::IdentityError;
+use crate::io::peering::PeeringError;
 use crate::settings::SettingsError;
 use crate::store::StoreError;
+use dialtone_resolver::dns::frontend::FrontendError;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -28,7 +30,9 @@ pub enum StartError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// An address cannot be listened on.
-    #[error("cannot listen for {what} on {address}: {reason}. Stop what is using it, or set `{setting}` to another address (port 0 takes a free one)")]
+    #[error(
+        "cannot listen for {what} on {address}: {reason}. Stop what is using it, or set `{setting}` to another address (port 0 takes a free one)"
+    )]
     Listen {
         /// For what.
         what: &'static str,
@@ -41,7 +45,10 @@ pub enum StartError {
     },
     /// Peering does not start.
     #[error("peering does not start: {0}")]
-    Peering(String),
+    Peering(#[from] PeeringError),
+    /// DNS does not start.
+    #[error("DNS does not start: {0}")]
+    Dns(#[from] FrontendError),
 }
 
 /// What the operator can do about a store that does not open.

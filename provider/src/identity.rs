@@ -21,7 +21,9 @@ pub enum IdentityError {
         reason: io::Error,
     },
     /// The file holds something else.
-    #[error("the key file {0} is not a PKCS#8 PEM file of an Ed25519 key (`dialtone key new` or `openssl genpkey -algorithm ed25519` makes one)")]
+    #[error(
+        "the key file {0} is not a PKCS#8 PEM file of an Ed25519 key (`dialtone key new` or `openssl genpkey -algorithm ed25519` makes one)"
+    )]
     NotAKey(PathBuf),
 }
 
@@ -84,7 +86,10 @@ fn warn_if_others_can_read(path: &Path) {
     if let Ok(about) = fs::metadata(path) {
         let mode = std::os::unix::fs::PermissionsExt::mode(&about.permissions()) & 0o777;
         if mode & 0o077 != 0 {
-            tracing::warn!("the key file {} can be read by others (mode {mode:o}): chmod 600 it", path.display());
+            tracing::warn!(
+                "the key file {} can be read by others (mode {mode:o}): chmod 600 it",
+                path.display()
+            );
         }
     }
 }
@@ -127,7 +132,8 @@ mod tests {
     #[test]
     fn a_key_made_by_openssl_is_taken() {
         // `openssl genpkey -algorithm ed25519`; the key of RFC 8410 §10.3.
-        let pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END PRIVATE KEY-----\n";
+        let pem =
+            "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END PRIVATE KEY-----\n";
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("identity.key");
         fs::write(&path, pem).unwrap();

@@ -1,5 +1,7 @@
 //! What is counted, as Prometheus reads it. No globals: two providers in one process keep two books.
 
+pub mod scraped;
+
 use crate::accounting::Tally;
 use crate::store::Count;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -76,7 +78,11 @@ impl Metrics {
         registry.register("dialtone_http_responses", "HTTP answers, by status", m.http.clone());
         registry.register("dialtone_verify_seconds", "Time to verify a record", m.verify.clone());
         registry.register("dialtone_commit_puts", "Puts that shared a commit", m.commit_puts.clone());
-        registry.register("dialtone_commit_seconds", "Time until a commit was durable", m.commit_seconds.clone());
+        registry.register(
+            "dialtone_commit_seconds",
+            "Time until a commit was durable",
+            m.commit_seconds.clone(),
+        );
         registry.register("dialtone_put_queue", "Puts that wait for the disk", m.queue_depth.clone());
         registry.register("dialtone_http_connections", "HTTP connections open", m.connections.clone());
         registry.register("dialtone_forgotten", "Records forgotten after their end", m.forgotten.clone());
@@ -120,7 +126,11 @@ impl Metrics {
         self.bytes.set(gauge(count.bytes));
         for (account, tally) in standing {
             let label = Account {
-                account: if account.is_empty() { "anonymous".to_owned() } else { account.clone() },
+                account: if account.is_empty() {
+                    "anonymous".to_owned()
+                } else {
+                    account.clone()
+                },
             };
             self.account_names.get_or_create(&label).set(gauge(tally.names));
             self.account_bytes.get_or_create(&label).set(gauge(tally.bytes));

@@ -73,6 +73,8 @@ pub struct DnsSettings {
     pub origin: String,
     /// Resolvers that other names are forwarded to; empty: other names are refused.
     pub forward: Vec<SocketAddr>,
+    /// The file of names that people chose for flat names, as `dialtone alias` edits it.
+    pub aliases: Option<PathBuf>,
 }
 
 /// The link between providers.
@@ -245,7 +247,10 @@ impl Settings {
         for (index, account) in self.accounts.iter().enumerate() {
             let earlier = &self.accounts[..index];
             if account.name.is_empty() || account.name.len() > ACCOUNT_NAME_BYTES_MAX {
-                return wrong(format!("an account's name has 1 to {ACCOUNT_NAME_BYTES_MAX} bytes: {:?}", account.name));
+                return wrong(format!(
+                    "an account's name has 1 to {ACCOUNT_NAME_BYTES_MAX} bytes: {:?}",
+                    account.name
+                ));
             }
             if earlier.iter().any(|other| other.name == account.name) {
                 return wrong(format!("there are two accounts called {:?}", account.name));
@@ -306,6 +311,7 @@ impl Default for DnsSettings {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 4353))],
             origin: "dialtone.alt".to_owned(),
             forward: Vec::new(),
+            aliases: None,
         }
     }
 }
@@ -381,7 +387,9 @@ fn within<'de, D: Deserializer<'de>>(deserializer: D, least: u64, most: u64, wha
     if (least..=most).contains(&value) {
         Ok(value)
     } else {
-        Err(de::Error::custom(format_args!("{value} {what}: from {least} to {most} are possible")))
+        Err(de::Error::custom(format_args!(
+            "{value} {what}: from {least} to {most} are possible"
+        )))
     }
 }
 
@@ -432,6 +440,12 @@ pub const EXPIRE_STEP: usize = 256;
 pub const EXPIRE_EVERY_SECS: u64 = 30;
 /// Seconds between two writings of the books.
 pub const BOOKS_EVERY_SECS: u64 = 30;
+/// Seconds between two walks that count anew what everybody keeps.
+pub const WALK_EVERY_SECS: u64 = 6 * 3_600;
+/// Records read in one step of that walk, and milliseconds of rest after it: a million take a minute, and nobody notices.
+pub const WALK_STEP: usize = 256;
+/// See [`WALK_STEP`].
+pub const WALK_REST_MILLIS: u64 = 10;
 /// Days that the hours of the books are kept: a year's statement can be made, and disputed.
 pub const BOOKS_KEEP_DAYS: u64 = 400;
 
@@ -497,7 +511,10 @@ mod tests {
             };
             assert_eq!(*found, line, "{text:?}: {error}");
             let shown = error.to_string();
-            assert!(shown.contains(says) && shown.starts_with(&format!("p.toml, line {line}: ")), "{text:?}: {shown}");
+            assert!(
+                shown.contains(says) && shown.starts_with(&format!("p.toml, line {line}: ")),
+                "{text:?}: {shown}"
+            );
         }
     }
 
@@ -515,7 +532,10 @@ mod tests {
             ("[dns]\norigin = \"a..b\"\n".to_owned(), "dns.origin"),
         ] {
             let error = Settings::parse(&text, "p.toml").unwrap_err();
-            assert!(matches!(error, SettingsError::Together(_)) && error.to_string().contains(says), "{text}: {error}");
+            assert!(
+                matches!(error, SettingsError::Together(_)) && error.to_string().contains(says),
+                "{text}: {error}"
+            );
         }
     }
 }

@@ -10,7 +10,8 @@
 //! 4. [`choose`]: whom to ask first;
 //! 5. [`lookup`]: what to send when, and what to believe;
 //! 6. [`message`]: the question and its answers as bytes;
-//! 7. [`layers`]: from a name to endpoints, through services and delegates.
+//! 7. [`layers`]: from a name to endpoints, through services and delegates;
+//! 8. [`dns`]: the frontend, which answers DNS from any source.
 //!
 //! For whoever asks by DNS, [`dns`] is in front of a source of records.
 //!

@@ -1,5 +1,6 @@
-//! A verified record as people and scripts read it: one view for the HTTP API and the command.
+//! A verified record, and what a name came to, as people and scripts read them: one view for the HTTP API and the command.
 
+use crate::layers::{Endpoint, Host, Node, Resolution, Said, Via};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use dialtone_shared::record::{Step, Target, Transport};
@@ -111,6 +112,126 @@ pub enum BindingView {
     },
 }
 
+/// What a name came to, spelt out.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct ResolutionView {
+    /// What was asked for.
+    pub name: String,
+    /// Which record said what.
+    pub tree: NodeView,
+    /// Where to go, best first.
+    pub endpoints: Vec<EndpointView>,
+    /// Seconds that all of it may be kept.
+    pub ttl: u32,
+}
+
+/// One name on the way, spelt out.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct NodeView {
+    /// Which.
+    pub name: String,
+    /// What led to it: `asked`, `service` or `delegate`.
+    pub via: &'static str,
+    /// The service that led to it.
+    pub service: Option<String>,
+    /// What was found: `record`, `revoked`, `absent`, `failed`, `cycle` or `limit`.
+    pub said: &'static str,
+    /// Why nothing was found, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Seconds that it may be kept.
+    pub ttl: Option<u32>,
+    /// The record that was found.
+    pub record: Option<RecordView>,
+    /// A DNS name that it led to.
+    pub legacy: Option<String>,
+    /// Where it led.
+    pub children: Vec<NodeView>,
+}
+
+/// Somewhere to go, spelt out.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct EndpointView {
+    /// An address.
+    pub ip: Option<IpAddr>,
+    /// Or a DNS name.
+    pub host: Option<String>,
+    /// The port.
+    pub port: Option<u16>,
+    /// `tcp` or `udp`.
+    pub transport: Option<&'static str>,
+    /// The service.
+    pub service: Option<String>,
+    /// Application protocols, preferred first.
+    pub alpn: Vec<String>,
+    /// SHA-256 of the keys that it may present, in hexadecimal.
+    pub pins: Vec<String>,
+    /// Where it is, as its publisher calls it.
+    pub region: Option<String>,
+    /// The names that led here.
+    pub path: Vec<String>,
+    /// Where traffic goes on to from there.
+    pub onward: Vec<String>,
+}
+
+/// The view of what a name came to.
+pub fn resolution(resolution: &Resolution) -> ResolutionView {
+    ResolutionView {
+        name: resolution.tree.name.to_string(),
+        tree: node(&resolution.tree),
+        endpoints: resolution.endpoints.iter().map(endpoint).collect(),
+        ttl: resolution.ttl.0,
+    }
+}
+
+fn node(node: &Node) -> NodeView {
+    let (via, service) = match &node.via {
+        Via::Asked => ("asked", None),
+        Via::Service(label) => ("service", Some(label.clone())),
+        Via::Delegate => ("delegate", None),
+    };
+    let (said, reason, ttl, found) = match &node.said {
+        Said::Record { record: found, ttl } => {
+            let said = if found.record().is_revoked() { "revoked" } else { "record" };
+            (said, None, Some(ttl.0), Some(record(found)))
+        }
+        Said::Absent { ttl } => ("absent", None, Some(ttl.0), None),
+        Said::Failed(error) => ("failed", Some(error.to_string()), None, None),
+        Said::Cycle => ("cycle", None, None, None),
+        Said::Limit(which) => ("limit", Some((*which).to_owned()), None, None),
+    };
+    NodeView {
+        name: node.name.to_string(),
+        via,
+        service,
+        said,
+        reason,
+        ttl,
+        record: found,
+        legacy: node.legacy.clone(),
+        children: node.children.iter().map(self::node).collect(),
+    }
+}
+
+fn endpoint(endpoint: &Endpoint) -> EndpointView {
+    let (ip, host) = match &endpoint.host {
+        Host::Ip(ip) => (Some(*ip), None),
+        Host::Legacy(name) => (None, Some(name.clone())),
+    };
+    EndpointView {
+        ip,
+        host,
+        port: endpoint.port,
+        transport: endpoint.transport.map(transport),
+        service: endpoint.service.clone(),
+        alpn: endpoint.alpn.clone(),
+        pins: endpoint.pins.iter().map(|pin| hexadecimal(pin)).collect(),
+        region: endpoint.region.clone(),
+        path: endpoint.path.iter().map(ToString::to_string).collect(),
+        onward: endpoint.onward.iter().map(step).collect(),
+    }
+}
+
 /// The view of a record.
 pub fn record(record: &VerifiedRecord) -> RecordView {
     let says = record.record();
@@ -146,10 +267,7 @@ pub fn binding(binding: &Binding) -> BindingView {
         },
         Binding::Service(service) => BindingView::Service {
             label: service.label.clone(),
-            transport: match service.transport {
-                Transport::Tcp => "tcp",
-                Transport::Udp => "udp",
-            },
+            transport: transport(service.transport),
             port: service.port,
             target: match service.target {
                 Target::Own => None,
@@ -195,6 +313,13 @@ pub fn rdata_text(kind: u16, rdata: &[u8]) -> Option<String> {
     }
 }
 
+fn transport(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Tcp => "tcp",
+        Transport::Udp => "udp",
+    }
+}
+
 fn step(step: &Step) -> String {
     match step {
         Step::Name(name) => name.to_string(),
@@ -202,7 +327,8 @@ fn step(step: &Step) -> String {
     }
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
+/// Bytes as lower-case hexadecimal digits.
+pub fn hexadecimal(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

@@ -270,7 +270,11 @@ mod tests {
             ("0.0.0.0:1", Yes, LOOPBACK, true, Ok(Caller::Anonymous(LOOPBACK))),
         ] {
             let admission = Admission::new(&settings(listen, rule));
-            assert_eq!(admission.caller(None, from, forwarded), wanted, "{listen} {rule:?} {from} {forwarded}");
+            assert_eq!(
+                admission.caller(None, from, forwarded),
+                wanted,
+                "{listen} {rule:?} {from} {forwarded}"
+            );
         }
     }
 
@@ -339,7 +343,10 @@ mod tests {
         assert_eq!(terms.keep_until(&record(10), now), now.plus(10 * 86_400));
         assert_eq!(terms.keep_until(&record(30), now), now.plus(30 * 86_400));
         let leased = terms.keep_until(&record(300), now);
-        assert!(leased >= now.plus(30 * 86_400) && leased.day() == now.day() + 30, "at least the days agreed on");
+        assert!(
+            leased >= now.plus(30 * 86_400) && leased.day() == now.day() + 30,
+            "at least the days agreed on"
+        );
         assert_eq!(leased, terms.keep_until(&record(300), now.plus(3_600)), "the same all day");
         let revoked = Record {
             body: Body::Revoked,

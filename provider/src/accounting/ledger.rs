@@ -201,11 +201,6 @@ impl Ledger {
         notes
     }
 
-    /// The notes to write again after a failure to write them: all.
-    pub fn not_written(&self) {
-        self.books().rows.iter_mut().for_each(|row| row.changed = true);
-    }
-
     /// Who pays for a held record; `None`: nobody here (a peer brought it, or its account is gone from the settings).
     fn payer_of(&self, held: &Held) -> Option<usize> {
         if held.account.is_none() && (held.class != Class::Customer || held.from.is_some()) {
@@ -379,7 +374,11 @@ mod tests {
         let notes = again.write(NOW);
         let hour = notes.iter().find(|(key, _)| key.starts_with(HOURS.as_bytes())).unwrap();
         let hour = Hour::decode(hour.1.as_ref().unwrap()).unwrap();
-        assert_eq!((hour.puts, hour.refused, hour.kept.names), (1, 2, 1), "the hour goes on after a restart");
+        assert_eq!(
+            (hour.puts, hour.refused, hour.kept.names),
+            (1, 2, 1),
+            "the hour goes on after a restart"
+        );
     }
 
     #[test]
@@ -409,6 +408,9 @@ mod tests {
         ledger.walked(&all[3..]);
         ledger.walked(&[]);
         assert_eq!(ledger.kept(Some("one")).names, 6);
-        assert_eq!(ledger.kept(Some("one")).bytes, all.iter().map(|held| held.record.bytes().len() as u64).sum::<u64>());
+        assert_eq!(
+            ledger.kept(Some("one")).bytes,
+            all.iter().map(|held| held.record.bytes().len() as u64).sum::<u64>()
+        );
     }
 }

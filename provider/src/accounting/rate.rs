@@ -68,7 +68,11 @@ mod tests {
         let mut meter = Meter::default();
         assert_eq!(taken(&mut meter, &rate, START, 100), 50);
         assert_eq!(taken(&mut meter, &rate, START + SECOND, 100), 10);
-        assert_eq!(taken(&mut meter, &rate, START + 3600 * SECOND, 100), 50, "no more than a burst is saved up");
+        assert_eq!(
+            taken(&mut meter, &rate, START + 3600 * SECOND, 100),
+            50,
+            "no more than a burst is saved up"
+        );
     }
 
     #[test]

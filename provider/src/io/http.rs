@@ -1,7 +1,7 @@
 //! HTTP listeners: bounded connections, each with bounded patience, and a stop that finishes what was accepted.
 
 use crate::metrics::Metrics;
-use crate::service::From;
+use crate::service::Remote;
 use crate::settings::{CONNECTION_AGE_SECS, HTTP_PATIENCE_SECS, STOP_PATIENCE_SECS};
 use axum::Router;
 use hyper::body::Incoming;
@@ -22,7 +22,11 @@ use tokio::task::JoinSet;
 /// # Errors
 /// Of the operating system.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
     // So that a restart need not wait for the last connections to be forgotten; on Windows it would mean stealing the port.
     #[cfg(not(windows))]
     socket.set_reuseaddr(true)?;
@@ -81,7 +85,7 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> io::Result<Acc
 
 /// One connection, request after request.
 async fn converse(stream: TcpStream, from: SocketAddr, router: Router, metrics: &Arc<Metrics>, mut stopping: watch::Receiver<bool>) {
-    let from = From(from.ip());
+    let from = Remote(from.ip());
     let router = TowerToHyperService::new(router);
     let service = service_fn(|mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(from);

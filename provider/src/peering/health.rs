@@ -58,3 +58,18 @@ pub struct Progress {
     /// Links that stood.
     pub links: u64,
 }
+
+impl Progress {
+    /// What this and an earlier link came to together: books are added up, and how far both sides are is as of this one.
+    pub fn after(mut self, earlier: &Self) -> Self {
+        self.records_sent += earlier.records_sent;
+        self.bytes_sent += earlier.bytes_sent;
+        self.records_received += earlier.records_received;
+        self.bytes_received += earlier.bytes_received;
+        self.received.add(&earlier.received);
+        self.invalid += earlier.invalid;
+        self.acknowledged.add(&earlier.acknowledged);
+        self.links += earlier.links;
+        self
+    }
+}

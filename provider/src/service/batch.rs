@@ -9,7 +9,7 @@ use super::media;
 use super::problem::Refusal;
 use super::put::{Admitted, examine, kept_json};
 use super::queue::Kept;
-use super::{From, Service, answer, read};
+use super::{Remote, Service, answer, read};
 use crate::settings::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX};
 use crate::store::Condition;
 use axum::body::Body;
@@ -36,7 +36,7 @@ impl Service {
         if let Some(given) = media::unexpected_type(&head.headers, &[media::CBOR]) {
             return Err(Refusal::MediaType(given, media::CBOR));
         }
-        let caller = self.caller(&head.headers, head.extensions.get::<From>())?;
+        let caller = self.caller(&head.headers, head.extensions.get::<Remote>())?;
         let _turn = self.batches.try_acquire().map_err(|_| Refusal::Busy(super::problem::RETRY_SECS))?;
         let records = records_in(&read(body, BATCH_BYTES_MAX).await?)?;
         let now = self.clock.now().secs();
@@ -61,7 +61,7 @@ impl Service {
         let this = Arc::clone(self);
         let verify = move |(index, admitted): (usize, Admitted)| {
             let name = *admitted.signed.name();
-            (index, name, this.verify(&admitted).map(|record| (record, admitted.held)))
+            (index, name, this.verify(admitted))
         };
         let (mut puts, mut joined) = (Vec::new(), Vec::new());
         for (index, name, verified) in in_parallel(admitted, verify).await? {
@@ -108,7 +108,9 @@ fn records_in(body: &[u8]) -> Result<Vec<Bytes>, Refusal> {
     let mut r = Reader::new(body);
     let count = r.array().map_err(malformed)?;
     if count > BATCH_RECORDS_MAX as u64 {
-        return Err(Refusal::Batch(format!("{count} records, at most {BATCH_RECORDS_MAX} are taken at once")));
+        return Err(Refusal::Batch(format!(
+            "{count} records, at most {BATCH_RECORDS_MAX} are taken at once"
+        )));
     }
     let mut records = Vec::with_capacity(count as usize);
     for _ in 0..count {

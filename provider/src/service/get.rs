@@ -2,13 +2,13 @@
 
 use super::media::{self, Tags};
 use super::problem::Refusal;
-use super::{Service, answer, name_in};
+use super::{NameInPath, Service, answer, name_in};
 use crate::io::clock::Clock;
 use crate::settings::NEGATIVE_TTL_SECS;
 use crate::store::{Held, RecordStore};
 use async_trait::async_trait;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use dialtone_resolver::view;
 use dialtone_resolver::{Lookup, LookupError, RecordSource};
@@ -90,8 +90,8 @@ fn expired(record: &VerifiedRecord, now: UnixSecs) -> bool {
 }
 
 /// `GET /v1/records/{name}`.
-pub async fn record(State(service): State<Arc<Service>>, Path(name): Path<String>, headers: HeaderMap) -> Response<Body> {
-    let (outcome, response) = match service.record(&name, &headers).await {
+pub async fn record(State(service): State<Arc<Service>>, name: NameInPath, headers: HeaderMap) -> Response<Body> {
+    let (outcome, response) = match service.record(name, &headers).await {
         Ok(response) => ("found", response),
         Err(refusal) => (refusal.problem().slug, refusal.into_response()),
     };
@@ -100,9 +100,9 @@ pub async fn record(State(service): State<Arc<Service>>, Path(name): Path<String
 }
 
 /// `GET /v1/records/{name}/status`.
-pub async fn status(State(service): State<Arc<Service>>, Path(name): Path<String>) -> Response<Body> {
+pub async fn status(State(service): State<Arc<Service>>, name: NameInPath) -> Response<Body> {
     let signed = async {
-        let name = name_in(&name)?;
+        let name = name_in(name)?;
         let held = service.store.get(&name).await?;
         let rank = held.as_ref().map(|held| held.record.rank());
         let mut response = answer(Status::sign(&service.signer, service.clock.now(), &name, rank), media::STATUS);
@@ -117,7 +117,7 @@ pub async fn status(State(service): State<Arc<Service>>, Path(name): Path<String
 }
 
 impl Service {
-    async fn record(&self, name: &str, headers: &HeaderMap) -> Result<Response<Body>, Refusal> {
+    async fn record(&self, name: NameInPath, headers: &HeaderMap) -> Result<Response<Body>, Refusal> {
         let name = name_in(name)?;
         let held = match self.source.find(&name).await? {
             Found::Current(held) => held,
@@ -130,7 +130,7 @@ impl Service {
             Found::Absent => return Err(Refusal::Absent(name)),
         };
         let (record, now) = (held.record, self.clock.now().secs());
-        let tags = Tags::of(headers, header::IF_NONE_MATCH).map_err(|()| Refusal::BadCondition("If-None-Match"))?;
+        let tags = Tags::of(headers, header::IF_NONE_MATCH).map_err(|_| Refusal::BadCondition("If-None-Match"))?;
         let mut response = if tags.is_some_and(|tags| tags.match_weakly(record.rank())) {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;

@@ -35,7 +35,9 @@ pub async fn health(State(service): State<Arc<Service>>) -> Response<Body> {
     };
     let mut response = answer(body.to_string(), media::JSON);
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 

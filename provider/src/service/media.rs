@@ -27,7 +27,9 @@ pub fn prefers_json(headers: &HeaderMap, bytes: &str) -> bool {
         for range in value.to_str().unwrap_or_default().split(',') {
             let mut parts = range.split(';').map(str::trim);
             let media = parts.next().unwrap_or_default();
-            let quality = parts.find_map(|part| part.strip_prefix("q=")).map_or(Some(1.0), |q| q.parse::<f32>().ok());
+            let quality = parts
+                .find_map(|part| part.strip_prefix("q="))
+                .map_or(Some(1.0), |q| q.parse::<f32>().ok());
             let quality = quality.unwrap_or(0.0);
             let wanted = if media.eq_ignore_ascii_case(JSON) {
                 &mut json
@@ -69,6 +71,10 @@ pub enum Tags {
     These(Vec<Tag>),
 }
 
+/// What was given is no list of entity tags.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NotTags;
+
 /// One entity tag.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Tag {
@@ -82,21 +88,21 @@ impl Tags {
     /// Reads the header `name`; `None` if it is not there.
     ///
     /// # Errors
-    /// `Err(())` for what is no list of entity tags.
-    pub fn of(headers: &HeaderMap, name: header::HeaderName) -> Result<Option<Self>, ()> {
+    /// [`NotTags`].
+    pub fn of(headers: &HeaderMap, name: header::HeaderName) -> Result<Option<Self>, NotTags> {
         let mut given = headers.get_all(name).iter().peekable();
         if given.peek().is_none() {
             return Ok(None);
         }
         let mut tags = Vec::new();
         for value in given {
-            let text = value.to_str().map_err(|_| ())?.trim();
+            let text = value.to_str().map_err(|_| NotTags)?.trim();
             if text == "*" {
                 return Ok(Some(Self::Any));
             }
             for tag in text.split(',').map(str::trim) {
                 let (weak, tag) = tag.strip_prefix("W/").map_or((false, tag), |tag| (true, tag));
-                let inner = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).ok_or(())?;
+                let inner = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).ok_or(NotTags)?;
                 tags.extend(inner.parse().ok().map(|rank| Tag { weak, rank }));
             }
         }
@@ -180,9 +186,13 @@ mod tests {
             ("*".to_owned(), true, true),
         ] {
             let tags = of(&value).unwrap();
-            assert_eq!((tags.match_strongly(&rank), tags.match_weakly(&rank)), (strongly, weakly), "{value}");
+            assert_eq!(
+                (tags.match_strongly(&rank), tags.match_weakly(&rank)),
+                (strongly, weakly),
+                "{value}"
+            );
         }
-        assert_eq!(of("no quotes"), Err(()));
+        assert_eq!(of("no quotes"), Err(NotTags));
         assert_eq!(Tags::of(&HeaderMap::new(), header::IF_MATCH), Ok(None));
     }
 }

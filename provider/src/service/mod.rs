@@ -14,6 +14,7 @@ pub mod media;
 pub mod problem;
 pub mod put;
 pub mod queue;
+pub mod resolve;
 
 pub use problem::{Problem, Refusal, Turn};
 
@@ -24,6 +25,8 @@ use crate::settings::{BATCHES_AT_A_TIME, HTTP_PATIENCE_SECS};
 use crate::store::RecordStore;
 use axum::Router;
 use axum::body::Body;
+use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::http::{Request, Response};
 use axum::routing::{get as on_get, post as on_post};
 use bytes::{Bytes, BytesMut};
@@ -69,7 +72,7 @@ pub struct Service {
 
 /// Where a request came from; the listener adds it.
 #[derive(Clone, Copy, Debug)]
-pub struct From(pub IpAddr);
+pub struct Remote(pub IpAddr);
 
 /// The endpoints.
 pub fn router(service: Arc<Service>) -> Router {
@@ -77,6 +80,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/records/{name}", on_get(get::record).put(put::put))
         .route("/v1/records/{name}/status", on_get(get::status))
         .route("/v1/records", on_post(batch::post))
+        .route("/v1/resolve/{name}", on_get(resolve::resolve))
         .route("/v1/info", on_get(info::info))
         .route("/healthz", on_get(info::health))
         .route("/metrics", on_get(info::metrics))
@@ -90,9 +94,15 @@ pub fn batches() -> Semaphore {
     Semaphore::new(BATCHES_AT_A_TIME)
 }
 
+/// The segment of the path that should be a name; it may not even be text.
+type NameInPath = Result<Path<String>, PathRejection>;
+
 /// The name in the path.
-fn name_in(text: &str) -> Result<Name, Refusal> {
-    text.parse().map_err(|error: NameError| Refusal::NotAName(error))
+fn name_in(segment: NameInPath) -> Result<Name, Refusal> {
+    match segment {
+        Ok(Path(text)) => text.parse().map_err(Refusal::NotAName),
+        Err(_) => Err(Refusal::NotAName(NameError::Length(0))),
+    }
 }
 
 /// Reads a body of at most `most` bytes. Somewhat more is read and thrown away, so that who sends it hears why it was refused
@@ -127,7 +137,11 @@ async fn read(body: Body, most: usize) -> Result<Bytes, Refusal> {
         if length > most {
             return Err(Refusal::TooLarge(most));
         }
-        Ok(if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() })
+        Ok(if rest.is_empty() {
+            first.unwrap_or_default()
+        } else {
+            rest.freeze()
+        })
     };
     match tokio::time::timeout(Duration::from_secs(HTTP_PATIENCE_SECS), whole).await {
         Ok(read) => read,

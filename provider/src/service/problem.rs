@@ -55,7 +55,9 @@ pub enum Refusal {
     #[error("the record's scope does not list this provider ({0})")]
     OutOfScope(Name),
     /// A scope that leaves providers with a record that they may no longer have replaced.
-    #[error("the record's scope is narrower than that of the live record held ({0}): providers outside it would keep the old one. Keep the scope, or wait until that record has expired")]
+    #[error(
+        "the record's scope is narrower than that of the live record held ({0}): providers outside it would keep the old one. Keep the scope, or wait until that record has expired"
+    )]
     NarrowerScope(UnixSecs),
     /// A newer record is held.
     #[error("a record of higher rank is held: {}", .0.record.rank())]
@@ -194,10 +196,9 @@ impl Refusal {
             Self::Lookup(error) => match error {
                 LookupError::Expired => (404, "stale", "The newest record has expired", Publisher),
                 LookupError::Busy => (503, "busy", "Too much is waiting", Provider),
-                LookupError::Unreachable(_)
-                | LookupError::Unavailable(_)
-                | LookupError::Invalid(_)
-                | LookupError::RolledBack => (503, "uncertain", "Nothing certain can be said now", Provider),
+                LookupError::Unreachable(_) | LookupError::Unavailable(_) | LookupError::Invalid(_) | LookupError::RolledBack => {
+                    (503, "uncertain", "Nothing certain can be said now", Provider)
+                }
             },
             Self::NoSuchPath(_) => (404, "no-such-path", "There is nothing here", Client),
             Self::Method(_) => (405, "method", "Not possible here", Client),

@@ -3,11 +3,11 @@
 use super::media::{self, Tags};
 use super::problem::Refusal;
 use super::queue::Kept;
-use super::{From, Service, answer, name_in, read};
+use super::{NameInPath, Remote, Service, answer, name_in, read};
 use crate::accounting::Caller;
 use crate::store::{Class, Condition, Held, Put};
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Request, Response, StatusCode, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -22,12 +22,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// `PUT /v1/records/{name}`.
-pub async fn put(State(service): State<Arc<Service>>, Path(name): Path<String>, request: Request<Body>) -> Response<Body> {
-    match service.put(&name, request).await {
+pub async fn put(State(service): State<Arc<Service>>, name: NameInPath, request: Request<Body>) -> Response<Body> {
+    match service.put(name, request).await {
         Ok(response) => response,
         Err(refusal) => {
             service.metrics.put(refusal.problem().slug);
-            tracing::debug!(%name, %refusal, "put refused");
+            tracing::debug!(%refusal, "put refused");
             refusal.into_response()
         }
     }
@@ -45,7 +45,7 @@ pub(super) struct Admitted {
 }
 
 impl Service {
-    async fn put(&self, name: &str, request: Request<Body>) -> Result<Response<Body>, Refusal> {
+    async fn put(&self, name: NameInPath, request: Request<Body>) -> Result<Response<Body>, Refusal> {
         let name = name_in(name)?;
         if name.scheme() == Scheme::Content {
             return Err(Refusal::ContentScheme);
@@ -54,7 +54,7 @@ impl Service {
         if let Some(given) = media::unexpected_type(&head.headers, &[media::RECORD]) {
             return Err(Refusal::MediaType(given, media::RECORD));
         }
-        let caller = self.caller(&head.headers, head.extensions.get::<From>())?;
+        let caller = self.caller(&head.headers, head.extensions.get::<Remote>())?;
         let wanted = Wanted::of(&head.headers)?;
         let bytes = read(body, RECORD_BYTES_MAX).await?;
         let now = self.clock.now();
@@ -62,8 +62,8 @@ impl Service {
         let signed = examine(Bytes::copy_from_slice(&bytes), Some(&name), &self.name, now.secs())?;
         let admitted = self.admit(caller, signed).await?;
         let condition = wanted.condition(admitted.held.as_ref())?;
-        let record = self.verify(&admitted)?;
-        let (put, held) = (self.put_of(caller, record, condition, now.secs()), admitted.held);
+        let (record, held) = self.verify(admitted)?;
+        let put = self.put_of(caller, record, condition, now.secs());
         let kept = self.queue.join(put, held)?.await.unwrap_or(Err(Refusal::Stopping))?;
         self.metrics.put(kept.how.as_str());
         tracing::debug!(%name, rank = %kept.rank, how = kept.how.as_str(), "put");
@@ -71,7 +71,7 @@ impl Service {
     }
 
     /// Who puts.
-    pub(super) fn caller(&self, headers: &HeaderMap, from: Option<&From>) -> Result<Caller, Refusal> {
+    pub(super) fn caller(&self, headers: &HeaderMap, from: Option<&Remote>) -> Result<Caller, Refusal> {
         let authorization = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
         let forwarded = headers.contains_key(header::FORWARDED) || headers.contains_key("x-forwarded-for");
         // Without an origin, which the listener always adds, it comes from nowhere and is nobody.
@@ -97,24 +97,25 @@ impl Service {
             self.admission.give_back(caller);
         }
         let account = self.admission.account(caller);
-        let theirs = held.as_ref().is_some_and(|held| held.class == Class::Customer && held.account.as_deref() == account);
+        let theirs = held
+            .as_ref()
+            .is_some_and(|held| held.class == Class::Customer && held.account.as_deref() == account);
         match self.admission.terms(caller).names_max {
             Some(most) if !theirs && self.ledger.kept(account).names >= most => refused(Refusal::NamesMax(most)),
             _ => Ok(Admitted { signed, held, same }),
         }
     }
 
-    /// The signature; what is held already passed this door before.
-    pub(super) fn verify(&self, admitted: &Admitted) -> Result<VerifiedRecord, Refusal> {
-        match &admitted.held {
-            Some(held) if admitted.same => Ok(held.record.clone()),
-            _ => {
-                let begun = Instant::now();
-                let verified = admitted.signed.clone().verify();
-                self.metrics.verified(begun.elapsed());
-                Ok(verified?)
-            }
+    /// The signature; what is held already passed this door before. Beside the record: what is held.
+    pub(super) fn verify(&self, admitted: Admitted) -> Result<(VerifiedRecord, Option<Held>), Refusal> {
+        let Admitted { signed, held, same } = admitted;
+        if let Some(held) = held.as_ref().filter(|_| same) {
+            return Ok((held.record.clone(), Some(held.clone())));
         }
+        let begun = Instant::now();
+        let verified = signed.verify();
+        self.metrics.verified(begun.elapsed());
+        Ok((verified?, held))
     }
 
     /// A verified record as the store takes it.
@@ -179,7 +180,7 @@ struct Wanted {
 
 impl Wanted {
     fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
-        let tags = |name, shown| Tags::of(headers, name).map_err(|()| Refusal::BadCondition(shown));
+        let tags = |name, shown| Tags::of(headers, name).map_err(|_| Refusal::BadCondition(shown));
         Ok(Self {
             matches: tags(header::IF_MATCH, "If-Match")?,
             none_matches: tags(header::IF_NONE_MATCH, "If-None-Match")?,

@@ -18,7 +18,7 @@ use dialtone_shared::{Name, Rank, UnixSecs};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 /// The way in.
 #[derive(Clone, Debug)]
@@ -68,15 +68,11 @@ pub type Answer = oneshot::Receiver<Result<Kept, Refusal>>;
 
 impl PutQueue {
     /// Starts the task that empties the queue. It ends when `stopping` turns true and what was accepted has been answered.
-    pub fn start(
-        batcher: Batcher,
-        capacity: usize,
-        stopping: watch::Receiver<bool>,
-    ) -> (Self, JoinHandle<()>) {
+    pub fn start(batcher: Batcher, capacity: usize, tasks: &mut JoinSet<()>, stopping: watch::Receiver<bool>) -> Self {
         let (puts, waiting) = mpsc::channel(capacity);
         let metrics = Arc::clone(&batcher.metrics);
-        let task = tokio::spawn(batcher.run(waiting, stopping));
-        (Self { puts, metrics }, task)
+        tasks.spawn(batcher.run(waiting, stopping));
+        Self { puts, metrics }
     }
 
     /// Joins the queue.
@@ -178,7 +174,10 @@ impl Batcher {
                 Outcome::Stored { replaced: true } => (How::Updated, entry.keep_until),
                 Outcome::Renewed => (How::Renewed, entry.keep_until),
                 // What is held stayed as it was, so no more is promised than was.
-                Outcome::Same => (How::Same, entry.keep_until.map(|until| until.min(entry.kept_until().unwrap_or(until)))),
+                Outcome::Same => (
+                    How::Same,
+                    entry.keep_until.map(|until| until.min(entry.kept_until().unwrap_or(until))),
+                ),
                 Outcome::Older(held) => {
                     let _ = entry.answer.send(Err(Refusal::Older(held)));
                     continue;
@@ -189,7 +188,8 @@ impl Batcher {
                 }
             };
             if how != How::Same {
-                self.ledger.stored(&entry.name, entry.account.as_deref(), entry.bytes, entry.before.as_ref());
+                self.ledger
+                    .stored(&entry.name, entry.account.as_deref(), entry.bytes, entry.before.as_ref());
             }
             promises.push((entry.name, entry.rank, keep_until));
             kept.push((entry.answer, how));
