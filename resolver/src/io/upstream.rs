@@ -1,9 +1,10 @@
 //! Questions to upstream resolvers: a fresh, connected socket for each, so that a forger has to guess a port, an id and the case of
 //! every letter (RFC 5452 §9). Which reply counts is decided in [`forward`](crate::dns::forward).
 
-use crate::dns::forward::{Answered, Asked, Sent, UpstreamCache, Verdict};
+use crate::dns::forward::{Answered, Asked, Sent, Verdict};
 use crate::dns::rcode::UpstreamError;
 use crate::dns::settings::{UPSTREAM_IN_FLIGHT_MAX, UPSTREAM_TOTAL, UPSTREAM_TRIES, UPSTREAM_TRY};
+use crate::dns::upstream_cache::UpstreamCache;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
