@@ -265,6 +265,17 @@ async fn an_upstream_that_fails_is_passed_over_for_the_next() {
 }
 
 #[tokio::test]
+async fn an_upstream_that_does_not_answer_is_waited_for_once_and_then_asked_last() {
+    let silent = Upstream::that(|_, _| Vec::new()).await;
+    let sound = Upstream::that(|query, _| vec![reply(query, 0, &[], &[SOA])]).await;
+    let (_, frontend) = forwarding(&[&silent, &sound]).await;
+    for asked in ["a.example", "b.example", "c.example"] {
+        assert_eq!(parsed(&Ask::of(asked, types::A).of_frontend(&frontend).await).authorities.len(), 1);
+    }
+    assert_eq!((silent.asked().len(), sound.asked().len()), (1, 3));
+}
+
+#[tokio::test]
 async fn a_failure_is_said_and_not_repeated_at_once() {
     let broken = Upstream::that(|query, _| vec![reply(query, 2, &[], &[])]).await;
     let (_, frontend) = forwarding(&[&broken]).await;
