@@ -2,6 +2,7 @@
 
 use super::EmbeddedOptions;
 use super::folder::{Folder, folder_error, is_full, sync_folder};
+use super::journal;
 use super::layout::{self, FORMAT, FORMAT_KEY, ID_KEY, TOTALS_KEY, Totals, damaged};
 use crate::store::backup::{BackupError, Entry, Sink};
 use crate::store::{Change, Cursor, Held, Lane, Note, StoreError};
@@ -41,6 +42,7 @@ impl Engine {
         if !exist {
             Self::create(folder, options)?;
         }
+        journal::check(&tables)?;
         let engine = Self::open_tables(&tables, options).map_err(|error| opening_error(&tables, error))?;
         let opening = engine.read_opening(&tables)?;
         Ok((engine, opening))
