@@ -39,10 +39,11 @@ impl Engine {
     pub fn open(folder: &Folder, options: &EmbeddedOptions) -> Result<(Self, Opening), StoreError> {
         let tables = folder.tables();
         let exist = tables.try_exists().map_err(|error| folder_error(&tables, error))?;
-        if !exist {
+        if exist {
+            journal::check(&tables)?;
+        } else {
             Self::create(folder, options)?;
         }
-        journal::check(&tables)?;
         let engine = Self::open_tables(&tables, options).map_err(|error| opening_error(&tables, error))?;
         let opening = engine.read_opening(&tables)?;
         Ok((engine, opening))

@@ -13,7 +13,10 @@
 
 use super::folder::folder_error;
 use crate::store::StoreError;
-use std::fs::OpenOptions;
+use rustix::fs::{SeekFrom, seek};
+use rustix::io::Errno;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -25,7 +28,7 @@ pub(super) fn check(path: &Path) -> Result<(), StoreError> {
     let journals = journals(path)?;
     for (index, journal) in journals.iter().enumerate() {
         let failed = |error| folder_error(journal, error);
-        let bytes = std::fs::read(journal).map_err(failed)?;
+        let bytes = read(journal).map_err(failed)?;
         let newest = index + 1 == journals.len();
         match walk(&bytes) {
             End::Clean => {}
@@ -44,6 +47,24 @@ pub(super) fn check(path: &Path) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// A journal up to its last byte that was ever written: 64 MiB are allocated at a time, and most of it is usually a hole.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let mut end = 0;
+    loop {
+        match seek(&file, SeekFrom::Data(end)) {
+            Ok(data) => end = seek(&file, SeekFrom::Hole(data))?,
+            // Nothing but a hole is left.
+            Err(Errno::NXIO) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    seek(&file, SeekFrom::Start(0))?;
+    let mut bytes = Vec::new();
+    (&mut file).take(end).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The journals at `path`, by number.
@@ -83,8 +104,7 @@ fn walk(bytes: &[u8]) -> End {
         last_seqno = Some(seqno);
     }
     let rest = &bytes[at..];
-    // By pages: journals are allocated 64 MiB at a time, and this is most of what is read of them.
-    if rest.chunks(PAGE.len()).all(|page| *page == PAGE[..page.len()]) {
+    if rest.iter().all(|byte| *byte == 0) {
         return End::Clean;
     }
     let whole = |start: &usize| rest[*start] == START && batch(&rest[*start..]).is_some();
@@ -128,7 +148,6 @@ fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8; N]> {
     Some(taken)
 }
 
-const PAGE: [u8; 4_096] = [0; 4_096];
 const START: u8 = 1;
 const ITEM: u8 = 2;
 const FINISH: u8 = 3;
