@@ -1,7 +1,43 @@
 //! Finding: the asking side, from a name to a verified record, and from a secret key to a published one.
 //!
 //! What decides is pure; what touches sockets, files, the clock or chance is under [`io`].
+//!
+//! The story of one question, in the order in which it walks:
+//!
+//! 1. [`source`]: the one question that everything here asks and answers;
+//! 2. [`stub`]: known and fresh? already being asked? otherwise over the network;
+//! 3. [`cache`] and [`floor`]: what may be given again, and what must never be believed again;
+//! 4. [`choose`]: whom to ask first;
+//! 5. [`lookup`]: what to send when, and what to believe;
+//! 6. [`message`]: the question and its answers as bytes;
+//! 7. [`layers`]: from a name to endpoints, through services and delegates;
+//! 8. [`dns`]: the frontend, which answers DNS from any source.
+//!
+//! For whoever asks by DNS, [`dns`] is in front of a source of records.
+//!
+//! The other direction: [`keyfile`] holds the keys, [`publish`] signs, puts and watches a record arrive.
 
+pub mod cache;
+pub mod choose;
+pub mod dns;
+pub mod error;
+pub mod floor;
+pub mod info;
+pub mod io;
+pub mod keyfile;
+pub mod layers;
+pub mod lookup;
+pub mod message;
+pub mod publish;
+pub mod settings;
 pub mod source;
+pub mod stub;
+mod together;
+pub mod view;
 
+#[cfg(test)]
+mod fixture;
+
+pub use settings::{FloorAt, ProviderAt, StubSettings};
 pub use source::{Lookup, LookupError, RecordSource};
+pub use stub::Stub;

@@ -13,11 +13,13 @@
 //! 5. [`cbor`]: deterministic CBOR, the only encoding that is read or written;
 //! 6. [`key`]: keys, the genesis that a name commits to, the chain of keys that follow;
 //! 7. [`record`]: what a publisher says, and the one door through which it becomes believed;
-//! 8. [`receipt`]: what a provider says about what it holds.
+//! 8. [`receipt`]: what a provider says about what it holds;
+//! 9. [`message`]: what two providers say to each other.
 
 pub mod cbor;
 pub mod key;
 pub mod limits;
+pub mod message;
 pub mod name;
 pub mod receipt;
 pub mod record;

@@ -34,6 +34,9 @@ pub enum NameError {
     /// Not the length of a name.
     #[error("a name has {chars} characters, this has {0}", chars = Name::TEXT_CHARS)]
     Length(usize),
+    /// Not the 33 bytes of a name on the wire.
+    #[error("a name on the wire has {bytes} bytes, this has {0}", bytes = Name::BYTES)]
+    Bytes(usize),
     /// A character that names do not have.
     #[error("character {found:?} at position {position} is not in the z-base-32 alphabet (ybndrfg8ejkmcpqxot1uwisza345h769)")]
     Alphabet {
@@ -86,9 +89,9 @@ impl Name {
     /// A name from its 33 bytes on the wire.
     ///
     /// # Errors
-    /// [`NameError::Length`] or [`NameError::Scheme`].
+    /// [`NameError::Bytes`] or [`NameError::Scheme`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, NameError> {
-        let bytes: [u8; Self::BYTES] = bytes.try_into().map_err(|_| NameError::Length(bytes.len()))?;
+        let bytes: [u8; Self::BYTES] = bytes.try_into().map_err(|_| NameError::Bytes(bytes.len()))?;
         scheme_of(bytes[0])?;
         Ok(Self(bytes))
     }

@@ -408,10 +408,6 @@ fn fold(leaf: [u8; 32], index: u64, leaves: u64, path: &[[u8; 32]]) -> Option<[u
         at >>= 1;
         last >>= 1;
     }
-    while last > 0 && at == last && at & 1 == 0 {
-        at >>= 1;
-        last >>= 1;
-    }
     (last == 0).then_some(hash)
 }
 

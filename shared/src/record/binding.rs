@@ -15,7 +15,7 @@ use crate::limits::{
     ALPN_BYTES_MAX, ALPN_MAX, DELEGATE_STEPS_MAX, LABEL_BYTES_MAX, MEDIA_TYPE_BYTES_MAX, OWNER_BYTES_MAX, PINS_MAX, REGION_BYTES_MAX,
     UNCRITICAL_FROM,
 };
-use crate::name::Name;
+use crate::name::{Name, Scheme};
 use crate::record::rdata::{self, RdataError, types};
 use crate::time::Ttl;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -74,7 +74,7 @@ pub struct Service {
 pub enum Target {
     /// At the addresses of this very record.
     Own,
-    /// At another flat name.
+    /// At another flat name, of the `key-set` scheme.
     Name(Name),
 }
 
@@ -166,22 +166,15 @@ impl Binding {
     /// [`BindingError`].
     pub fn check(&self) -> Result<(), BindingError> {
         match self {
-            Self::Address(address) => match &address.region {
-                Some(region) if !is_region(region) => value("region", "1 to 16 lower-case letters, digits or `-`"),
-                _ => Ok(()),
-            },
+            Self::Address(address) => address.check(),
             Self::Service(service) => service.check(),
             Self::Delegate(delegate) => delegate.check(),
             Self::Dns(dns) => dns.check(),
-            Self::Opaque(opaque) => {
-                let length = opaque.media_type.len();
-                let fits = opaque.media_type.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
-                if fits && length <= MEDIA_TYPE_BYTES_MAX && opaque.media_type.contains('/') {
-                    Ok(())
-                } else {
-                    value("media type", "`type/subtype` in at most 64 ASCII characters")
-                }
-            }
+            Self::Opaque(opaque) if is_media_type(&opaque.media_type) => Ok(()),
+            Self::Opaque(_) => value(
+                "media type",
+                "`type/subtype`, parameters after it, in at most 64 printable ASCII characters",
+            ),
         }
     }
 
@@ -282,6 +275,16 @@ impl Address {
         }
     }
 
+    fn check(&self) -> Result<(), BindingError> {
+        if matches!(self.ip, IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some()) {
+            return value("ip", "an IPv4 address has 4 bytes, not its IPv4-mapped IPv6 form");
+        }
+        match &self.region {
+            Some(region) if !is_region(region) => value("region", "1 to 16 lower-case letters, digits or `-`"),
+            _ => Ok(()),
+        }
+    }
+
     fn write(&self, w: &mut Writer) {
         w.map(2 + usize::from(self.priority != 0) + usize::from(self.weight != 0) + usize::from(self.region.is_some()));
         w.uint(0).uint(kind::ADDRESS).uint(1);
@@ -350,6 +353,9 @@ impl Service {
         }
         if self.port == 0 {
             return value("port", "1 to 65535");
+        }
+        if matches!(&self.target, Target::Name(name) if name.scheme() != Scheme::KeySet) {
+            return value("target", "a `key-set` name: content has no addresses");
         }
         if self.alpn.len() > ALPN_MAX
             || self
@@ -466,7 +472,7 @@ impl Delegate {
             {
                 return value(
                     "path",
-                    "a legacy step is a lower-case DNS name of at most 253 characters without a final dot",
+                    "a legacy step is a lower-case DNS name (no IP address) of at most 253 characters without a final dot",
                 );
             }
         }
@@ -547,9 +553,11 @@ impl Opaque {
     }
 }
 
-/// Whether `text` is a legacy DNS name as a record writes it: lower-case, no final dot.
+/// Whether `text` is a legacy DNS name as a record writes it: lower-case, no final dot, and no IPv4 address: a last label of
+/// digits alone is none (RFC 1123 §2.1).
 pub fn is_dns_name(text: &str) -> bool {
-    !text.is_empty() && text.len() <= 253 && text.split('.').all(is_dns_label)
+    let is_number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
+    text.len() <= 253 && text.split('.').all(is_dns_label) && !text.rsplit('.').next().is_some_and(is_number)
 }
 
 fn is_owner(owner: &str) -> bool {
@@ -570,6 +578,19 @@ fn is_label(label: &str) -> bool {
         && !label.starts_with('-')
         && !label.ends_with('-')
         && !label.contains("--")
+}
+
+/// Type and subtype of RFC 6838 §4.2, then whatever parameters.
+fn is_media_type(text: &str) -> bool {
+    let token = |part: &str| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
+    };
+    let plain = text.len() <= MEDIA_TYPE_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    let essence = text.split(';').next().unwrap_or_default().trim_end_matches(' ');
+    plain && essence.split_once('/').is_some_and(|(kind, subtype)| token(kind) && token(subtype))
 }
 
 fn is_region(region: &str) -> bool {

@@ -19,9 +19,9 @@ use crate::cbor::{CborError, Reader, Writer};
 use crate::key::{self, Genesis, KeyError, Link, PublicKey};
 use crate::limits::{
     BINDINGS_MAX, CHAIN_LINKS_MAX, FUTURE_PEER_SECS, FUTURE_PUT_SECS, LIFETIME_SECS_MAX, RECORD_BYTES_MAX, RECORD_BYTES_MIN, SCOPE_MAX,
-    SEQUENCE_MAX, UNCRITICAL_FROM,
+    SEQUENCE_MAX, TTL_SECS_MAX, UNCRITICAL_FROM,
 };
-use crate::name::Name;
+use crate::name::{Name, Scheme};
 use crate::time::{Ttl, UnixMicros, UnixSecs};
 
 /// The version of the record format that this crate reads and writes.
@@ -106,7 +106,7 @@ pub enum RecordError {
     #[error("sequence {0} is out of range (1 to 2^62 microseconds)")]
     Sequence(u64),
     /// An expiry outside the sequence + 400 days.
-    #[error("expiry {expiry} is not within 400 days after the sequence ({signed})")]
+    #[error("expiry {expiry} is not after the sequence ({signed}) and at most 400 days later")]
     Lifetime {
         /// The sequence, in seconds.
         signed: UnixSecs,
@@ -114,7 +114,7 @@ pub enum RecordError {
         expiry: UnixSecs,
     },
     /// A scope that is too long, out of order or names something that cannot be a provider.
-    #[error("scope: at most {SCOPE_MAX} provider names in ascending order, each once")]
+    #[error("scope: at most {SCOPE_MAX} `key-set` names of providers in ascending order, each once")]
     Scope,
     /// Too many bindings.
     #[error("{0} bindings are more than a record may have ({BINDINGS_MAX})")]
@@ -122,7 +122,7 @@ pub enum RecordError {
     /// A binding that is not right.
     #[error("binding {index}: {error}")]
     Binding {
-        /// Which, counted from 1.
+        /// Which, counted from 1. Bindings of unknown, uncritical kinds are not counted by the rules that values must keep.
         index: usize,
         /// What is wrong with it.
         error: BindingError,
@@ -161,10 +161,10 @@ impl Record {
         }
     }
 
-    /// How long a cache may keep it at `now`: its TTL, at most until it expires.
+    /// How long a cache may keep it at `now`: its TTL, at most 7 days, at most until it expires.
     pub fn ttl_at(&self, now: UnixSecs) -> Ttl {
         match &self.body {
-            Body::Live { expiry, ttl, .. } => Ttl(ttl.0.min(u32::try_from(expiry.since(now)).unwrap_or(u32::MAX))),
+            Body::Live { expiry, ttl, .. } => Ttl(ttl.0.min(TTL_SECS_MAX).min(u32::try_from(expiry.since(now)).unwrap_or(u32::MAX))),
             Body::Revoked => Ttl(crate::limits::TTL_SECS_DEFAULT),
         }
     }
@@ -323,7 +323,8 @@ impl Record {
             return Err(RecordError::Sequence(self.sequence.0));
         }
         let ordered = self.scope.windows(2).all(|pair| pair[0] < pair[1]);
-        if self.scope.len() > SCOPE_MAX || !ordered {
+        let providers = self.scope.iter().all(|name| name.scheme() == Scheme::KeySet); // what cannot sign cannot provide
+        if self.scope.len() > SCOPE_MAX || !ordered || !providers {
             return Err(RecordError::Scope);
         }
         if let Body::Live { expiry, bindings, .. } = &self.body {

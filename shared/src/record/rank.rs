@@ -28,7 +28,7 @@ pub struct Rank {
 
 /// The text is not a rank.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("not a rank: it reads <epoch>.<0 or 1>.<sequence>.<64 hexadecimal digits>")]
+#[error("not a rank: it reads <epoch>.<0 or 1>.<sequence>.<64 hexadecimal digits>, lower-case and without leading zeros")]
 pub struct RankParseError;
 
 impl Rank {
@@ -80,11 +80,12 @@ impl fmt::Display for Rank {
 impl FromStr for Rank {
     type Err = RankParseError;
 
+    /// Reads what `Display` prints, and no other spelling of it: two texts are the same rank only if they are the same text.
     fn from_str(text: &str) -> Result<Self, RankParseError> {
         let mut parts = text.split('.');
         let mut part = || parts.next().ok_or(RankParseError);
         let (epoch, revoked, sequence, digits) = (part()?, part()?, part()?, part()?);
-        if parts.next().is_some() || digits.len() != 64 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        if parts.next().is_some() || digits.len() != 64 || !digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             return Err(RankParseError);
         }
         let mut digest = [0; 32];
@@ -93,14 +94,22 @@ impl FromStr for Rank {
             *byte = u8::from_str_radix(pair, 16).map_err(|_| RankParseError)?;
         }
         Ok(Self {
-            epoch: epoch.parse().map_err(|_| RankParseError)?,
+            epoch: plain(epoch)?,
             revoked: match revoked {
                 "0" => false,
                 "1" => true,
                 _ => return Err(RankParseError),
             },
-            sequence: UnixMicros(sequence.parse().map_err(|_| RankParseError)?),
+            sequence: UnixMicros(plain(sequence)?),
             digest,
         })
     }
+}
+
+/// A decimal number in its only spelling; `parse` alone would also take `+1` and `01`.
+fn plain<T: FromStr>(digits: &str) -> Result<T, RankParseError> {
+    if !digits.starts_with(|first: char| first.is_ascii_digit()) || digits.len() > 1 && digits.starts_with('0') {
+        return Err(RankParseError);
+    }
+    digits.parse().map_err(|_| RankParseError)
 }

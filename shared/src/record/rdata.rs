@@ -1,6 +1,7 @@
 //! RDATA of the types that a `dns` binding may hold: wire form, names uncompressed, checked type by type.
 //!
-//! A type that is not in the table passes as opaque bytes (RFC 3597); a type that would change how DNS itself works
+//! Every type whose names a receiver may decompress (RFC 3597 §4) is in the table: bytes that only we take for opaque would be
+//! pointers to others. A type that is not in the table passes as opaque bytes; a type that would change how DNS itself works
 //! (meta, delegation, DNSSEC) or that this protocol gives a meaning to is refused.
 
 use crate::limits::RECORD_BYTES_MAX;
@@ -36,12 +37,13 @@ pub fn check(kind: u16, rdata: &[u8]) -> Result<(), RdataError> {
     let read = match kind {
         types::A => at.skip(4),
         types::AAAA => at.skip(16),
-        types::CNAME | types::PTR => at.name(),
-        types::MX | types::AFSDB | types::KX => at.skip(2).and_then(|()| at.name()),
+        types::CNAME | types::PTR | types::MB | types::MG | types::MR => at.name(),
+        types::MX | types::AFSDB | types::RT | types::KX => at.skip(2).and_then(|()| at.name()),
+        types::PX => at.skip(2).and_then(|()| at.name()).and_then(|()| at.name()),
         types::SRV => at.skip(6).and_then(|()| at.name()),
         types::TXT | types::SPF => at.strings(),
         types::HINFO => at.string().and_then(|()| at.string()),
-        types::RP => at.name().and_then(|()| at.name()),
+        types::RP | types::MINFO => at.name().and_then(|()| at.name()),
         types::NAPTR => at
             .skip(4)
             .and_then(|()| at.string())
@@ -70,12 +72,18 @@ pub mod types {
     pub const NS: u16 = 2;
     pub const CNAME: u16 = 5;
     pub const SOA: u16 = 6;
+    pub const MB: u16 = 7;
+    pub const MG: u16 = 8;
+    pub const MR: u16 = 9;
     pub const PTR: u16 = 12;
     pub const HINFO: u16 = 13;
+    pub const MINFO: u16 = 14;
     pub const MX: u16 = 15;
     pub const TXT: u16 = 16;
     pub const RP: u16 = 17;
     pub const AFSDB: u16 = 18;
+    pub const RT: u16 = 21;
+    pub const PX: u16 = 26;
     pub const AAAA: u16 = 28;
     pub const LOC: u16 = 29;
     pub const SRV: u16 = 33;
@@ -176,11 +184,14 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// SvcPriority, TargetName, then SvcParams with strictly ascending keys (RFC 9460 §2.2).
+    /// SvcPriority, TargetName, then SvcParams with strictly ascending keys (RFC 9460 §2.2), each of the form that its key asks for,
+    /// and together without contradiction (§2.4.3): `mandatory` lists what is there, `no-default-alpn` comes with `alpn`.
+    /// In AliasMode too, where they mean nothing.
     fn svcb(&mut self) -> Option<()> {
         self.skip(2)?;
         self.name()?;
-        let mut last = None;
+        let params = self.rest;
+        let (mut last, mut mandatory, mut alpn) = (None, [].as_slice(), false);
         while !self.rest.is_empty() {
             let key = self.u16()?;
             if last.is_some_and(|last| key <= last) {
@@ -190,20 +201,43 @@ impl<'a> Cursor<'a> {
             let length = usize::from(self.u16()?);
             let value = self.take(length)?;
             let fits = match key {
-                1 => !value.is_empty() && alpn_fits(value),
-                2 => value.is_empty(),
-                3 => length == 2,
-                4 => length > 0 && length.is_multiple_of(4),
-                6 => length > 0 && length.is_multiple_of(16),
-                0 => mandatory_fits(value),
+                svc_param::MANDATORY => {
+                    mandatory = value;
+                    !value.is_empty() && ascending(value)
+                }
+                svc_param::ALPN => {
+                    alpn = true;
+                    !value.is_empty() && alpn_fits(value)
+                }
+                svc_param::NO_DEFAULT_ALPN => alpn && value.is_empty(),
+                svc_param::PORT => length == 2,
+                svc_param::IPV4_HINT => length > 0 && length.is_multiple_of(4),
+                svc_param::IPV6_HINT => length > 0 && length.is_multiple_of(16),
+                svc_param::INVALID => false,
                 _ => true,
             };
             if !fits {
                 return None;
             }
         }
-        Some(())
+        pairs(mandatory)
+            .all(|key| key != svc_param::MANDATORY && has_param(params, key))
+            .then_some(())
     }
+}
+
+/// Whether `params`, already known to be well-formed, have `wanted`.
+fn has_param(params: &[u8], wanted: u16) -> bool {
+    let mut at = Cursor { rest: params };
+    while let (Some(key), Some(length)) = (at.u16(), at.u16()) {
+        if key == wanted {
+            return true;
+        }
+        if at.skip(usize::from(length)).is_none() {
+            return false;
+        }
+    }
+    false
 }
 
 fn alpn_fits(mut value: &[u8]) -> bool {
@@ -219,8 +253,22 @@ fn alpn_fits(mut value: &[u8]) -> bool {
     true
 }
 
-/// A list of keys, ascending, never itself (RFC 9460 §8).
-fn mandatory_fits(value: &[u8]) -> bool {
-    let keys: Vec<u16> = value.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
-    !keys.is_empty() && value.len().is_multiple_of(2) && keys[0] != 0 && keys.windows(2).all(|pair| pair[0] < pair[1])
+/// Whole numbers of 16 bits, each larger than the one before.
+fn ascending(value: &[u8]) -> bool {
+    value.len().is_multiple_of(2) && pairs(value).zip(pairs(value).skip(1)).all(|(one, next)| one < next)
+}
+
+fn pairs(value: &[u8]) -> impl Iterator<Item = u16> {
+    value.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
+}
+
+/// SvcParamKeys with a form of their own (RFC 9460 §14.3.2).
+mod svc_param {
+    pub const MANDATORY: u16 = 0;
+    pub const ALPN: u16 = 1;
+    pub const NO_DEFAULT_ALPN: u16 = 2;
+    pub const PORT: u16 = 3;
+    pub const IPV4_HINT: u16 = 4;
+    pub const IPV6_HINT: u16 = 6;
+    pub const INVALID: u16 = 65_535;
 }

@@ -1,0 +1,115 @@
+//! Whether our peers have told us all they have: only then is what we do not hold held by nobody.
+
+use crate::io::peering::PeeringHandle;
+use crate::peering::health::{LinkState, PeerStatus};
+use crate::service::get::Coherence;
+use dialtone_shared::Name;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// Watches the links.
+#[derive(Debug)]
+pub struct Links {
+    peering: Arc<PeeringHandle>,
+    caught_up: Mutex<CaughtUp>,
+}
+
+/// When each peer was last known to have told us everything.
+type CaughtUp = BTreeMap<Name, Instant>;
+
+impl Links {
+    /// Watches the links of `peering`.
+    pub fn new(peering: Arc<PeeringHandle>) -> Self {
+        Self {
+            peering,
+            caught_up: Mutex::default(),
+        }
+    }
+
+    /// Looks at the links again and again: under load they are caught up for moments only, which must be seen.
+    pub async fn watch(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
+        loop {
+            self.look();
+            tokio::select! {
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        }
+    }
+
+    fn look(&self) -> Option<String> {
+        let mut caught_up = self.caught_up.lock().unwrap_or_else(PoisonError::into_inner);
+        doubt(&self.peering.peers(), &mut caught_up, Instant::now())
+    }
+}
+
+impl Coherence for Links {
+    fn doubt(&self) -> Option<String> {
+        self.look()
+    }
+}
+
+/// Takes in how the links are at `now`, and says why something may be missing here.
+fn doubt(peers: &[PeerStatus], caught_up: &mut CaughtUp, now: Instant) -> Option<String> {
+    let mut why = None;
+    for peer in peers {
+        if peer.state == LinkState::Up && peer.progress.received_all {
+            caught_up.insert(peer.name, now);
+        } else if caught_up.get(&peer.name).is_none_or(|last| now.duration_since(*last) > GRACE) {
+            let state = if peer.state == LinkState::Up {
+                "has not caught up"
+            } else {
+                "does not stand"
+            };
+            why = why.or_else(|| Some(format!("the link with the peer {} {state}, and it may hold the name", peer.name)));
+        }
+    }
+    why
+}
+
+/// How often links are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long ago a peer may have told us everything: as long as an absence may be believed, so that caches would be no fresher.
+const GRACE: Duration = Duration::from_secs(crate::settings::NEGATIVE_TTL_SECS as u64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peering::health::Progress;
+
+    fn peer(state: LinkState, received_all: bool) -> PeerStatus {
+        PeerStatus {
+            name: Name::key_set([1; 32]),
+            state,
+            address: None,
+            last_error: None,
+            progress: Progress {
+                received_all,
+                ..Progress::default()
+            },
+        }
+    }
+
+    #[test]
+    fn an_absence_is_certain_only_shortly_after_every_peer_was_caught_up() {
+        let (start, mut seen) = (Instant::now(), CaughtUp::new());
+        let mut certain = |peer: PeerStatus, secs: u64| doubt(&[peer], &mut seen, start + Duration::from_secs(secs)).is_none();
+        assert!(!certain(peer(LinkState::Dialling, false), 0), "nothing has been heard yet");
+        assert!(!certain(peer(LinkState::Up, false), 1));
+        assert!(certain(peer(LinkState::Up, true), 2));
+        assert!(certain(peer(LinkState::Up, false), 4), "a batch is on its way");
+        assert!(
+            certain(peer(LinkState::BackingOff, false), 7),
+            "a link that breaks is given a moment"
+        );
+        assert!(!certain(peer(LinkState::BackingOff, false), 8));
+        assert!(certain(peer(LinkState::Up, true), 9));
+    }
+
+    #[test]
+    fn without_peers_there_is_no_doubt() {
+        assert_eq!(doubt(&[], &mut CaughtUp::new(), Instant::now()), None);
+    }
+}

@@ -1,0 +1,11 @@
+//! Where the world is touched: sockets, files, timers, the clock, chance. Nothing here decides.
+
+pub mod clock;
+pub mod coherence;
+pub mod http;
+pub mod peering;
+pub mod peering_deferred;
+mod peering_link;
+mod peering_node;
+pub mod quic;
+pub mod upkeep;

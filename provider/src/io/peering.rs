@@ -1,0 +1,274 @@
+//! Peering, running: listens, dials, keeps one link for each agreement, and says how they are.
+
+use crate::io::peering_node::{Node, Peer};
+use crate::io::quic::{self, Ended, EndpointError, LinkKey};
+use crate::io::{peering_deferred, peering_link};
+use crate::peering::agreement::{self, Agreement, AgreementError};
+use crate::peering::dial::Dialler;
+use crate::peering::greeting;
+use crate::peering::health::PeerStatus;
+use crate::peering::limits::{DEFERRED_EVERY, GREETING_PATIENCE, GREETINGS_MAX, GREETINGS_RETRY};
+use crate::store::RecordStore;
+use dialtone_shared::message::CloseCode;
+use dialtone_shared::receipt::Signer;
+use dialtone_shared::record::signed::SignError;
+use dialtone_shared::{SignedRecord, UnixMicros};
+use quinn::{Connection, Endpoint, VarInt};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::lookup_host;
+use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
+
+/// Tells the time.
+pub type Clock = Arc<dyn Fn() -> UnixMicros + Send + Sync>;
+
+/// What peering needs.
+pub struct PeeringContext {
+    /// Whose changes are pushed, and where the peers' are put.
+    pub store: Arc<dyn RecordStore>,
+    /// Who we are.
+    pub signer: Arc<Signer>,
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The addresses that our record lists; none: those of the links count.
+    pub addresses: Vec<IpAddr>,
+    /// With whom.
+    pub agreements: Vec<Agreement>,
+    /// Tells the time.
+    pub clock: Clock,
+    /// Seeds the jitter of pauses and the id of this process.
+    pub seed: u64,
+}
+
+impl fmt::Debug for PeeringContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PeeringContext")
+            .field("name", &self.signer.name())
+            .field("listen", &self.listen)
+            .field("agreements", &self.agreements)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why peering does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum PeeringError {
+    /// The agreements.
+    #[error(transparent)]
+    Agreement(#[from] AgreementError),
+    /// The endpoint.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+}
+
+/// Peering that runs. Dropping it stops abruptly; [`PeeringHandle::shutdown`] says goodbye.
+pub struct PeeringHandle {
+    node: Arc<Node>,
+    listens: Option<SocketAddr>,
+    running: Mutex<Option<Running>>,
+}
+
+struct Running {
+    endpoint: Endpoint,
+    ended: Ended,
+    tasks: JoinSet<()>,
+}
+
+/// Starts listening and dialling.
+///
+/// # Errors
+/// [`PeeringError`]: what was configured cannot stand, or the address cannot be listened on.
+pub async fn start(context: PeeringContext) -> Result<PeeringHandle, PeeringError> {
+    let own = context.signer.name();
+    let agreements = Arc::new(agreement::file(&own, context.agreements)?);
+    let key = LinkKey::generate()?;
+    let (endpoint, ended) = quic::endpoint(context.listen, &key)?;
+    let listens = endpoint.local_addr().ok();
+    let mut rng = StdRng::seed_from_u64(context.seed);
+    let node = Arc::new(Node {
+        store: context.store,
+        signer: context.signer,
+        own,
+        clock: context.clock,
+        began: Instant::now(),
+        port: listens.map_or(context.listen.port(), |address| address.port()),
+        addresses: context.addresses,
+        pin: key.pin,
+        boot: rng.random(),
+        verifiers: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from))),
+        stopping: watch::Sender::new(false),
+        peers: agreements.keys().map(|peer| (*peer, Peer::default())).collect(),
+        agreements,
+    });
+    let mut tasks = JoinSet::new();
+    tasks.spawn(listen(node.clone(), endpoint.clone()));
+    tasks.spawn(release(node.clone()));
+    for agreement in node.agreements.values().filter(|agreement| !agreement.endpoints.is_empty()) {
+        tasks.spawn(keep_dialling(node.clone(), endpoint.clone(), agreement.clone(), rng.random()));
+    }
+    Ok(PeeringHandle {
+        node,
+        listens,
+        running: Mutex::new(Some(Running { endpoint, ended, tasks })),
+    })
+}
+
+impl PeeringHandle {
+    /// Where it listens.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.listens
+    }
+
+    /// Every peer with whom there is an agreement, by name.
+    pub fn peers(&self) -> Vec<PeerStatus> {
+        self.node.statuses()
+    }
+
+    /// The record by which this provider is known to its peers, signed now: its addresses, its port and its link key.
+    /// Publishing it is what lets others see who the provider is; links do not need it to be published.
+    ///
+    /// # Errors
+    /// [`SignError`].
+    pub fn record(&self) -> Result<SignedRecord, SignError> {
+        let node = &self.node;
+        greeting::own_record(&node.signer, (node.clock)(), node.port, &node.addresses, vec![node.pin])
+    }
+
+    /// Says goodbye on every link, finishes what was begun, stops, and frees the port. Idempotent.
+    pub async fn shutdown(&self) {
+        self.node.stopping.send_replace(true);
+        let Some(mut running) = self.running.lock().await.take() else {
+            return;
+        };
+        let links = async { while running.tasks.join_next().await.is_some() {} };
+        if timeout(STOP_PATIENCE, links).await.is_err() {
+            warn!("links did not end in time and are cut");
+            running.tasks.shutdown().await;
+        }
+        running
+            .endpoint
+            .close(VarInt::from_u32(CloseCode::Stopping as u32), b"this provider stops");
+        let idle = async {
+            running.endpoint.wait_idle().await;
+            drop(running.endpoint);
+            running.ended.wait().await;
+        };
+        if timeout(STOP_PATIENCE, idle).await.is_err() {
+            warn!("the port is not free yet: a peer has not taken note of the goodbye");
+        }
+    }
+}
+
+impl fmt::Debug for PeeringHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PeeringHandle")
+            .field("peers", &self.peers())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Takes the links of those who dial us.
+async fn listen(node: Arc<Node>, endpoint: Endpoint) {
+    let greetings = Arc::new(Semaphore::new(GREETINGS_MAX));
+    let mut stopping = node.stopping.subscribe();
+    let mut links = JoinSet::new();
+    loop {
+        let incoming = tokio::select! {
+            Some(incoming) = endpoint.accept() => incoming,
+            Some(_) = links.join_next() => continue,
+            _ = stopping.wait_for(|stopping| *stopping) => break,
+        };
+        let Ok(place) = greetings.clone().try_acquire_owned() else {
+            incoming.refuse();
+            continue;
+        };
+        let crowded = GREETINGS_MAX - greetings.available_permits() > GREETINGS_RETRY;
+        if crowded && !incoming.remote_address_validated() && incoming.may_retry() {
+            let _ = incoming.retry();
+            continue;
+        }
+        let node = node.clone();
+        links.spawn(async move {
+            let address = incoming.remote_address();
+            let handshake = async { incoming.accept()?.await };
+            match timeout(GREETING_PATIENCE, handshake).await {
+                Ok(Ok(connection)) => peering_link::run(&node, connection, None, Some(place)).await,
+                Ok(Err(error)) => warn!(%address, %error, "a handshake failed"),
+                Err(_) => warn!(%address, "a handshake took too long"),
+            }
+        });
+    }
+    while links.join_next().await.is_some() {}
+}
+
+/// Keeps a link with a peer up, as long as nobody else does.
+async fn keep_dialling(node: Arc<Node>, endpoint: Endpoint, agreement: Agreement, seed: u64) {
+    let Some(place) = node.peers.get(&agreement.peer) else { return };
+    let mut stopping = node.stopping.subscribe();
+    let mut dialler = Dialler::new(seed, node.now().elapsed);
+    let mut endpoints = agreement.endpoints.iter().cycle();
+    loop {
+        tokio::select! {
+            () = place.free() => {}
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        }
+        if let Some((stood, code)) = place.take_ended() {
+            dialler.ended(node.now().elapsed, stood, code);
+        }
+        tokio::select! {
+            () = sleep(dialler.due().saturating_sub(node.now().elapsed)) => {}
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        }
+        if place.is_up() {
+            continue;
+        }
+        let Some(target) = endpoints.next() else { return };
+        place.dialling(true);
+        match timeout(GREETING_PATIENCE, dial(&endpoint, target)).await {
+            Ok(Ok(connection)) => {
+                place.dialling(false);
+                peering_link::run(&node, connection, Some(agreement.peer), None).await;
+            }
+            Ok(Err(reason)) => place.failed(format!("{target} cannot be reached: {reason}")),
+            Err(_) => place.failed(format!(
+                "{target} cannot be reached: no answer within {} s",
+                GREETING_PATIENCE.as_secs()
+            )),
+        }
+        place.dialling(false);
+    }
+}
+
+async fn dial(endpoint: &Endpoint, target: &str) -> Result<Connection, String> {
+    let mut addresses = lookup_host(target).await.map_err(|error| error.to_string())?;
+    let address = addresses.next().ok_or("the host has no address")?;
+    // The name is only what TLS asks for: certificates here have none.
+    let connecting = endpoint.connect(address, "dialtone").map_err(|error| error.to_string())?;
+    connecting.await.map_err(|error| peering_link::broken(&error).reason)
+}
+
+/// Puts the records from the future whose time has come, now and then.
+async fn release(node: Arc<Node>) {
+    let mut stopping = node.stopping.subscribe();
+    loop {
+        match peering_deferred::release(&*node.store, &node.agreements, node.now().wall).await {
+            Ok(0) => {}
+            Ok(records) => info!(records, "records from the future have come due"),
+            Err(error) => warn!(%error, "records that are due stay aside"),
+        }
+        tokio::select! {
+            () = sleep(DEFERRED_EVERY) => {}
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        }
+    }
+}
+
+/// How long links have to end when the provider stops: to save their positions, which is one commit.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);

@@ -1,0 +1,409 @@
+//! Drives one link: does what the session says and tells it what happened. One task for each link, and one that reads.
+
+use crate::io::peering_node::{Node, Permit};
+use crate::io::quic;
+use crate::peering::deferred::{self, Note};
+use crate::peering::dial::Which;
+use crate::peering::feed::Position;
+use crate::peering::greeting;
+use crate::peering::intake::{self, Checked, Terms, Verdict};
+use crate::peering::limits::{DEFERRED_MAX, GREETING_PATIENCE, VERIFY_CHUNK};
+use crate::peering::session::{End, Event, Opening, Session, Step};
+use crate::store::{RecordStore, StoreError};
+use bytes::Bytes;
+use dialtone_shared::limits::FRAME_BYTES_MAX;
+use dialtone_shared::message::{CloseCode, Entry, HELLO_BYTES_MAX, body_length};
+use dialtone_shared::{Name, UnixSecs};
+use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tracing::{debug, info, warn};
+
+/// Runs a link to its end. `greeting`: the place among those that are greeting strangers, given back when that is over.
+pub(super) async fn run(node: &Arc<Node>, connection: Connection, dialled: Option<Name>, greeting: Option<OwnedSemaphorePermit>) {
+    let address = connection.remote_address();
+    let (end, proved) = match streams(&connection, dialled.is_some()).await {
+        Ok((send, recv)) => drive(node, &connection, dialled, greeting, send, recv).await,
+        Err(end) => {
+            if let Some(place) = dialled.and_then(|peer| node.peers.get(&peer)) {
+                place.ended(node.now().elapsed, &end, address, false);
+            }
+            (end, None)
+        }
+    };
+    let code = end.code.map_or(0, |code| code as u32);
+    if end.by_us {
+        connection.close(VarInt::from_u32(code), end.reason.as_bytes());
+    }
+    match proved.or(dialled) {
+        Some(peer) => info!(%peer, %address, by_us = end.by_us, code, reason = end.reason, "a link ended"),
+        None => warn!(%address, by_us = end.by_us, code, reason = end.reason, "a greeting was turned away"),
+    }
+}
+
+/// The one stream of a link: who dialled opens it.
+async fn streams(connection: &Connection, dialled: bool) -> Result<(SendStream, RecvStream), End> {
+    let opened = timeout(GREETING_PATIENCE, async {
+        if dialled {
+            connection.open_bi().await
+        } else {
+            connection.accept_bi().await
+        }
+    });
+    match opened.await {
+        Ok(Ok(streams)) => Ok(streams),
+        Ok(Err(error)) => Err(broken(&error)),
+        Err(_) => Err(ours(
+            CloseCode::Hold,
+            format!("no greeting within {} s", GREETING_PATIENCE.as_secs()),
+        )),
+    }
+}
+
+async fn drive(
+    node: &Arc<Node>,
+    connection: &Connection,
+    dialled: Option<Name>,
+    mut greeting: Option<OwnedSemaphorePermit>,
+    send: SendStream,
+    recv: RecvStream,
+) -> (End, Option<Name>) {
+    let opening = match opening(node, connection, dialled) {
+        Ok(opening) => opening,
+        Err(end) => return (end, None),
+    };
+    let address = connection.remote_address();
+    let send = Arc::new(Mutex::new(send));
+    let (frames_in, mut frames) = mpsc::channel(FRAMES_AHEAD);
+    let mut reader = JoinSet::new();
+    reader.spawn(read(connection.clone(), recv, frames_in));
+    let (stop, mut stopped) = mpsc::channel(1);
+    let mut all_stop = node.stopping.subscribe();
+    let mut heads = node.store.watch();
+    let mut session = Session::new(opening, node.now());
+    let mut jobs: JoinSet<Event> = JoinSet::new();
+    let mut permit: Option<Permit<'_>> = None;
+
+    let end = loop {
+        let due = loop {
+            match session.poll(node.now()) {
+                Step::Wait(due) => break Ok(due),
+                Step::End(end) => break Err(end),
+                Step::Admit { peer, boot, store } => {
+                    let event = match node.peers.get(&peer) {
+                        None => Event::NotAdmitted(CloseCode::NoAgreement, "there is no agreement any more".to_owned()),
+                        Some(place) => {
+                            let dialled = dialled.is_some();
+                            let wait = place.admit(node, &peer, Which { dialled, boot }, address, stop.clone());
+                            match timeout(GREETING_PATIENCE, wait).await {
+                                Ok(Ok(granted)) => {
+                                    permit = Some(granted);
+                                    greeting = None;
+                                    let heads = *heads.borrow_and_update();
+                                    admitted(&*node.store, &peer, &store, heads).await
+                                }
+                                Ok(Err((code, reason))) => Event::NotAdmitted(code, reason),
+                                Err(_) => Event::NotAdmitted(CloseCode::Busy, "the link before does not end".to_owned()),
+                            }
+                        }
+                    };
+                    session.handle(node.now(), event);
+                }
+                step => begin(node, step, &send, connection, &mut jobs),
+            }
+        };
+        if let (Some(_), Some(place)) = (&permit, session.proved().and_then(|peer| node.peers.get(&peer))) {
+            place.progress(session.progress());
+        }
+        let due = match due {
+            Ok(due) => due,
+            Err(end) => break end,
+        };
+        let wait = due.map_or(LONG, |due| due.saturating_sub(node.began.elapsed()));
+        let event = tokio::select! {
+            Some(done) = jobs.join_next() => done.unwrap_or_else(|error| {
+                Event::Failed(CloseCode::Store, format!("a task failed: {error} (this is a bug, please tell us)"))
+            }),
+            Some(event) = frames.recv(), if session.reads() => event,
+            Ok(()) = heads.changed() => Event::Heads(*heads.borrow_and_update()),
+            Some((code, reason)) = stopped.recv() => Event::Stop(code, reason),
+            Ok(_) = all_stop.wait_for(|stopping| *stopping), if !session.is_stopping() => {
+                Event::Stop(CloseCode::Stopping, "this provider stops".to_owned())
+            }
+            () = sleep(wait) => Event::Tick,
+        };
+        session.handle(node.now(), event);
+    };
+    drop(greeting);
+    // What is being put is put before another link with this peer may begin: see `Feed`, which relies on it.
+    if end.by_us {
+        let code = VarInt::from_u32(end.code.map_or(0, |code| code as u32));
+        connection.close(code, end.reason.as_bytes());
+    }
+    while jobs.join_next().await.is_some() {}
+    let proved = session.proved();
+    if let Some(place) = proved.or(dialled).and_then(|peer| node.peers.get(&peer)) {
+        place.ended(node.now().elapsed, &end, address, permit.is_some());
+    }
+    drop(permit);
+    (end, proved)
+}
+
+/// What this end knows when the link comes up.
+fn opening(node: &Node, connection: &Connection, dialled: Option<Name>) -> Result<Opening, End> {
+    let pin = quic::presented_pin(connection).ok_or_else(|| ours(CloseCode::BadProof, "no certificate was presented".to_owned()))?;
+    let record = greeting::own_record(&node.signer, (node.clock)(), node.port, &node.addresses, vec![node.pin])
+        .map_err(|error| ours(CloseCode::Store, format!("our own record cannot be signed: {error}")))?;
+    Ok(Opening {
+        own: node.own,
+        record,
+        store: node.store.id(),
+        boot: node.boot,
+        agreements: node.agreements.clone(),
+        dialled,
+        pin,
+    })
+}
+
+/// Begins what a step asks for; the event that answers it comes from the job.
+fn begin(node: &Arc<Node>, step: Step, send: &Arc<Mutex<SendStream>>, connection: &Connection, jobs: &mut JoinSet<Event>) {
+    let store = node.store.clone();
+    match step {
+        Step::Send(frame) => {
+            let (send, connection) = (send.clone(), connection.clone());
+            jobs.spawn(async move {
+                match send.lock().await.write_chunk(Bytes::from(frame)).await {
+                    Ok(()) => Event::Sent,
+                    Err(error) => closed(&connection, error.to_string()),
+                }
+            });
+        }
+        Step::Recall(peer) => {
+            jobs.spawn(async move {
+                match store.get(&peer).await {
+                    Ok(held) => Event::Recalled(held.map(|held| *held.record.rank())),
+                    Err(error) => failed(&error),
+                }
+            });
+        }
+        Step::Read { lane, after, limit } => {
+            jobs.spawn(async move {
+                match store.changes(lane, after, limit).await {
+                    Ok(changes) => Event::Read(lane, changes),
+                    Err(error) => failed(&error),
+                }
+            });
+        }
+        Step::Check { id, terms, entries } => {
+            let (verifiers, now) = (node.verifiers.clone(), node.now().wall);
+            jobs.spawn(async move {
+                match check(store, verifiers, terms, entries, now).await {
+                    Ok(checked) => Event::Checked(id, checked),
+                    Err(error) => failed(&error),
+                }
+            });
+        }
+        Step::Commit { peer, puts, deferred } => {
+            jobs.spawn(async move {
+                let notes: Vec<Note> = deferred.iter().map(|deferred| deferred.note(&peer)).collect();
+                let outcomes = if puts.is_empty() { Ok(Vec::new()) } else { store.put(puts).await };
+                match (outcomes, keep_aside(&*store, &peer, notes).await) {
+                    (Ok(outcomes), Ok(Ok(()))) => Event::Committed(outcomes),
+                    (Ok(_), Ok(Err(error))) => Event::Failed(CloseCode::Clock, error.to_string()),
+                    (Err(error), _) | (_, Err(error)) => failed(&error),
+                }
+            });
+        }
+        Step::Save { key, position } => {
+            jobs.spawn(async move {
+                match store.set_notes(vec![(key, Some(position.encode()))]).await {
+                    Ok(()) => Event::Saved,
+                    Err(error) => failed(&error),
+                }
+            });
+        }
+        // These three are the loop's own.
+        Step::Admit { .. } | Step::Wait(_) | Step::End(_) => debug!("a step came to the wrong place"),
+    }
+}
+
+/// What was saved of the peer's store; what was saved of stores that it had before is forgotten.
+async fn admitted(store: &dyn RecordStore, peer: &Name, peers_store: &[u8; 16], heads: [u64; 2]) -> Event {
+    let key = Position::key(peer, peers_store);
+    let notes = match store.notes(&Position::keys(peer), STORES_FORGOTTEN_AT_ONCE).await {
+        Ok(notes) => notes,
+        Err(error) => return failed(&error),
+    };
+    let position = match store.note(&key).await {
+        // A note that does not read back is as good as none: everything is sent again.
+        Ok(note) => note.and_then(|note| Position::decode(&note).ok()),
+        Err(error) => return failed(&error),
+    };
+    let left: Vec<Note> = notes
+        .into_iter()
+        .filter(|(other, _)| *other != key)
+        .map(|(other, _)| (other, None))
+        .collect();
+    if !left.is_empty() {
+        if let Err(error) = store.set_notes(left).await {
+            return failed(&error);
+        }
+    }
+    Event::Admitted { position, heads }
+}
+
+/// Keeps records from the future aside, if there is room.
+async fn keep_aside(store: &dyn RecordStore, peer: &Name, notes: Vec<Note>) -> Result<Result<(), deferred::TooMany>, StoreError> {
+    if notes.is_empty() {
+        return Ok(Ok(()));
+    }
+    let kept = store.notes(&deferred::keys(peer), DEFERRED_MAX + 1).await?;
+    if let Err(error) = deferred::fits(&kept, &notes) {
+        return Ok(Err(error));
+    }
+    store.set_notes(notes).await.map(Ok)
+}
+
+/// Finds out what becomes of a batch: in parts that spread over the cores.
+async fn check(
+    store: Arc<dyn RecordStore>,
+    verifiers: Arc<Semaphore>,
+    terms: Terms,
+    entries: Vec<Entry>,
+    now: UnixSecs,
+) -> Result<Checked, StoreError> {
+    let mut parts = Vec::with_capacity(entries.len() / VERIFY_CHUNK + 1);
+    let mut entries = entries.into_iter().peekable();
+    while entries.peek().is_some() {
+        let part: Vec<Entry> = entries.by_ref().take(VERIFY_CHUNK).collect();
+        parts.push(tokio::spawn(check_part(store.clone(), verifiers.clone(), terms, part, now)));
+    }
+    let mut checked = Checked::default();
+    for part in parts {
+        checked.join(part.await.map_err(|error| StoreError::Failed(error.to_string()))??);
+    }
+    Ok(checked)
+}
+
+async fn check_part(
+    store: Arc<dyn RecordStore>,
+    verifiers: Arc<Semaphore>,
+    terms: Terms,
+    entries: Vec<Entry>,
+    now: UnixSecs,
+) -> Result<Checked, StoreError> {
+    let mut checked = Checked::default();
+    let mut candidates = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let signed = match intake::open(&terms, &entry) {
+            Ok(signed) => signed,
+            Err(refusal) => {
+                checked.refuse(refusal);
+                continue;
+            }
+        };
+        let held = store.get(signed.name()).await?;
+        match intake::triage(&terms, signed, entry.keep_until, held.as_ref(), now) {
+            Verdict::Renew(put) => checked.puts.push(*put),
+            Verdict::Verify(candidate) => candidates.push(*candidate),
+            Verdict::Same => checked.counts.same += 1,
+            Verdict::Older => checked.counts.older += 1,
+        }
+    }
+    if candidates.is_empty() {
+        return Ok(checked);
+    }
+    let turn = verifiers.acquire_owned().await.map_err(|_| StoreError::Closed)?;
+    tokio::task::spawn_blocking(move || {
+        for candidate in candidates {
+            match intake::believe(candidate) {
+                Ok(believed) => checked.believed(&terms, believed),
+                Err(refusal) => checked.refuse(refusal),
+            }
+        }
+        drop(turn);
+        checked
+    })
+    .await
+    .map_err(|error| StoreError::Failed(error.to_string()))
+}
+
+/// Reads frames until the link ends.
+async fn read(connection: Connection, mut recv: RecvStream, frames: mpsc::Sender<Event>) {
+    let mut max = HELLO_BYTES_MAX;
+    loop {
+        let event = match read_frame(&mut recv, max).await {
+            Ok(Ok(body)) => Event::Frame(body),
+            Ok(Err(reason)) => Event::Failed(CloseCode::Protocol, reason),
+            Err(reason) => closed(&connection, reason),
+        };
+        let over = !matches!(event, Event::Frame(_));
+        if frames.send(event).await.is_err() || over {
+            return;
+        }
+        max = FRAME_BYTES_MAX;
+    }
+}
+
+async fn read_frame(recv: &mut RecvStream, max: usize) -> Result<Result<Vec<u8>, String>, String> {
+    let mut head = [0; 4];
+    recv.read_exact(&mut head).await.map_err(|error| error.to_string())?;
+    let length = match body_length(head, max) {
+        Ok(length) => length,
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    let mut body = vec![0; length];
+    recv.read_exact(&mut body).await.map_err(|error| error.to_string())?;
+    Ok(Ok(body))
+}
+
+/// Why a connection is no more, in the peer's words where it gave any.
+fn closed(connection: &Connection, otherwise: String) -> Event {
+    let end = connection.close_reason().map(|error| broken(&error));
+    end.map_or(Event::Closed(None, otherwise), |end| Event::Closed(end.code, end.reason))
+}
+
+/// What a connection error means.
+pub(super) fn broken(error: &ConnectionError) -> End {
+    let (code, reason) = match error {
+        ConnectionError::ApplicationClosed(close) => {
+            let words: String = String::from_utf8_lossy(&close.reason)
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(REASON_CHARS)
+                .collect();
+            (CloseCode::from_number(close.error_code.into_inner()), words)
+        }
+        ConnectionError::TimedOut => (None, "nothing was heard any more".to_owned()),
+        other => (None, other.to_string()),
+    };
+    let by_us = false;
+    End { code, by_us, reason }
+}
+
+fn ours(code: CloseCode, reason: String) -> End {
+    End {
+        code: Some(code),
+        by_us: true,
+        reason,
+    }
+}
+
+fn failed(error: &StoreError) -> Event {
+    Event::Failed(CloseCode::Store, error.to_string())
+}
+
+/// Frames read ahead of the session: one being handled and one to follow.
+const FRAMES_AHEAD: usize = 2;
+
+/// A peer has one store at a time; what it left behind is cleared away in portions.
+const STORES_FORGOTTEN_AT_ONCE: usize = 64;
+
+/// Longest reason that is repeated, in characters: a sentence or two.
+const REASON_CHARS: usize = 400;
+
+/// When nothing is due at all.
+const LONG: Duration = Duration::from_secs(3_600);

@@ -1,0 +1,217 @@
+//! What all links of one provider share: its store, its identity, its clock, and for each peer the one link that may stand.
+
+use crate::io::peering::Clock;
+use crate::peering::agreement::Agreements;
+use crate::peering::dial::{self, Patience, Which};
+use crate::peering::health::{LinkState, PeerStatus, Progress};
+use crate::peering::limits::{LINK_STEADY, REDIAL_QUARANTINE};
+use crate::peering::session::{End, Moment};
+use crate::store::RecordStore;
+use dialtone_shared::Name;
+use dialtone_shared::message::CloseCode;
+use dialtone_shared::receipt::Signer;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
+
+/// One provider, as its links see it.
+pub(super) struct Node {
+    pub store: Arc<dyn RecordStore>,
+    pub signer: Arc<Signer>,
+    pub own: Name,
+    pub clock: Clock,
+    pub began: Instant,
+    pub port: u16,
+    pub addresses: Vec<IpAddr>,
+    pub pin: [u8; 32],
+    pub boot: [u8; 16],
+    pub agreements: Arc<Agreements>,
+    /// As many as there are cores: verification takes no more than that, however many peers send.
+    pub verifiers: Arc<Semaphore>,
+    /// Whether everything is to end.
+    pub stopping: watch::Sender<bool>,
+    pub peers: BTreeMap<Name, Peer>,
+}
+
+/// The place of a peer's link.
+#[derive(Default)]
+pub(super) struct Peer {
+    slot: Mutex<Slot>,
+    freed: Notify,
+}
+
+#[derive(Default)]
+struct Slot {
+    standing: Option<Standing>,
+    dialling: bool,
+    address: Option<SocketAddr>,
+    last_error: Option<String>,
+    past: Progress,
+    present: Progress,
+    barred_until: Duration,
+    /// How the last link ended, for whoever dials: how long it stood, and with what code.
+    ended: Option<(Option<Duration>, Option<CloseCode>)>,
+}
+
+struct Standing {
+    which: Which,
+    since: Duration,
+    stop: mpsc::Sender<(CloseCode, String)>,
+}
+
+/// The right to be the peer's one link. Given back when dropped.
+pub(super) struct Permit<'a>(&'a Peer);
+
+impl Node {
+    /// Now.
+    pub fn now(&self) -> Moment {
+        Moment {
+            wall: (self.clock)().secs(),
+            elapsed: self.began.elapsed(),
+        }
+    }
+
+    /// How every peer is.
+    pub fn statuses(&self) -> Vec<PeerStatus> {
+        let now = self.began.elapsed();
+        let status = |(name, peer): (&Name, &Peer)| {
+            let slot = peer.slot();
+            let dials = self.agreements.get(name).is_some_and(|agreement| !agreement.endpoints.is_empty());
+            let state = match (&slot.standing, slot.dialling, dials) {
+                (Some(_), _, _) => LinkState::Up,
+                (None, true, _) => LinkState::Dialling,
+                (None, false, true) => LinkState::BackingOff,
+                (None, false, false) => LinkState::Awaited,
+            };
+            let steady = slot.standing.as_ref().is_some_and(|standing| now >= standing.since + LINK_STEADY);
+            PeerStatus {
+                name: *name,
+                state,
+                address: slot.address,
+                last_error: slot.last_error.clone().filter(|_| !steady),
+                progress: slot.present.after(&slot.past),
+            }
+        };
+        self.peers.iter().map(status).collect()
+    }
+}
+
+impl Peer {
+    /// Takes the place for a link, ending one that it replaces and waiting until that is over.
+    pub async fn admit(
+        &self,
+        node: &Node,
+        name: &Name,
+        which: Which,
+        address: SocketAddr,
+        stop: mpsc::Sender<(CloseCode, String)>,
+    ) -> Result<Permit<'_>, (CloseCode, String)> {
+        loop {
+            let freed = self.freed.notified();
+            {
+                let mut slot = self.slot();
+                let now = node.now().elapsed;
+                if *node.stopping.borrow() {
+                    return Err((CloseCode::Stopping, "this provider stops".to_owned()));
+                }
+                if now < slot.barred_until {
+                    let left = (slot.barred_until - now).as_secs();
+                    return Err((CloseCode::Busy, format!("cut off before; try again in {left} s")));
+                }
+                match &slot.standing {
+                    None => {
+                        slot.standing = Some(Standing { which, since: now, stop });
+                        slot.address = Some(address);
+                        slot.present = Progress::default();
+                        return Ok(Permit(self));
+                    }
+                    Some(standing) if dial::replaces(&node.own, name, standing.which, which) => {
+                        // Full only if it has been told to stop already.
+                        let _ = standing
+                            .stop
+                            .try_send((CloseCode::Duplicate, "a newer link takes its place".to_owned()));
+                    }
+                    Some(_) => return Err((CloseCode::Duplicate, "another link between the two is up".to_owned())),
+                }
+            }
+            freed.await;
+        }
+    }
+
+    /// Waits until no link stands.
+    pub async fn free(&self) {
+        loop {
+            let freed = self.freed.notified();
+            if self.slot().standing.is_none() {
+                return;
+            }
+            freed.await;
+        }
+    }
+
+    /// Whether a link stands.
+    pub fn is_up(&self) -> bool {
+        self.slot().standing.is_some()
+    }
+
+    /// An attempt to dial begins or is over.
+    pub fn dialling(&self, dialling: bool) {
+        self.slot().dialling = dialling;
+    }
+
+    /// How the link that stands is doing.
+    pub fn progress(&self, progress: Progress) {
+        self.slot().present = progress;
+    }
+
+    /// A link ended, or was not wanted (`admitted`: which of the two). What becomes of a second one is no news while the first stands.
+    pub fn ended(&self, now: Duration, end: &End, address: SocketAddr, admitted: bool) {
+        let mut slot = self.slot();
+        if !admitted && slot.standing.is_some() {
+            return;
+        }
+        let stood = slot.standing.as_ref().map(|standing| now.saturating_sub(standing.since));
+        slot.ended = Some((stood, end.code));
+        slot.last_error = Some(if end.by_us {
+            format!("the link with {address} was closed here: {}", end.reason)
+        } else if end.code.is_some() {
+            format!("{address} closed the link: {}", end.reason)
+        } else {
+            format!("the link with {address} broke: {}", end.reason)
+        });
+        if end.by_us && end.code.is_some_and(|code| dial::patience(code) == Patience::Quarantine) {
+            slot.barred_until = now + REDIAL_QUARANTINE;
+        }
+    }
+
+    /// An attempt did not come as far as a link.
+    pub fn failed(&self, reason: String) {
+        let mut slot = self.slot();
+        slot.ended = Some((None, None));
+        slot.last_error = Some(reason);
+    }
+
+    /// How the last link ended, once.
+    pub fn take_ended(&self) -> Option<(Option<Duration>, Option<CloseCode>)> {
+        self.slot().ended.take()
+    }
+
+    /// A panic elsewhere leaves at worst an old status.
+    fn slot(&self) -> MutexGuard<'_, Slot> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        let mut slot = self.0.slot();
+        slot.standing = None;
+        slot.address = None;
+        slot.past = slot.present.after(&slot.past);
+        slot.present = Progress::default();
+        drop(slot);
+        self.0.freed.notify_waiters();
+    }
+}

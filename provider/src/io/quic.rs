@@ -1,0 +1,302 @@
+//! The QUIC endpoint of the links: one UDP socket that dials and is dialled, TLS 1.3 with a certificate on both sides.
+//!
+//! A certificate here is only a container for a key: it is self-made, made anew by every process, and its names and dates
+//! mean nothing. TLS proves that the other side holds the key; whose key it is, the greeting proves.
+
+use dialtone_shared::message::ALPN;
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{AsyncTimer, AsyncUdpSocket, ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, Runtime};
+use quinn::{ServerConfig, TokioRuntime, TransportConfig, VarInt};
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{WebPkiSupportedAlgorithms, ring, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{NoServerSessionStorage, ParsedCertificate};
+use rustls::version::TLS13;
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, PeerIncompatible, SignatureScheme};
+use sha2::{Digest, Sha256};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// A certificate of its own, and the pin under which a provider's record lists its key.
+#[derive(Debug)]
+pub struct LinkKey {
+    certificate: CertificateDer<'static>,
+    secret: PrivateKeyDer<'static>,
+    /// SHA-256 of the SubjectPublicKeyInfo.
+    pub pin: [u8; 32],
+}
+
+/// Why there is no endpoint.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointError {
+    /// The operator's turn: another process listens there, or the address is not this machine's.
+    #[error("cannot listen for peers on UDP {address}: {error}; choose another address or port")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// Our bug: please tell us.
+    #[error("the link key cannot be made: {0} (this is a bug, please tell us)")]
+    Key(String),
+}
+
+impl LinkKey {
+    /// A new one.
+    ///
+    /// # Errors
+    /// [`EndpointError::Key`].
+    pub fn generate() -> Result<Self, EndpointError> {
+        let bug = |error: rcgen::Error| EndpointError::Key(error.to_string());
+        let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).map_err(bug)?;
+        let made = rcgen::CertificateParams::new(Vec::new())
+            .and_then(|params| params.self_signed(&pair))
+            .map_err(bug)?;
+        let certificate = made.der().clone();
+        let pin = pin_of(&certificate).ok_or_else(|| EndpointError::Key("the certificate made does not read back".to_owned()))?;
+        let secret = PrivateKeyDer::try_from(pair.serialize_der()).map_err(|error| EndpointError::Key(error.to_owned()))?;
+        Ok(Self { certificate, secret, pin })
+    }
+}
+
+/// The endpoint at `listen`, presenting `key` both as who dials and as who is dialled.
+///
+/// # Errors
+/// [`EndpointError`].
+pub fn endpoint(listen: SocketAddr, key: &LinkKey) -> Result<(Endpoint, Ended), EndpointError> {
+    endpoint_speaking(listen, key, ALPN)
+}
+
+/// As [`endpoint`], for another application protocol.
+///
+/// # Errors
+/// [`EndpointError`].
+pub fn endpoint_speaking(listen: SocketAddr, key: &LinkKey, alpn: &[u8]) -> Result<(Endpoint, Ended), EndpointError> {
+    let bug = |error: &dyn std::fmt::Display| EndpointError::Key(error.to_string());
+    let provider = Arc::new(ring::default_provider());
+    let verifier = Arc::new(AnyCertificate(provider.signature_verification_algorithms));
+    let chain = || vec![key.certificate.clone()];
+
+    let mut server = rustls::ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&TLS13])
+        .map_err(|error| bug(&error))?
+        .with_client_cert_verifier(verifier.clone())
+        .with_single_cert(chain(), key.secret.clone_key())
+        .map_err(|error| bug(&error))?;
+    server.alpn_protocols = vec![alpn.to_vec()];
+    // Links live long and the certificates must be seen every time: nothing is resumed, nothing is sent early.
+    server.session_storage = Arc::new(NoServerSessionStorage {});
+    server.send_tls13_tickets = 0;
+
+    let mut client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])
+        .map_err(|error| bug(&error))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_client_auth_cert(chain(), key.secret.clone_key())
+        .map_err(|error| bug(&error))?;
+    client.alpn_protocols = vec![alpn.to_vec()];
+    client.resumption = Resumption::disabled();
+    client.enable_sni = false;
+
+    let transport = Arc::new(transport());
+    let crypto = QuicServerConfig::try_from(server).map_err(|error| bug(&error))?;
+    let mut server = ServerConfig::with_crypto(Arc::new(crypto));
+    server.transport_config(transport.clone());
+    server.max_incoming(INCOMING_MAX).incoming_buffer_size(INCOMING_BYTES);
+    server.incoming_buffer_size_total(INCOMING_MAX as u64 * INCOMING_BYTES);
+    let crypto = QuicClientConfig::try_from(client).map_err(|error| bug(&error))?;
+    let mut client = ClientConfig::new(Arc::new(crypto));
+    client.transport_config(transport);
+
+    let (alive, ended) = mpsc::channel(1);
+    let made = std::net::UdpSocket::bind(listen)
+        .and_then(|socket| Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(Tracked { alive })));
+    let mut endpoint = made.map_err(|error| EndpointError::Listen { address: listen, error })?;
+    endpoint.set_default_client_config(client);
+    Ok((endpoint, Ended(ended)))
+}
+
+/// Tells when an endpoint that was dropped is gone: its tasks have ended and its port is free again.
+#[derive(Debug)]
+pub struct Ended(mpsc::Receiver<Infallible>);
+
+impl Ended {
+    /// Waits for it.
+    pub async fn wait(&mut self) {
+        // Nothing is ever sent: this returns when the last task has dropped its end.
+        let _ = self.0.recv().await;
+    }
+}
+
+/// Tokio, with every task that quinn starts holding an end of a channel.
+#[derive(Debug)]
+struct Tracked {
+    alive: mpsc::Sender<Infallible>,
+}
+
+impl Runtime for Tracked {
+    fn new_timer(&self, at: Instant) -> Pin<Box<dyn AsyncTimer>> {
+        TokioRuntime.new_timer(at)
+    }
+
+    fn spawn(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>) {
+        let alive = self.alive.clone();
+        TokioRuntime.spawn(Box::pin(async move {
+            task.await;
+            drop(alive);
+        }));
+    }
+
+    fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> std::io::Result<Arc<dyn AsyncUdpSocket>> {
+        TokioRuntime.wrap_udp_socket(socket)
+    }
+
+    fn now(&self) -> Instant {
+        TokioRuntime.now()
+    }
+}
+
+/// The pin of the certificate that the other side presented; `None`: none that can be read.
+pub fn presented_pin(connection: &Connection) -> Option<[u8; 32]> {
+    let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    pin_of(chain.first()?)
+}
+
+fn pin_of(certificate: &CertificateDer<'_>) -> Option<[u8; 32]> {
+    let parsed = ParsedCertificate::try_from(certificate).ok()?;
+    Some(Sha256::digest(parsed.subject_public_key_info()).into())
+}
+
+fn transport() -> TransportConfig {
+    let mut config = TransportConfig::default();
+    config
+        .max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(None)
+        .stream_receive_window(VarInt::from_u32(RECEIVE_WINDOW))
+        .receive_window(VarInt::from_u32(RECEIVE_WINDOW))
+        .send_window(SEND_WINDOW)
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_MILLIS))));
+    config
+}
+
+/// Accepts every certificate whose key signed the handshake. That alone authorises nothing: see the module.
+#[derive(Debug)]
+struct AnyCertificate(WebPkiSupportedAlgorithms);
+
+impl AnyCertificate {
+    /// It must at least be one that a key can be read from.
+    fn readable(certificate: &CertificateDer<'_>) -> Result<(), rustls::Error> {
+        pin_of(certificate)
+            .map(drop)
+            .ok_or(rustls::Error::InvalidCertificate(CertificateError::BadEncoding))
+    }
+
+    fn signed(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0)
+    }
+}
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Self::readable(end_entity).map(|()| ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(PeerIncompatible::Tls12NotOffered.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.signed(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+}
+
+impl ClientCertVerifier for AnyCertificate {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Self::readable(end_entity).map(|()| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(PeerIncompatible::Tls12NotOffered.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.signed(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+}
+
+/// Handshakes that may wait to be looked at. quinn's default of 65,536 is meant for web servers.
+const INCOMING_MAX: usize = 256;
+
+/// Bytes held for one of them: a few datagrams of a hello. Nothing is sent early on a link.
+const INCOMING_BYTES: u64 = 16 << 10;
+
+/// Bytes that a peer may have under way to us: four batches; more would only wait in memory for verification.
+const RECEIVE_WINDOW: u32 = 1 << 20;
+
+/// Bytes written and not yet acknowledged by QUIC. Small, so that what overtakes does so before and not inside the socket.
+const SEND_WINDOW: u64 = 1 << 20;
+
+/// How often a silent link is felt: a third of the time after which it counts as broken.
+const KEEP_ALIVE: Duration = Duration::from_secs(4);
+
+/// A link that heard nothing for this long is broken, in milliseconds.
+const IDLE_MILLIS: u32 = 12_000;

@@ -1,0 +1,126 @@
+//! What others count already, read when somebody asks: links with peers, and DNS.
+
+use crate::io::peering::PeeringHandle;
+use crate::peering::health::{LinkState, PeerStatus};
+use dialtone_resolver::dns::Frontend;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::{MetricType, TypedMetric};
+use std::fmt;
+use std::sync::Arc;
+
+/// The links with peers.
+#[derive(Debug)]
+pub struct Links(pub Arc<PeeringHandle>);
+
+/// The DNS frontend.
+#[derive(Debug)]
+pub struct Dns(pub Arc<Frontend>);
+
+impl Collector for Links {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let peers = self.0.peers();
+        let mut write = |name, help, kind, value: fn(&PeerStatus) -> u64| {
+            let rows = peers.iter().map(|peer| ([("peer", peer.name.to_string())], value(peer)));
+            family(&mut encoder, name, help, kind, rows)
+        };
+        let (gauge, counter) = (MetricType::Gauge, MetricType::Counter);
+        write("dialtone_peer_up", "Whether the link stands", gauge, |peer| {
+            u64::from(peer.state == LinkState::Up)
+        })?;
+        write(
+            "dialtone_peer_caught_up",
+            "Whether we have all that the peer has for us",
+            gauge,
+            |peer| u64::from(peer.progress.received_all),
+        )?;
+        write(
+            "dialtone_peer_lag",
+            "Positions of our log that the peer has not acknowledged",
+            gauge,
+            |peer| peer.progress.lag,
+        )?;
+        write("dialtone_peer_links", "Links that stood", counter, |peer| peer.progress.links)?;
+        write("dialtone_peer_records_sent", "Records sent, repeats too", counter, |peer| {
+            peer.progress.records_sent
+        })?;
+        write("dialtone_peer_bytes_sent", "Bytes of frames sent", counter, |peer| {
+            peer.progress.bytes_sent
+        })?;
+        write(
+            "dialtone_peer_records_received",
+            "Records that arrived, repeats too",
+            counter,
+            |peer| peer.progress.records_received,
+        )?;
+        write("dialtone_peer_bytes_received", "Bytes of frames that arrived", counter, |peer| {
+            peer.progress.bytes_received
+        })?;
+        write(
+            "dialtone_peer_records_stored",
+            "Records that arrived and were kept",
+            counter,
+            |peer| peer.progress.received.stored,
+        )?;
+        write(
+            "dialtone_peer_records_refused",
+            "Records that arrived and were refused",
+            counter,
+            |peer| peer.progress.received.refused,
+        )
+    }
+}
+
+impl Collector for Dns {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let counts = self.0.counts();
+        let codes = ["noerror", "formerr", "servfail", "nxdomain", "notimp", "refused", "other"];
+        let rows = codes
+            .iter()
+            .zip(counts.by_rcode)
+            .map(|(code, count)| ([("rcode", (*code).to_owned())], count));
+        family(
+            &mut encoder,
+            "dialtone_dns_answers",
+            "DNS answers, by code",
+            MetricType::Counter,
+            rows,
+        )?;
+        for (name, help, count) in [
+            ("dialtone_dns_questions", "DNS messages that came", counts.questions),
+            ("dialtone_dns_dropped", "DNS messages that got no answer", counts.dropped),
+            ("dialtone_dns_truncated", "DNS answers that were truncated", counts.truncated),
+            ("dialtone_dns_forwarded", "Questions for upstream resolvers", counts.forwarded),
+            (
+                "dialtone_dns_upstream_sent",
+                "Messages sent to upstream resolvers",
+                counts.upstream_sent,
+            ),
+        ] {
+            let counter = ConstCounter::new(count);
+            counter.encode(encoder.encode_descriptor(name, help, None, ConstCounter::<u64>::TYPE)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// One metric with a row for each set of labels.
+fn family(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    kind: MetricType,
+    rows: impl Iterator<Item = ([(&'static str, String); 1], u64)>,
+) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
+    for (labels, value) in rows {
+        let row = metric.encode_family(&labels)?;
+        match kind {
+            MetricType::Counter => ConstCounter::new(value).encode(row)?,
+            _ => ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(row)?,
+        }
+    }
+    Ok(())
+}

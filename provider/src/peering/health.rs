@@ -1,0 +1,75 @@
+//! How the links are: what operators and metrics see of each peer.
+
+use dialtone_shared::Name;
+use dialtone_shared::message::Counts;
+use std::net::SocketAddr;
+
+/// A peer, as it stands now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PeerStatus {
+    /// The peer.
+    pub name: Name,
+    /// How the link is.
+    pub state: LinkState,
+    /// The other end of the link.
+    pub address: Option<SocketAddr>,
+    /// Why the last link ended or the last attempt failed, in words; kept until a link stands again for a while.
+    pub last_error: Option<String>,
+    /// What the present link has seen so far, and all before it.
+    pub progress: Progress,
+}
+
+/// How a link is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum LinkState {
+    /// Nobody dials it here: it has to dial us.
+    Awaited,
+    /// An attempt is under way.
+    Dialling,
+    /// The last attempt failed; the next one is due later.
+    BackingOff,
+    /// It stands.
+    Up,
+}
+
+/// What went over a peer's links, and how far both sides are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Progress {
+    /// Positions of our log that the peer has not acknowledged. Counts changes that are not for the peer too.
+    pub lag: u64,
+    /// Whether the peer has acknowledged everything that is for it.
+    pub sent_all: bool,
+    /// Whether the peer has said, on this link, that we have everything that it has for us.
+    pub received_all: bool,
+    /// Records sent, repeats too.
+    pub records_sent: u64,
+    /// Bytes of frames sent.
+    pub bytes_sent: u64,
+    /// Records that arrived, repeats too.
+    pub records_received: u64,
+    /// Bytes of frames that arrived.
+    pub bytes_received: u64,
+    /// What became of the records that arrived.
+    pub received: Counts,
+    /// Of the refused ones: those that are not records of the name at all.
+    pub invalid: u64,
+    /// What the peer says became of what was sent.
+    pub acknowledged: Counts,
+    /// Links that stood.
+    pub links: u64,
+}
+
+impl Progress {
+    /// What this and an earlier link came to together: books are added up, and how far both sides are is as of this one.
+    pub fn after(mut self, earlier: &Self) -> Self {
+        self.records_sent += earlier.records_sent;
+        self.bytes_sent += earlier.bytes_sent;
+        self.records_received += earlier.records_received;
+        self.bytes_received += earlier.bytes_received;
+        self.received.add(&earlier.received);
+        self.invalid += earlier.invalid;
+        self.acknowledged.add(&earlier.acknowledged);
+        self.links += earlier.links;
+        self
+    }
+}

@@ -1,0 +1,339 @@
+//! The receiving half of a link: what becomes of each record that a peer sends, cheap questions first.
+//!
+//! ```text
+//! decode → in scope? → held already? → verify → put, or keep aside until its time comes → acknowledge
+//! ```
+//!
+//! A record costs a signature check only if it would change something. One that is broken costs itself and no neighbour.
+
+use super::deferred::Deferred;
+use super::limits::COMMIT_BATCHES;
+use super::policy;
+use crate::store::{Condition, Cursor, Held, Lane, Outcome, Put};
+use dialtone_shared::message::{Ack, Batch, Counts, Entry, Relationship};
+use dialtone_shared::record::Timeliness;
+use dialtone_shared::{Name, RecordError, SignedRecord, UnixSecs, VerifiedRecord, VerifyError};
+use std::cmp::Ordering;
+use std::collections::VecDeque;
+
+/// Between whom a record passes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Terms {
+    /// This provider.
+    pub own: Name,
+    /// Who sends.
+    pub peer: Name,
+    /// What the sender is to us.
+    pub relationship: Relationship,
+}
+
+/// Why a record is refused. The sender's turn.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Not a record.
+    #[error("not a record: {0}")]
+    NotARecord(#[from] RecordError),
+    /// Not signed by the name's key.
+    #[error("a record of {name} is not believed: {error}")]
+    NotBelieved {
+        /// Whose it pretends to be.
+        name: Name,
+        /// Why not.
+        error: VerifyError,
+    },
+    /// Not meant for us.
+    #[error("a record of {0} is not for this provider by its scope")]
+    OutOfScope(Name),
+}
+
+/// What to do with a record, once it is known what is held of its name.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// It is held, and what the sender says of it is new.
+    Renew(Box<Put>),
+    /// It would change something, if it is genuine: see [`believe`].
+    Verify(Box<Candidate>),
+    /// It is held, and there is nothing new about it.
+    Same,
+    /// What is held outranks it, or nobody may keep it any longer.
+    Older,
+}
+
+/// A record that would change something.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    signed: SignedRecord,
+    keep_until: UnixSecs,
+    future: bool,
+}
+
+/// What a batch came to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Checked {
+    /// To be put.
+    pub puts: Vec<Put>,
+    /// To be kept aside.
+    pub deferred: Vec<Deferred>,
+    /// What needs neither, counted.
+    pub counts: Counts,
+    /// The first refusal, and how many there were that no honest provider sends.
+    pub invalid: Option<(u64, Refusal)>,
+}
+
+/// Takes an entry apart.
+///
+/// # Errors
+/// [`Refusal::NotARecord`] or [`Refusal::OutOfScope`].
+pub fn open(terms: &Terms, entry: &Entry) -> Result<SignedRecord, Refusal> {
+    let signed = SignedRecord::decode(entry.record.clone())?;
+    if signed.record().in_scope(&terms.own) {
+        Ok(signed)
+    } else {
+        Err(Refusal::OutOfScope(*signed.name()))
+    }
+}
+
+/// What to do with a record, given what is held of its name.
+pub fn triage(terms: &Terms, signed: SignedRecord, keep_until: UnixSecs, held: Option<&Held>, now: UnixSecs) -> Verdict {
+    let record = signed.record();
+    // Nobody promises to keep a record beyond its end, whatever the sender says.
+    let keep_until = record.expiry().map_or(keep_until, |expiry| keep_until.min(expiry));
+    let lapsed = record.expiry().is_some_and(|expiry| keep_until < expiry && keep_until <= now);
+    if lapsed || record.forget_at().is_some_and(|at| at <= now) {
+        return Verdict::Older;
+    }
+    let future = matches!(record.from_peer(now), Timeliness::Future(_));
+    let Some(held) = held else {
+        return Verdict::Verify(Box::new(Candidate {
+            signed,
+            keep_until,
+            future,
+        }));
+    };
+    let rank = signed.rank();
+    let order = rank.order().cmp(&held.record.rank().order());
+    match order.then_with(|| signed.bytes().cmp(held.record.bytes())) {
+        Ordering::Less => Verdict::Older,
+        Ordering::Greater => Verdict::Verify(Box::new(Candidate {
+            signed,
+            keep_until,
+            future,
+        })),
+        Ordering::Equal => {
+            let class = policy::class_from(terms.relationship);
+            if class > held.class || keep_until.day() > held.keep_until.day() {
+                Verdict::Renew(Box::new(put(terms, held.record.clone(), keep_until)))
+            } else {
+                Verdict::Same
+            }
+        }
+    }
+}
+
+/// Checks the signature: the costly step, about 50 µs.
+///
+/// # Errors
+/// [`Refusal::NotBelieved`].
+pub fn believe(candidate: Candidate) -> Result<Believed, Refusal> {
+    let name = *candidate.signed.name();
+    let record = candidate.signed.verify().map_err(|error| Refusal::NotBelieved { name, error })?;
+    Ok(Believed {
+        record,
+        keep_until: candidate.keep_until,
+        future: candidate.future,
+    })
+}
+
+/// A genuine record.
+#[derive(Clone, Debug)]
+pub struct Believed {
+    record: VerifiedRecord,
+    keep_until: UnixSecs,
+    future: bool,
+}
+
+impl Checked {
+    /// Files a refusal.
+    pub fn refuse(&mut self, refusal: Refusal) {
+        self.counts.refused += 1;
+        self.invalid.get_or_insert((0, refusal)).0 += 1;
+    }
+
+    /// Files a genuine record.
+    pub fn believed(&mut self, terms: &Terms, believed: Believed) {
+        if believed.future {
+            self.deferred.push(Deferred {
+                keep_until: believed.keep_until,
+                record: believed.record,
+            });
+        } else {
+            self.puts.push(put(terms, believed.record, believed.keep_until));
+        }
+    }
+
+    /// Adds what another part of the same batch came to.
+    pub fn join(&mut self, other: Self) {
+        self.puts.extend(other.puts);
+        self.deferred.extend(other.deferred);
+        self.counts.add(&other.counts);
+        if let Some((count, refusal)) = other.invalid {
+            self.invalid.get_or_insert((0, refusal)).0 += count;
+        }
+    }
+}
+
+fn put(terms: &Terms, record: VerifiedRecord, keep_until: UnixSecs) -> Put {
+    Put {
+        record,
+        class: policy::class_from(terms.relationship),
+        keep_until,
+        from: Some(terms.peer),
+        account: None,
+        condition: Condition::None,
+    }
+}
+
+/// The batches of a link that have arrived and are not acknowledged, in the order of their lanes.
+#[derive(Debug, Default)]
+pub struct Intake {
+    lanes: [VecDeque<Arrived>; 2],
+    /// The last position that arrived, by lane, and how far the peer said it runs on.
+    ends: [Option<(Cursor, u64)>; 2],
+    next_check: u64,
+    committing: Option<Vec<Committing>>,
+}
+
+#[derive(Debug)]
+struct Arrived {
+    id: u64,
+    cursor: Cursor,
+    checked: Option<Checked>,
+}
+
+/// A batch of the commit under way: what its acknowledgement will say, and how many of the commit's puts are its own.
+#[derive(Debug)]
+struct Committing {
+    ack: Ack,
+    puts: usize,
+}
+
+/// What a peer may not do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum IntakeError {
+    /// More than the window.
+    #[error("sent more batches than the window allows before they were acknowledged")]
+    Window,
+    /// Backwards.
+    #[error("sent a batch that ends at position {0}, behind the one before")]
+    Backwards(Cursor),
+}
+
+impl Intake {
+    /// Takes a batch: the number under which its entries are to be checked.
+    ///
+    /// # Errors
+    /// [`IntakeError`].
+    pub fn arrived(&mut self, batch: &Batch) -> Result<u64, IntakeError> {
+        let lane = lane_of(batch.lane);
+        let (queue, end) = (&mut self.lanes[lane as usize], &mut self.ends[lane as usize]);
+        let committing = self.committing.iter().flatten().filter(|one| one.ack.lane == batch.lane).count();
+        if queue.len() + committing >= super::feed::window(lane) {
+            return Err(IntakeError::Window);
+        }
+        if end.is_some_and(|(last, _)| batch.cursor < last) {
+            return Err(IntakeError::Backwards(batch.cursor));
+        }
+        *end = Some((batch.cursor, batch.behind));
+        self.next_check += 1;
+        queue.push_back(Arrived {
+            id: self.next_check,
+            cursor: batch.cursor,
+            checked: None,
+        });
+        Ok(self.next_check)
+    }
+
+    /// What the batch of that number came to. One that was dropped meanwhile is passed over.
+    pub fn checked(&mut self, id: u64, checked: Checked) {
+        if let Some(batch) = self.lanes.iter_mut().flatten().find(|batch| batch.id == id) {
+            batch.checked = Some(checked);
+        }
+    }
+
+    /// What to commit next, revocations first: everything that is checked, in order. `None` while a commit is under way.
+    pub fn next_commit(&mut self) -> Option<(Vec<Put>, Vec<Deferred>)> {
+        if self.committing.is_some() {
+            return None;
+        }
+        let (mut puts, mut deferred, mut parts) = (Vec::new(), Vec::new(), Vec::new());
+        for (lane, queue) in (0..).zip(&mut self.lanes) {
+            while parts.len() < COMMIT_BATCHES {
+                let Some(checked) = queue.front_mut().and_then(|batch| batch.checked.take()) else {
+                    break;
+                };
+                let Some(Arrived { cursor, .. }) = queue.pop_front() else { break };
+                let mut counts = checked.counts;
+                counts.deferred += checked.deferred.len() as u64;
+                parts.push(Committing {
+                    ack: Ack { lane, cursor, counts },
+                    puts: checked.puts.len(),
+                });
+                puts.extend(checked.puts);
+                deferred.extend(checked.deferred);
+            }
+        }
+        (!parts.is_empty()).then(|| {
+            self.committing = Some(parts);
+            (puts, deferred)
+        })
+    }
+
+    /// The commit is durable: what to acknowledge, one for each lane.
+    pub fn committed(&mut self, outcomes: &[Outcome]) -> Vec<Ack> {
+        let mut acks: Vec<Ack> = Vec::with_capacity(2);
+        let mut outcomes = outcomes.iter();
+        for mut part in self.committing.take().unwrap_or_default() {
+            for outcome in outcomes.by_ref().take(part.puts) {
+                match outcome {
+                    Outcome::Stored { .. } | Outcome::Renewed => part.ack.counts.stored += 1,
+                    Outcome::Same => part.ack.counts.same += 1,
+                    Outcome::Older(_) | Outcome::ConditionFailed(_) => part.ack.counts.older += 1,
+                }
+            }
+            match acks.last_mut().filter(|last| last.lane == part.ack.lane) {
+                Some(last) => {
+                    last.cursor = part.ack.cursor;
+                    last.counts.add(&part.ack.counts);
+                }
+                None => acks.push(part.ack),
+            }
+        }
+        acks
+    }
+
+    /// Drops what is not checked yet: the link is about to be cut.
+    pub fn abandon_unchecked(&mut self) {
+        for queue in &mut self.lanes {
+            let checked = queue.iter().take_while(|batch| batch.checked.is_some()).count();
+            queue.truncate(checked);
+        }
+    }
+
+    /// Whether nothing that arrived still awaits its acknowledgement.
+    pub fn is_idle(&self) -> bool {
+        self.committing.is_none() && self.lanes.iter().all(VecDeque::is_empty)
+    }
+
+    /// Whether the peer has said that we have everything, and it is durable.
+    pub fn has_all(&self) -> bool {
+        self.is_idle() && self.ends.iter().all(|end| matches!(end, Some((_, 0))))
+    }
+}
+
+fn lane_of(number: u8) -> Lane {
+    if number == Lane::Urgent as u8 {
+        Lane::Urgent
+    } else {
+        Lane::Ordinary
+    }
+}

@@ -1,0 +1,73 @@
+//! Every size, count and patience of peering: what it is and what chose it. Each side may choose its own; only the window
+//! is something that both must keep to, and it is part of version 1 of the protocol.
+
+use dialtone_shared::limits::FRAME_BYTES_MAX;
+use std::time::Duration;
+
+/// Most agreements of one provider. Each may cost a window of batches in memory: 64 × 4 MiB at the very worst.
+pub const PEERS_MAX: usize = 64;
+
+/// Most batches that may be under way to a peer and not acknowledged. Enough to cover verification, a commit and the way there
+/// and back at once; few enough that a revocation waits behind at most this many.
+pub const WINDOW_BATCHES: usize = 8;
+
+/// Most records in a batch that is sent: what one commit of the receiver takes well.
+pub const BATCH_RECORDS: usize = 256;
+const _: () = assert!(BATCH_RECORDS <= dialtone_shared::limits::BATCH_RECORDS_MAX);
+
+/// Most bytes of a batch that is sent. Small beside the largest frame, so that a window is 2 MiB and not 8, and a hundred
+/// records of the usual size still share a frame's costs.
+pub const BATCH_BYTES: usize = 256 << 10;
+const _: () = assert!(BATCH_BYTES + (8 << 10) <= FRAME_BYTES_MAX);
+
+/// Records verified in one piece of work: about 1.5 ms, so that a batch spreads over the cores and no core is taken for long.
+pub const VERIFY_CHUNK: usize = 32;
+
+/// Most batches whose records are put in one commit.
+pub const COMMIT_BATCHES: usize = WINDOW_BATCHES;
+
+/// A greeting not finished by then is given up.
+pub const GREETING_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A link on which something is under way and nothing moves for this long is closed (RFC 9687's send-hold timer, shorter
+/// because a feed resumes where it stopped).
+pub const HOLD_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A position in a peer's feed is saved at most this often. What a crash forgets is sent again and dropped there.
+pub const SAVE_EVERY: Duration = Duration::from_secs(1);
+
+/// Records that are none before a link is cut. Below it, one broken record costs its neighbours nothing.
+pub const INVALID_RECORDS_MAX: u64 = 32;
+
+/// Most records from the future that are kept aside for one peer: 1 MiB of the largest. More means that a clock is wrong.
+pub const DEFERRED_MAX: usize = 256;
+
+/// Deferred records are looked through this often, in seconds; one comes due at most this much late.
+pub const DEFERRED_EVERY: Duration = Duration::from_secs(15);
+
+/// A provider signs the record of its greeting for this long, in seconds: a new one is signed for every link.
+pub const GREETING_LIFETIME_SECS: u64 = 86_400;
+
+/// First pause after a failed attempt to dial.
+pub const REDIAL_FIRST: Duration = Duration::from_millis(250);
+
+/// Longest pause between attempts.
+pub const REDIAL_MAX: Duration = Duration::from_secs(60);
+
+/// Pause after the operators contradict each other, or a version or a key is wrong: nothing changes by itself, but whoever
+/// sets it right should not wait long.
+pub const REDIAL_CONFIGURED: Duration = Duration::from_secs(30);
+
+/// Pause after a link was cut for invalid records or a wrong clock.
+pub const REDIAL_QUARANTINE: Duration = Duration::from_secs(600);
+
+/// A link that held this long was a good one: pauses start small again. Links that die younger do not count, so that one
+/// that comes and goes every second slows down.
+pub const LINK_STEADY: Duration = Duration::from_secs(10);
+
+/// Greetings under way with strangers at a time; beyond it they are turned away.
+pub const GREETINGS_MAX: usize = 64;
+
+/// From this many greetings under way on, an address must first prove that it can be reached (QUIC Retry).
+pub const GREETINGS_RETRY: usize = 16;
+const _: () = assert!(GREETINGS_RETRY < GREETINGS_MAX);

@@ -1,0 +1,28 @@
+//! Sharing with other providers: a record put here is soon held by every provider that an agreement leads to.
+//!
+//! Everything here is pure: events in, steps out, no clock, no sockets, no store. The driver is `io::peering`, and a
+//! simulated world drives the same code in the tests.
+//!
+//! In the order in which a link lives:
+//!
+//! 1. [`agreement`]: what was agreed with whom;
+//! 2. [`limits`]: how much, how long, how often;
+//! 3. [`dial`]: when to dial, and which of two links stays;
+//! 4. [`greeting`]: whether the other side is who the agreement names;
+//! 5. [`session`]: the link itself, put together from
+//! 6. [`policy`]: what goes to whom,
+//! 7. [`feed`]: the half that sends, and how far the peer is,
+//! 8. [`intake`]: the half that receives, and what becomes of each record,
+//! 9. [`deferred`]: records whose time has not come;
+//! 10. [`health`]: what is seen of it from outside.
+
+pub mod agreement;
+pub mod deferred;
+pub mod dial;
+pub mod feed;
+pub mod greeting;
+pub mod health;
+pub mod intake;
+pub mod limits;
+pub mod policy;
+pub mod session;

@@ -1,0 +1,562 @@
+//! One link with one peer, from the greeting to the goodbye.
+//!
+//! ```text
+//!            dialled: Hello out                                 both: Batch and Ack, both ways
+//!  new ──▶ Greeting ──Hello in──▶ Recalling ──proved──▶ Admitting ──admitted──▶ Running ──▶ Ended
+//!             │                       │                     │  (accepted: Hello out)  │      ▲
+//!             └───────────────────────┴─────────────────────┴── any error, Stop, Closed ─────┘
+//! ```
+//!
+//! Who is dialled says nothing before the other has proved who it is. After each [`Session::handle`], [`Session::poll`]
+//! until it says [`Step::Wait`] or [`Step::End`]; each other step is answered by one event, in any order.
+
+use super::agreement::{Agreement, Agreements};
+use super::deferred::Deferred;
+use super::feed::{Feed, Position};
+use super::greeting;
+use super::health::Progress;
+use super::intake::{Checked, Intake, Terms};
+use super::limits::{BATCH_RECORDS, GREETING_PATIENCE, HOLD_PATIENCE, INVALID_RECORDS_MAX};
+use crate::store::{Change, Cursor, Lane, Outcome, Put};
+use dialtone_shared::message::{Ack, CloseCode, Entry, Hello, Message, MessageError, Mode, VERSIONS};
+use dialtone_shared::{Name, Rank, SignedRecord, UnixSecs};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Now: by the wall, which may jump and is what records are judged by, and since the process started, which patience is
+/// measured by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Moment {
+    /// Seconds since 1970.
+    pub wall: UnixSecs,
+    /// Since some beginning.
+    pub elapsed: Duration,
+}
+
+/// What one end of a link knows from the start.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// This provider.
+    pub own: Name,
+    /// Its record for this link: see [`greeting::own_record`].
+    pub record: SignedRecord,
+    /// The id of its store.
+    pub store: [u8; 16],
+    /// The id of its process.
+    pub boot: [u8; 16],
+    /// With whom it may speak.
+    pub agreements: Arc<Agreements>,
+    /// Whom it dialled; `None`: it was dialled.
+    pub dialled: Option<Name>,
+    /// The pin of the certificate that the other side presented.
+    pub pin: [u8; 32],
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A frame's body arrived.
+    Frame(Vec<u8>),
+    /// The frame of the last [`Step::Send`] is written.
+    Sent,
+    /// Answers [`Step::Recall`].
+    Recalled(Option<Rank>),
+    /// Answers [`Step::Admit`]: no other link with the peer is up, and what is known of its store.
+    Admitted {
+        /// What was saved of its store, if anything was.
+        position: Option<Position>,
+        /// Where our log ends.
+        heads: [Cursor; 2],
+    },
+    /// Answers [`Step::Admit`]: the link is not wanted.
+    NotAdmitted(CloseCode, String),
+    /// Our log goes on to here.
+    Heads([Cursor; 2]),
+    /// Answers [`Step::Read`].
+    Read(Lane, Vec<Change>),
+    /// Answers [`Step::Check`].
+    Checked(u64, Checked),
+    /// Answers [`Step::Commit`].
+    Committed(Vec<Outcome>),
+    /// Answers [`Step::Save`].
+    Saved,
+    /// A step failed on our side. What was not acknowledged will be sent again.
+    Failed(CloseCode, String),
+    /// Time went by.
+    Tick,
+    /// This side wants to end it.
+    Stop(CloseCode, String),
+    /// The other side ended it, or the network did (no code).
+    Closed(Option<CloseCode>, String),
+}
+
+/// What to do.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Step {
+    /// Write a frame; answered by [`Event::Sent`]. Only one at a time.
+    Send(Vec<u8>),
+    /// Look up the rank of what our store holds of the peer's own name.
+    Recall(Name),
+    /// The peer has proved who it is: see that no other link with it is up, and read what was saved of its store.
+    Admit {
+        /// Who it is.
+        peer: Name,
+        /// Its process.
+        boot: [u8; 16],
+        /// Its store.
+        store: [u8; 16],
+    },
+    /// Read at most `limit` changes of the log.
+    Read {
+        /// Of this lane.
+        lane: Lane,
+        /// After this cursor.
+        after: Cursor,
+        /// How many.
+        limit: usize,
+    },
+    /// Find out what becomes of these entries.
+    Check {
+        /// The number to answer with.
+        id: u64,
+        /// How they are to be judged.
+        terms: Terms,
+        /// The entries.
+        entries: Vec<Entry>,
+    },
+    /// Put these, and keep those aside; answered when both are durable.
+    Commit {
+        /// Who sent them.
+        peer: Name,
+        /// To put.
+        puts: Vec<Put>,
+        /// To keep aside.
+        deferred: Vec<Deferred>,
+    },
+    /// Make a note of how far the peer is.
+    Save {
+        /// The note's key: see [`Position::key`].
+        key: Vec<u8>,
+        /// What to note.
+        position: Position,
+    },
+    /// Nothing to do until something happens, or until then.
+    Wait(Option<Duration>),
+    /// It is over: close the connection if it is still open. Said from then on.
+    End(End),
+}
+
+/// How a link ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct End {
+    /// Why; `None`: the network.
+    pub code: Option<CloseCode>,
+    /// Whether this side ended it, and the other must still be told.
+    pub by_us: bool,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// One end of a link.
+#[derive(Debug)]
+pub struct Session {
+    opening: Opening,
+    state: State,
+    began: Duration,
+    /// When the write that is under way began.
+    writing: Option<Duration>,
+    /// When the peer last acknowledged something, or nothing was left to acknowledge.
+    acked: Duration,
+    todo: VecDeque<Step>,
+    acks: VecDeque<Ack>,
+    /// Why the link is cut as soon as what was good is kept.
+    condemned: Option<String>,
+    stopping: Option<(CloseCode, String)>,
+    proved: Option<Name>,
+    progress: Progress,
+}
+
+#[derive(Debug)]
+enum State {
+    Greeting,
+    Recalling { hello: Hello, record: SignedRecord, peer: Name },
+    Admitting { hello: Hello, peer: Name },
+    Running(Box<Running>),
+    Ended(End),
+}
+
+#[derive(Debug)]
+struct Running {
+    peer: Name,
+    store: [u8; 16],
+    terms: Terms,
+    /// `None`: nothing is pushed on this link.
+    feed: Option<Feed>,
+    /// `None`: nothing is accepted.
+    intake: Option<Intake>,
+}
+
+impl Session {
+    /// One end of a link that just came up.
+    pub fn new(opening: Opening, now: Moment) -> Self {
+        let mut session = Self {
+            state: State::Greeting,
+            began: now.elapsed,
+            writing: None,
+            acked: now.elapsed,
+            todo: VecDeque::new(),
+            acks: VecDeque::new(),
+            condemned: None,
+            stopping: None,
+            proved: None,
+            progress: Progress::default(),
+            opening,
+        };
+        if let Some(agreement) = session
+            .opening
+            .dialled
+            .and_then(|peer| session.opening.agreements.get(&peer).cloned())
+        {
+            session.greet(now, &agreement);
+        }
+        session
+    }
+
+    /// With whom, once it has proved its name: that an agreement contradicts ours is then worth telling the operator.
+    pub fn proved(&self) -> Option<Name> {
+        self.proved
+    }
+
+    /// Whether the greeting is over and changes may pass.
+    pub fn is_running(&self) -> bool {
+        matches!(self.state, State::Running(_))
+    }
+
+    /// Whether frames are to be read now. Between a greeting and its acceptance they wait where they are: the other side may
+    /// have accepted ours and begun.
+    pub fn reads(&self) -> bool {
+        matches!(self.state, State::Greeting | State::Running(_))
+    }
+
+    /// Whether it was told to stop, and only saves how far the peer is.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.is_some()
+    }
+
+    /// What this link has seen so far.
+    pub fn progress(&self) -> Progress {
+        let mut progress = self.progress;
+        if let State::Running(running) = &self.state {
+            let feed = running.feed.as_ref();
+            progress.lag = feed.map_or(0, Feed::lag);
+            progress.sent_all = progress.lag == 0;
+            progress.received_all = running.intake.as_ref().is_some_and(Intake::has_all);
+        }
+        progress
+    }
+
+    /// Takes in what happened.
+    pub fn handle(&mut self, now: Moment, event: Event) {
+        match event {
+            Event::Frame(body) => self.frame(now, &body),
+            Event::Sent => self.writing = None,
+            Event::Recalled(known) => self.recalled(now, known.as_ref()),
+            Event::Admitted { position, heads } => self.admitted(now, position, heads),
+            Event::NotAdmitted(code, reason) | Event::Failed(code, reason) => self.end(code, reason),
+            Event::Heads(heads) => self.feed(|feed| feed.heads(heads)),
+            Event::Read(lane, changes) => self.feed(|feed| feed.changes_read(lane, changes, now.wall)),
+            Event::Checked(id, checked) => self.checked(id, checked),
+            Event::Committed(outcomes) => self.committed(&outcomes),
+            Event::Saved => self.feed(Feed::save_done),
+            Event::Tick => {}
+            Event::Stop(code, reason) => {
+                if let State::Running(_) = self.state {
+                    self.stopping.get_or_insert((code, reason));
+                } else {
+                    self.end(code, reason);
+                }
+            }
+            Event::Closed(code, reason) => {
+                if !matches!(self.state, State::Ended(_)) {
+                    let by_us = false;
+                    self.state = State::Ended(End { code, by_us, reason });
+                }
+            }
+        }
+    }
+
+    /// What to do next.
+    pub fn poll(&mut self, now: Moment) -> Step {
+        self.watch_the_clock(now);
+        if let State::Ended(end) = &self.state {
+            return Step::End(end.clone());
+        }
+        if let Some(step) = self.todo.pop_front() {
+            return step;
+        }
+        self.running_step(now).unwrap_or_else(|| match &self.state {
+            State::Ended(end) => Step::End(end.clone()),
+            State::Greeting | State::Recalling { .. } | State::Admitting { .. } | State::Running(_) => Step::Wait(self.due()),
+        })
+    }
+
+    /// The next step of a running link: what is urgent and cheap first.
+    fn running_step(&mut self, now: Moment) -> Option<Step> {
+        let State::Running(running) = &mut self.state else { return None };
+        if self.writing.is_none() && self.stopping.is_none() {
+            let ack = self.acks.pop_front().map(Message::Ack);
+            let message = ack.or_else(|| {
+                let feed = running.feed.as_mut().filter(|_| self.condemned.is_none())?;
+                if !feed.is_under_way() {
+                    self.acked = now.elapsed;
+                }
+                feed.next_send().map(Message::Batch)
+            });
+            if let Some(message) = message {
+                return Some(self.send(now, &message));
+            }
+        }
+        if let Some(commit) = running.intake.as_mut().and_then(Intake::next_commit) {
+            let (puts, deferred) = commit;
+            let peer = running.peer;
+            return Some(Step::Commit { peer, puts, deferred });
+        }
+        if let Some(feed) = &mut running.feed {
+            if let Some((lane, after)) = feed.next_read().filter(|_| self.stopping.is_none()) {
+                let limit = BATCH_RECORDS;
+                return Some(Step::Read { lane, after, limit });
+            }
+            if let Some(position) = feed.next_save(now.elapsed, self.stopping.is_some()) {
+                let key = Position::key(&running.peer, &running.store);
+                return Some(Step::Save { key, position });
+            }
+        }
+        let kept = running.intake.as_ref().is_none_or(Intake::is_idle) && self.acks.is_empty() && self.writing.is_none();
+        if let Some(reason) = self.condemned.clone().filter(|_| kept) {
+            self.end(CloseCode::InvalidRecords, reason);
+        }
+        self.stop_if_saved();
+        None
+    }
+
+    /// Ends a link that is to stop, once how far the peer is has been saved.
+    fn stop_if_saved(&mut self) {
+        let State::Running(running) = &self.state else { return };
+        let saving = running.feed.as_ref().is_some_and(Feed::is_saving);
+        if let Some((code, reason)) = self.stopping.take_if(|_| !saving) {
+            self.end(code, reason);
+        }
+    }
+
+    /// When to be asked again if nothing happens.
+    fn due(&self) -> Option<Duration> {
+        let State::Running(running) = &self.state else {
+            return Some(self.began + GREETING_PATIENCE);
+        };
+        let save = running.feed.as_ref().and_then(Feed::save_due);
+        self.hold_from().map(|from| from + HOLD_PATIENCE).into_iter().chain(save).min()
+    }
+
+    fn watch_the_clock(&mut self, now: Moment) {
+        match &self.state {
+            State::Running(_) => {
+                if self.hold_from().is_some_and(|from| now.elapsed >= from + HOLD_PATIENCE) {
+                    let reason = format!(
+                        "nothing moved for {} s: the other side neither reads nor acknowledges",
+                        HOLD_PATIENCE.as_secs()
+                    );
+                    self.end(CloseCode::Hold, reason);
+                }
+            }
+            State::Greeting | State::Recalling { .. } | State::Admitting { .. } => {
+                if now.elapsed >= self.began + GREETING_PATIENCE {
+                    let reason = format!("no greeting came to an end within {} s", GREETING_PATIENCE.as_secs());
+                    self.end(CloseCode::Hold, reason);
+                }
+            }
+            State::Ended(_) => {}
+        }
+    }
+
+    /// Since when the other side owes us something: to read what we write, or to acknowledge what it read.
+    fn hold_from(&self) -> Option<Duration> {
+        let State::Running(running) = &self.state else {
+            return self.writing;
+        };
+        let feed = running.feed.as_ref().filter(|feed| feed.is_under_way());
+        feed.map(|_| self.acked).into_iter().chain(self.writing).min()
+    }
+
+    fn frame(&mut self, now: Moment, body: &[u8]) {
+        if matches!(self.state, State::Ended(_)) || self.condemned.is_some() {
+            return;
+        }
+        self.progress.bytes_received += body.len() as u64 + 4;
+        let message = match Message::decode(body) {
+            Ok(message) => message,
+            Err(error @ MessageError::Version { .. }) => return self.end(CloseCode::Version, error.to_string()),
+            Err(error) => return self.end(CloseCode::Protocol, error.to_string()),
+        };
+        match message {
+            Message::Hello(hello) => self.hello(hello),
+            Message::Batch(batch) => {
+                let entries = batch.entries.len() as u64;
+                let arrived = match &mut self.state {
+                    State::Running(running) => running.intake.as_mut().map(|intake| (intake.arrived(&batch), running.terms)),
+                    State::Greeting | State::Recalling { .. } | State::Admitting { .. } | State::Ended(_) => None,
+                };
+                match arrived {
+                    None => self.end(CloseCode::Protocol, "sent a batch where none is accepted".to_owned()),
+                    Some((Err(error), _)) => self.end(CloseCode::Protocol, error.to_string()),
+                    Some((Ok(id), terms)) => {
+                        self.progress.records_received += entries;
+                        let entries = batch.entries;
+                        self.todo.push_back(Step::Check { id, terms, entries });
+                    }
+                }
+            }
+            Message::Ack(ack) => {
+                self.acked = now.elapsed;
+                let acked = match &mut self.state {
+                    State::Running(running) => running.feed.as_mut().map(|feed| feed.acked(&ack)),
+                    State::Greeting | State::Recalling { .. } | State::Admitting { .. } | State::Ended(_) => None,
+                };
+                match acked {
+                    None => self.end(CloseCode::Protocol, "acknowledged what was never sent".to_owned()),
+                    Some(Err(error)) => self.end(CloseCode::Protocol, error.to_string()),
+                    Some(Ok(())) => self.progress.acknowledged.add(&ack.counts),
+                }
+            }
+        }
+    }
+
+    fn hello(&mut self, hello: Hello) {
+        if !matches!(self.state, State::Greeting) {
+            return self.end(CloseCode::Protocol, "greeted twice".to_owned());
+        }
+        match greeting::claim(&hello, self.opening.dialled.as_ref(), &self.opening.agreements) {
+            Ok((record, agreement)) => {
+                let peer = agreement.peer;
+                self.todo.push_back(Step::Recall(peer));
+                self.state = State::Recalling { hello, record, peer };
+            }
+            Err(error) => self.end(error.code(), error.to_string()),
+        }
+    }
+
+    fn recalled(&mut self, now: Moment, known: Option<&Rank>) {
+        let State::Recalling { hello, record, peer } = &self.state else {
+            return;
+        };
+        let Some(agreement) = self.opening.agreements.get(peer) else {
+            return;
+        };
+        match greeting::prove(record.clone(), agreement, hello, &self.opening.pin, known, now.wall) {
+            Ok(()) => {
+                let (hello, peer) = (hello.clone(), *peer);
+                self.proved = Some(peer);
+                let (boot, store) = (hello.boot, hello.store);
+                self.todo.push_back(Step::Admit { peer, boot, store });
+                self.state = State::Admitting { hello, peer };
+            }
+            Err(error) => {
+                self.proved = Some(*peer).filter(|_| matches!(error, greeting::GreetingError::Disagreement { .. }));
+                self.end(error.code(), error.to_string());
+            }
+        }
+    }
+
+    fn admitted(&mut self, now: Moment, position: Option<Position>, heads: [Cursor; 2]) {
+        let State::Admitting { hello, peer } = &self.state else { return };
+        let (hello, peer) = (hello.clone(), *peer);
+        let Some(agreement) = self.opening.agreements.get(&peer).cloned() else {
+            return;
+        };
+        if self.opening.dialled.is_none() {
+            self.greet(now, &agreement);
+        }
+        let relationship = agreement.relationship;
+        let pushes = agreement.push == Mode::Values && hello.accepts == Mode::Values;
+        let accepts = agreement.accept == Mode::Values && hello.pushes == Mode::Values;
+        self.progress.links = 1;
+        self.state = State::Running(Box::new(Running {
+            peer,
+            store: hello.store,
+            terms: Terms {
+                own: self.opening.own,
+                peer,
+                relationship,
+            },
+            feed: pushes.then(|| Feed::new(peer, relationship, position, heads)),
+            intake: accepts.then(Intake::default),
+        }));
+    }
+
+    fn checked(&mut self, id: u64, mut checked: Checked) {
+        let State::Running(running) = &mut self.state else { return };
+        let Some(intake) = &mut running.intake else { return };
+        if let Some((count, refusal)) = checked.invalid.take() {
+            self.progress.invalid += count;
+            if self.progress.invalid >= INVALID_RECORDS_MAX && self.condemned.is_none() {
+                self.condemned = Some(format!(
+                    "sent {} invalid records, the first of the last batch: {refusal}",
+                    self.progress.invalid
+                ));
+            }
+        }
+        intake.checked(id, checked);
+        if self.condemned.is_some() {
+            intake.abandon_unchecked();
+        }
+    }
+
+    fn committed(&mut self, outcomes: &[Outcome]) {
+        let State::Running(running) = &mut self.state else { return };
+        let Some(intake) = &mut running.intake else { return };
+        for ack in intake.committed(outcomes) {
+            self.progress.received.add(&ack.counts);
+            self.acks.push_back(ack);
+        }
+    }
+
+    fn feed(&mut self, change: impl FnOnce(&mut Feed)) {
+        if let State::Running(running) = &mut self.state {
+            running.feed.as_mut().map(change).unwrap_or_default();
+        }
+    }
+
+    fn greet(&mut self, now: Moment, agreement: &Agreement) {
+        let hello = Hello {
+            versions: VERSIONS.to_vec(),
+            record: self.opening.record.bytes().clone(),
+            store: self.opening.store,
+            boot: self.opening.boot,
+            relationship: agreement.relationship,
+            pushes: agreement.push,
+            accepts: agreement.accept,
+        };
+        let step = self.send(now, &Message::Hello(hello));
+        self.todo.push_back(step);
+    }
+
+    fn send(&mut self, now: Moment, message: &Message) -> Step {
+        let frame = message.to_frame();
+        self.writing = Some(now.elapsed);
+        self.progress.bytes_sent += frame.len() as u64;
+        if let Message::Batch(batch) = message {
+            self.progress.records_sent += batch.entries.len() as u64;
+        }
+        Step::Send(frame)
+    }
+
+    fn end(&mut self, code: CloseCode, reason: String) {
+        if !matches!(self.state, State::Ended(_)) {
+            self.state = State::Ended(End {
+                code: Some(code),
+                by_us: true,
+                reason,
+            });
+        }
+    }
+}

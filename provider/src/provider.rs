@@ -1,0 +1,394 @@
+//! A provider: all of it started, and stopped. Any number run in one process; nothing is global.
+//!
+//! ```text
+//! start   settings ─ data folder ─ listeners ─ store ─ key ─ books ─ queue ─ peering ─ HTTP, DNS
+//! stop    HTTP, DNS ─ queue ─ peering ─ books ─ store          (what was accepted is finished and kept)
+//! ```
+
+use crate::accounting::{Admission, Ledger};
+use crate::error::StartError;
+use crate::identity;
+use crate::io::clock::{Clock, SystemClock};
+use crate::io::coherence::Links;
+use crate::io::http;
+use crate::io::peering::{self, PeeringContext, PeeringError, PeeringHandle};
+use crate::io::quic::EndpointError;
+use crate::io::upkeep::Upkeep;
+use crate::metrics::Metrics;
+use crate::metrics::scraped;
+use crate::peering::agreement::Agreement;
+use crate::peering::health::PeerStatus;
+use crate::service::get::StoreSource;
+use crate::service::queue::{Batcher, PutQueue};
+use crate::service::{self, Service};
+use crate::settings::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, PeerSettings, Relationship, Settings, SettingsError};
+use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
+use crate::store::{RecordStore, StoreError};
+use bytes::Bytes;
+use dialtone_resolver::dns::{Domain, Frontend, FrontendSettings, ListenerSettings};
+use dialtone_resolver::io::listeners as dns;
+use dialtone_resolver::{RecordSource, view};
+use dialtone_shared::Name;
+use dialtone_shared::limits::RECORD_BYTES_MAX;
+use dialtone_shared::receipt::Signer;
+use prometheus_client::registry::Registry;
+use serde_json::json;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+/// A provider that runs. Dropped, it stops as soon as it can; [`Provider::shutdown`] stops it in good order.
+#[derive(Debug)]
+pub struct Provider {
+    name: Name,
+    addresses: Addresses,
+    source: Arc<dyn RecordSource>,
+    store: Arc<dyn RecordStore>,
+    peering: Arc<PeeringHandle>,
+    /// Listeners, then the queue, then upkeep: stopped in this order.
+    stages: [Stage; 3],
+}
+
+/// Where a provider is reached, with the ports that it got.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Addresses {
+    /// The HTTP API.
+    pub http: Vec<SocketAddr>,
+    /// DNS, over UDP and TCP.
+    pub dns: Vec<SocketAddr>,
+    /// Peers.
+    pub peering: Option<SocketAddr>,
+}
+
+/// What may be put in the place of the usual: for tests, simulated worlds and programs with needs of their own.
+#[derive(Debug)]
+pub struct Parts {
+    /// Where records are kept; `None`: the embedded store in the data folder.
+    pub store: Option<Arc<dyn RecordStore>>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Sockets that are open before anything else is, so that a port in use is known first.
+struct Listeners {
+    http: Vec<TcpListener>,
+    dns: Vec<(UdpSocket, TcpListener)>,
+}
+
+/// Tasks that stop together.
+#[derive(Debug)]
+struct Stage {
+    stopping: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Provider {
+    /// Starts a provider.
+    ///
+    /// # Errors
+    /// [`StartError`], naming what stands in the way and the remedy.
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        Self::start_with(settings, Parts::default()).await
+    }
+
+    /// Starts a provider with other parts than the usual.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start_with(settings: Settings, parts: Parts) -> Result<Self, StartError> {
+        settings.check()?;
+        make_folder(&settings.data)?;
+        let listeners = Listeners {
+            http: listen(&settings.http.listen)?,
+            dns: bind_dns(&settings.dns.listen).await?,
+        };
+        let store = match parts.store {
+            Some(store) => store,
+            None => open_store(&settings.data).await?,
+        };
+        // From here on a failure must not leave the folder locked.
+        match Self::run(settings, listeners, Arc::clone(&store), parts.clock).await {
+            Ok(provider) => Ok(provider),
+            Err(error) => {
+                store.close().await?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn run(settings: Settings, listeners: Listeners, store: Arc<dyn RecordStore>, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        let signer = Arc::new(open_identity(&settings)?);
+        let name = signer.name();
+        let mut registry = Registry::default();
+        let metrics = Arc::new(Metrics::new(&mut registry));
+        let accounts = settings.accounts.iter().map(|account| account.name.as_str());
+        let ledger = Arc::new(Ledger::new(accounts, clock.now().secs()));
+        let [mut listening, mut queueing, mut keeping] = std::array::from_fn(|_| Stage::new());
+
+        let upkeep = Upkeep {
+            store: Arc::clone(&store),
+            ledger: Arc::clone(&ledger),
+            clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
+        };
+        let exact = upkeep.open_books().await?;
+        keeping.tasks.spawn(upkeep.clone().expire(keeping.told()));
+        keeping.tasks.spawn(upkeep.clone().count(exact, keeping.told()));
+        keeping.tasks.spawn(upkeep.keep_books(keeping.told()));
+
+        let batcher = Batcher {
+            store: Arc::clone(&store),
+            signer: Arc::clone(&signer),
+            clock: Arc::clone(&clock),
+            ledger: Arc::clone(&ledger),
+            metrics: Arc::clone(&metrics),
+        };
+        let queue = PutQueue::start(
+            batcher,
+            settings.limits.put_queue,
+            &mut queueing.tasks,
+            queueing.stopping.subscribe(),
+        );
+
+        let peering = start_peering(&settings, &store, &signer, &clock).await?;
+        let links = Arc::new(Links::new(Arc::clone(&peering)));
+        keeping.tasks.spawn(Arc::clone(&links).watch(keeping.told()));
+        registry.register_collector(Box::new(scraped::Links(Arc::clone(&peering))));
+
+        let source = Arc::new(StoreSource::new(Arc::clone(&store), Arc::clone(&clock), links));
+        let addresses = Addresses {
+            http: listeners.http.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
+            dns: listeners.dns.iter().filter_map(|(udp, _)| udp.local_addr().ok()).collect(),
+            peering: peering.local_addr(),
+        };
+        let frontend = Arc::new(frontend(&settings, Arc::clone(&source))?);
+        registry.register_collector(Box::new(scraped::Dns(Arc::clone(&frontend))));
+        let (udp, tcp) = listeners.dns.into_iter().unzip();
+        let mut told = listening.told();
+        let stopped = async move {
+            // A provider that is gone says the same.
+            let _ = told.wait_for(|stopping| *stopping).await;
+        };
+        listening
+            .tasks
+            .spawn(dns::serve(frontend, udp, tcp, ListenerSettings::default(), stopped));
+
+        let service = Arc::new(Service {
+            name,
+            store: Arc::clone(&store),
+            source: Arc::clone(&source),
+            clock,
+            admission: Admission::new(&settings),
+            ledger,
+            queue,
+            batches: service::batches(),
+            info: info(&settings, &signer, &addresses),
+            health: service::info::Health::default(),
+            metrics: Arc::clone(&metrics),
+            registry: Arc::new(registry),
+            signer,
+        });
+        let router = service::router(service);
+        let room = Arc::new(Semaphore::new(settings.limits.http_connections));
+        for listener in listeners.http {
+            let serve = http::serve(listener, router.clone(), Arc::clone(&metrics), Arc::clone(&room), listening.told());
+            listening.tasks.spawn(serve);
+        }
+        tracing::info!(%name, http = ?addresses.http, dns = ?addresses.dns, peering = ?addresses.peering, "the provider runs");
+        Ok(Self {
+            name,
+            addresses,
+            source,
+            store,
+            peering,
+            stages: [listening, queueing, keeping],
+        })
+    }
+
+    /// Who it is.
+    pub fn name(&self) -> Name {
+        self.name
+    }
+
+    /// Where it is reached.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Its own store as something to look names up in, without a network between.
+    pub fn source(&self) -> Arc<dyn RecordSource> {
+        Arc::clone(&self.source)
+    }
+
+    /// How the links with its peers are.
+    pub fn peers(&self) -> Vec<PeerStatus> {
+        self.peering.peers()
+    }
+
+    /// Where its records are kept.
+    pub fn store(&self) -> &Arc<dyn RecordStore> {
+        &self.store
+    }
+
+    /// Stops in good order: nothing more is accepted, what was accepted is finished, then the store is closed.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store does not close cleanly; acknowledged puts are safe all the same.
+    pub async fn shutdown(self) -> Result<(), StoreError> {
+        let [listening, queueing, keeping] = self.stages;
+        listening.stop().await;
+        queueing.stop().await;
+        // After the queue, so that what was just put may still be pushed.
+        self.peering.shutdown().await;
+        keeping.stop().await;
+        self.store.close().await?;
+        tracing::info!(name = %self.name, "the provider stopped");
+        Ok(())
+    }
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self {
+            store: None,
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+impl Stage {
+    fn new() -> Self {
+        Self {
+            stopping: watch::channel(false).0,
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Turns true when it is time to stop.
+    fn told(&self) -> watch::Receiver<bool> {
+        self.stopping.subscribe()
+    }
+
+    async fn stop(mut self) {
+        self.stopping.send_replace(true);
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!("a task of the provider failed, please tell us: {error}");
+            }
+        }
+    }
+}
+
+fn make_folder(path: &Path) -> Result<(), StartError> {
+    std::fs::create_dir_all(path).map_err(|reason| StartError::Folder {
+        path: path.to_owned(),
+        reason,
+    })
+}
+
+fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
+    let open = |address: &SocketAddr| {
+        http::listen(*address).map_err(|error| StartError::Listen {
+            what: "HTTP",
+            address: *address,
+            reason: error.to_string(),
+            setting: "http.listen",
+        })
+    };
+    addresses.iter().map(open).collect()
+}
+
+async fn bind_dns(addresses: &[SocketAddr]) -> Result<Vec<(UdpSocket, TcpListener)>, StartError> {
+    let mut bound = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        bound.push(dns::bind(*address).await.map_err(|error| StartError::Listen {
+            what: "DNS",
+            address: *address,
+            reason: error.to_string(),
+            setting: "dns.listen",
+        })?);
+    }
+    Ok(bound)
+}
+
+async fn start_peering(
+    settings: &Settings,
+    store: &Arc<dyn RecordStore>,
+    signer: &Arc<Signer>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<PeeringHandle>, StartError> {
+    let agreement = |peer: &PeerSettings| match peer.relationship {
+        Relationship::Mutual => Agreement::mutual(peer.name, peer.addresses.clone()),
+    };
+    let clock = Arc::clone(clock);
+    let context = PeeringContext {
+        store: Arc::clone(store),
+        signer: Arc::clone(signer),
+        listen: settings.peering.listen,
+        addresses: Vec::new(),
+        agreements: settings.peers.iter().map(agreement).collect(),
+        clock: Arc::new(move || clock.now()),
+        seed: rand::random(),
+    };
+    match peering::start(context).await {
+        Ok(handle) => Ok(Arc::new(handle)),
+        Err(PeeringError::Endpoint(EndpointError::Listen { address, error })) => Err(StartError::Listen {
+            what: "peers",
+            address,
+            reason: error.to_string(),
+            setting: "peering.listen",
+        }),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn frontend(settings: &Settings, source: Arc<StoreSource>) -> Result<Frontend, StartError> {
+    let origin = Domain::from_text(&settings.dns.origin).map_err(|error| SettingsError::Together(format!("`dns.origin`: {error}")))?;
+    let settings = FrontendSettings {
+        upstreams: settings.dns.forward.clone(),
+        aliases: settings.dns.aliases.clone(),
+        ..FrontendSettings::new(origin)
+    };
+    Ok(Frontend::new(source, settings)?)
+}
+
+async fn open_store(data: &Path) -> Result<Arc<dyn RecordStore>, StartError> {
+    let folder = data.join("store");
+    let open = tokio::task::spawn_blocking(move || EmbeddedStore::open(&folder, EmbeddedOptions::default()));
+    let store = open.await.map_err(|error| StoreError::Failed(error.to_string()))??;
+    Ok(store)
+}
+
+fn open_identity(settings: &Settings) -> Result<Signer, StartError> {
+    let signer = match &settings.identity.key {
+        Some(path) => identity::open(path, false),
+        None => identity::open(&settings.data.join("identity.key"), true),
+    };
+    Ok(signer?)
+}
+
+/// What `/v1/info` says.
+fn info(settings: &Settings, signer: &Signer, addresses: &Addresses) -> Bytes {
+    let peers: Vec<String> = settings.peers.iter().map(|peer| peer.name.to_string()).collect();
+    let info = json!({
+        "name": signer.name().to_string(),
+        "genesis": view::hexadecimal(&signer.genesis.encode()),
+        "version": env!("CARGO_PKG_VERSION"),
+        "origin": settings.dns.origin.trim_matches('.'),
+        "http": addresses.http,
+        "dns": addresses.dns,
+        "peering": addresses.peering,
+        "peers": peers,
+        "limits": {
+            "record_bytes": RECORD_BYTES_MAX,
+            "batch_records": BATCH_RECORDS_MAX,
+            "batch_bytes": BATCH_BYTES_MAX,
+            "anonymous_puts_per_second": settings.limits.anonymous_puts_per_second,
+            "anonymous_keep_days": settings.limits.anonymous_keep_days,
+        },
+    });
+    Bytes::from(info.to_string())
+}

@@ -1,0 +1,185 @@
+//! Many records in one request: examined and verified on all cores, kept in one commit, an outcome for each.
+//!
+//! ```text
+//! POST /v1/records   [* record bytes]                              (CBOR array of byte strings, at most 1,000 and 4 MiB)
+//! 200                [{"name", "status", "rank", "outcome", "keep_until", "receipt"} or {"name"?, "status", "problem"}]
+//! ```
+
+use super::media;
+use super::problem::Refusal;
+use super::put::{Admitted, examine, kept_json};
+use super::queue::Kept;
+use super::{Remote, Service, answer, read};
+use crate::settings::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX};
+use crate::store::Condition;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Request, Response};
+use bytes::Bytes;
+use dialtone_shared::Name;
+use dialtone_shared::cbor::{CborError, Reader};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// `POST /v1/records`.
+pub async fn post(State(service): State<Arc<Service>>, request: Request<Body>) -> Response<Body> {
+    let done = service.post(request).await;
+    done.unwrap_or_else(Refusal::into_response)
+}
+
+/// One of a batch: the name, once it is known, and what became of it.
+type Item = (Option<Name>, Result<Kept, Refusal>);
+
+impl Service {
+    async fn post(self: &Arc<Self>, request: Request<Body>) -> Result<Response<Body>, Refusal> {
+        let (head, body) = request.into_parts();
+        if let Some(given) = media::unexpected_type(&head.headers, &[media::CBOR]) {
+            return Err(Refusal::MediaType(given, media::CBOR));
+        }
+        let caller = self.caller(&head.headers, head.extensions.get::<Remote>())?;
+        let _turn = self.batches.try_acquire().map_err(|_| Refusal::Busy(super::problem::RETRY_SECS))?;
+        let records = records_in(&read(body, BATCH_BYTES_MAX).await?)?;
+        let now = self.clock.now().secs();
+        let this = Arc::clone(self);
+        let examined = in_parallel(records, move |bytes| examine(bytes, None, &this.name, now)).await?;
+        let mut items: Vec<Option<Item>> = Vec::with_capacity(examined.len());
+        let mut admitted = Vec::with_capacity(examined.len());
+        for signed in examined {
+            let name = signed.as_ref().ok().map(|signed| *signed.name());
+            let passed = match signed {
+                Ok(signed) => self.admit(caller, signed).await,
+                Err(refusal) => Err(refusal),
+            };
+            match passed {
+                Ok(record) => {
+                    admitted.push((items.len(), record));
+                    items.push(None);
+                }
+                Err(refusal) => items.push(Some((name, Err(refusal)))),
+            }
+        }
+        let this = Arc::clone(self);
+        let verify = move |(index, admitted): (usize, Admitted)| {
+            let name = *admitted.signed.name();
+            (index, name, this.verify(admitted))
+        };
+        let (mut puts, mut joined) = (Vec::new(), Vec::new());
+        for (index, name, verified) in in_parallel(admitted, verify).await? {
+            match verified {
+                Ok((record, held)) => {
+                    puts.push((self.put_of(caller, record, Condition::None, now), held));
+                    joined.push((index, name));
+                }
+                Err(refusal) => items[index] = Some((Some(name), Err(refusal))),
+            }
+        }
+        for ((index, name), to_come) in joined.into_iter().zip(self.queue.join_all(puts)?) {
+            items[index] = Some((Some(name), to_come.await.unwrap_or(Err(Refusal::Stopping))));
+        }
+        let shown: Vec<Value> = items.into_iter().flatten().map(|item| self.shown(item)).collect();
+        Ok(answer(Value::Array(shown).to_string(), media::JSON))
+    }
+
+    fn shown(&self, (name, done): Item) -> Value {
+        match (name, done) {
+            (Some(name), Ok(kept)) => {
+                self.metrics.put(kept.how.as_str());
+                let mut shown = kept_json(&name, &kept);
+                shown["status"] = json!(if kept.how.is_new() { 201 } else { 200 });
+                shown
+            }
+            (name, Err(refusal)) => {
+                let problem = refusal.problem();
+                self.metrics.put(problem.slug);
+                json!({
+                    "name": name.map(|name| name.to_string()),
+                    "status": problem.status.as_u16(),
+                    "problem": refusal.details(),
+                })
+            }
+            (None, Ok(_)) => json!({"status": 500, "problem": Refusal::Bug("a put without a name".to_owned()).details()}),
+        }
+    }
+}
+
+/// Takes a batch apart. Each record is copied, so that none holds on to the whole request.
+fn records_in(body: &[u8]) -> Result<Vec<Bytes>, Refusal> {
+    let malformed = |error: CborError| Refusal::Batch(error.to_string());
+    let mut r = Reader::new(body);
+    let count = r.array().map_err(malformed)?;
+    if count > BATCH_RECORDS_MAX as u64 {
+        return Err(Refusal::Batch(format!(
+            "{count} records, at most {BATCH_RECORDS_MAX} are taken at once"
+        )));
+    }
+    let mut records = Vec::with_capacity(count as usize);
+    for _ in 0..count {
+        records.push(Bytes::copy_from_slice(r.bytes().map_err(malformed)?));
+    }
+    r.finish().map_err(malformed)?;
+    Ok(records)
+}
+
+/// Does `work` on every item, off the async threads, a share on each core; in order.
+async fn in_parallel<T, R, F>(items: Vec<T>, work: F) -> Result<Vec<R>, Refusal>
+where
+    T: Send + 'static,
+    R: Send + 'static,
+    F: Fn(T) -> R + Clone + Send + 'static,
+{
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = items.len().div_ceil(cores).max(SHARE_MIN);
+    let mut items = items.into_iter();
+    let mut shares = Vec::with_capacity(cores);
+    loop {
+        let share: Vec<T> = items.by_ref().take(share).collect();
+        if share.is_empty() {
+            break;
+        }
+        let work = work.clone();
+        shares.push(tokio::task::spawn_blocking(move || share.into_iter().map(work).collect::<Vec<R>>()));
+    }
+    let mut done = Vec::new();
+    for share in shares {
+        done.extend(share.await.map_err(|error| Refusal::Bug(error.to_string()))?);
+    }
+    Ok(done)
+}
+
+/// Fewest records worth another thread: a fifth of a thousandth of a second of verification.
+const SHARE_MIN: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dialtone_shared::cbor::Writer;
+
+    #[test]
+    fn a_batch_is_a_list_of_byte_strings_and_nothing_else() {
+        let list = |count: usize| {
+            let mut w = Writer::new();
+            w.array(count);
+            (0..count).for_each(|_| {
+                w.bytes(b"x");
+            });
+            w.into_bytes()
+        };
+        assert_eq!(records_in(&list(0)).unwrap().len(), 0);
+        assert_eq!(records_in(&list(BATCH_RECORDS_MAX)).unwrap().len(), BATCH_RECORDS_MAX);
+        assert!(matches!(records_in(&list(BATCH_RECORDS_MAX + 1)), Err(Refusal::Batch(_))));
+        let three = list(3);
+        for cut in 0..three.len() {
+            assert!(matches!(records_in(&three[..cut]), Err(Refusal::Batch(_))), "cut at {cut}");
+        }
+        assert!(matches!(records_in(&[&three[..], &[0]].concat()), Err(Refusal::Batch(_))));
+        assert!(matches!(records_in(&[0x9f, 0xff]), Err(Refusal::Batch(_))), "an indefinite length");
+    }
+
+    #[tokio::test]
+    async fn work_shared_out_comes_back_in_order() {
+        for count in [0, 1, 5, 1_000] {
+            let doubled = in_parallel((0..count).collect(), |item: usize| item * 2).await.unwrap();
+            assert_eq!(doubled, (0..count).map(|item| item * 2).collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What can be asked of a provider over HTTP: one verb a file, and the table from error to reply.
+//!
+//! 1. [`put`]: a record, in the order of what costs least; [`queue`]: kept and receipted with those that wait;
+//! 2. [`batch`]: many records in one request;
+//! 3. [`get`]: a record, a signed status, and the provider's store as something to look names up in;
+//! 4. [`resolve`]: the walk over the layers;
+//! 5. [`info`]: what a provider says of itself, how it is, and what it counts;
+//! 6. [`media`]: media types and entity tags; [`problem`]: what can go wrong.
+
+pub mod batch;
+pub mod get;
+pub mod info;
+pub mod media;
+pub mod problem;
+pub mod put;
+pub mod queue;
+pub mod resolve;
+
+pub use problem::{Problem, Refusal, Turn};
+
+use crate::accounting::{Admission, Ledger};
+use crate::io::clock::Clock;
+use crate::metrics::Metrics;
+use crate::settings::{BATCHES_AT_A_TIME, HTTP_PATIENCE_SECS};
+use crate::store::RecordStore;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
+use axum::http::{Request, Response};
+use axum::routing::{get as on_get, post as on_post};
+use bytes::{Bytes, BytesMut};
+use dialtone_shared::receipt::Signer;
+use dialtone_shared::{Name, NameError};
+use http_body_util::BodyExt;
+use prometheus_client::registry::Registry;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// What the endpoints share.
+#[derive(Debug)]
+pub struct Service {
+    /// The provider's name.
+    pub name: Name,
+    /// Signs for it.
+    pub signer: Arc<Signer>,
+    /// Where records are kept.
+    pub store: Arc<dyn RecordStore>,
+    /// The store as something to look names up in.
+    pub source: Arc<get::StoreSource>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Who may put how much.
+    pub admission: Admission,
+    /// What everybody keeps.
+    pub ledger: Arc<Ledger>,
+    /// The way into the store.
+    pub queue: queue::PutQueue,
+    /// Bounds the batch requests under way.
+    pub batches: Semaphore,
+    /// What the provider says of itself, as JSON.
+    pub info: Bytes,
+    /// How the write path was when it was last tried.
+    pub health: info::Health,
+    /// What is counted here.
+    pub metrics: Arc<Metrics>,
+    /// What is counted everywhere in the provider.
+    pub registry: Arc<Registry>,
+}
+
+/// Where a request came from; the listener adds it.
+#[derive(Clone, Copy, Debug)]
+pub struct Remote(pub IpAddr);
+
+/// The endpoints.
+pub fn router(service: Arc<Service>) -> Router {
+    Router::new()
+        .route("/v1/records/{name}", on_get(get::record).put(put::put))
+        .route("/v1/records/{name}/status", on_get(get::status))
+        .route("/v1/records", on_post(batch::post))
+        .route("/v1/resolve/{name}", on_get(resolve::resolve))
+        .route("/v1/info", on_get(info::info))
+        .route("/healthz", on_get(info::health))
+        .route("/metrics", on_get(info::metrics))
+        .fallback(|request: Request<Body>| async move { Refusal::NoSuchPath(request.uri().path().to_owned()).into_response() })
+        .method_not_allowed_fallback(|request: Request<Body>| async move { Refusal::Method(request.method().to_string()).into_response() })
+        .with_state(service)
+}
+
+/// How many batch requests may be under way.
+pub fn batches() -> Semaphore {
+    Semaphore::new(BATCHES_AT_A_TIME)
+}
+
+/// The segment of the path that should be a name; it may not even be text.
+type NameInPath = Result<Path<String>, PathRejection>;
+
+/// The name in the path.
+fn name_in(segment: NameInPath) -> Result<Name, Refusal> {
+    match segment {
+        Ok(Path(text)) => text.parse().map_err(Refusal::NotAName),
+        Err(_) => Err(Refusal::NotAName(NameError::Length(0))),
+    }
+}
+
+/// Reads a body of at most `most` bytes. Somewhat more is read and thrown away, so that who sends it hears why it was refused
+/// rather than that the connection broke.
+async fn read(body: Body, most: usize) -> Result<Bytes, Refusal> {
+    let whole = async {
+        let mut body = body;
+        let mut first: Option<Bytes> = None;
+        let mut rest = BytesMut::new();
+        let mut length = 0;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| Refusal::Body(error.to_string()))?;
+            let Ok(data) = frame.into_data() else { continue };
+            length += data.len();
+            if length > most {
+                if length > most + DISCARD_BYTES_MAX {
+                    break;
+                }
+                continue;
+            }
+            // A body in one piece, which a record always is, is not copied here.
+            match &first {
+                None => first = Some(data),
+                Some(head) => {
+                    if rest.is_empty() {
+                        rest.extend_from_slice(head);
+                    }
+                    rest.extend_from_slice(&data);
+                }
+            }
+        }
+        if length > most {
+            return Err(Refusal::TooLarge(most));
+        }
+        Ok(if rest.is_empty() {
+            first.unwrap_or_default()
+        } else {
+            rest.freeze()
+        })
+    };
+    match tokio::time::timeout(Duration::from_secs(HTTP_PATIENCE_SECS), whole).await {
+        Ok(read) => read,
+        Err(_) => Err(Refusal::Body(format!("nothing came for {HTTP_PATIENCE_SECS} seconds"))),
+    }
+}
+
+/// An answer of one media type.
+fn answer(body: impl Into<Body>, media_type: &'static str) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    let value = axum::http::HeaderValue::from_static(media_type);
+    response.headers_mut().insert(axum::http::header::CONTENT_TYPE, value);
+    response
+}
+
+/// How much of a body that is too large is read to its end, in bytes.
+const DISCARD_BYTES_MAX: usize = 1 << 18;

@@ -1,0 +1,541 @@
+//! What an operator may set, with what holds when nothing is set. `etc/provider.toml` is the documentation; a test reads it back.
+
+use dialtone_shared::Name;
+use dialtone_shared::limits::LIFETIME_SECS_MAX;
+use serde::{Deserialize, Deserializer, de};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// Everything a provider can be told. [`Settings::default`] runs.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The folder of the store, the key and the books.
+    pub data: PathBuf,
+    /// Who the provider is.
+    pub identity: IdentitySettings,
+    /// The HTTP API.
+    pub http: HttpSettings,
+    /// The DNS listener.
+    pub dns: DnsSettings,
+    /// The link between providers.
+    pub peering: PeeringSettings,
+    /// Agreements, one for each peer.
+    #[serde(rename = "peer")]
+    pub peers: Vec<PeerSettings>,
+    /// Customers.
+    #[serde(rename = "account")]
+    pub accounts: Vec<AccountSettings>,
+    /// What is allowed without an account, and the sizes of queues.
+    pub limits: LimitSettings,
+    /// What is written to the log.
+    pub log: LogSettings,
+}
+
+/// Who the provider is.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IdentitySettings {
+    /// The PKCS#8 PEM file of its key; `None`: `identity.key` in the data folder, made at the first start.
+    pub key: Option<PathBuf>,
+}
+
+/// The HTTP API.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpSettings {
+    /// Where it listens; port 0 takes a free one.
+    pub listen: Vec<SocketAddr>,
+    /// Whether records may be put without an account.
+    pub anonymous_puts: AnonymousPuts,
+}
+
+/// Whether records may be put without an account.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AnonymousPuts {
+    /// Only while every HTTP listener is on loopback, and only from there.
+    #[default]
+    Auto,
+    /// Yes, within the anonymous limits.
+    Yes,
+    /// No.
+    No,
+}
+
+/// The DNS listener.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DnsSettings {
+    /// Where it listens, over UDP and TCP; empty: no DNS. Port 0 takes a free one.
+    pub listen: Vec<SocketAddr>,
+    /// The domain under which flat names are found.
+    pub origin: String,
+    /// Resolvers that other names are forwarded to; empty: other names are refused.
+    pub forward: Vec<SocketAddr>,
+    /// The file of names that people chose for flat names, as `dialtone alias` edits it.
+    pub aliases: Option<PathBuf>,
+}
+
+/// The link between providers.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PeeringSettings {
+    /// Where peers connect (QUIC, UDP); port 0 takes a free one.
+    pub listen: SocketAddr,
+}
+
+/// One agreement. The other side has its own.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerSettings {
+    /// The peer's name: whoever answers must prove to be it.
+    #[serde(deserialize_with = "name")]
+    pub name: Name,
+    /// Where it listens, `host:port`; empty: it connects to us.
+    #[serde(default)]
+    pub addresses: Vec<String>,
+    /// What is passed on to whom.
+    #[serde(default)]
+    pub relationship: Relationship,
+}
+
+/// What is passed on to whom.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Relationship {
+    /// Everything, both ways.
+    #[default]
+    Mutual,
+}
+
+/// A customer.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountSettings {
+    /// What it is called in books and metrics.
+    pub name: String,
+    /// SHA-256 of its token, 64 hexadecimal digits. The token itself is not written down here.
+    pub token_sha256: TokenDigest,
+    /// How many names it may keep; 0: any number.
+    #[serde(default)]
+    pub names_max: u64,
+    /// How many records it may put in a second; 0: any number.
+    #[serde(default)]
+    pub puts_per_second: u32,
+    /// For how many days at most its records are kept.
+    #[serde(default = "lifetime_days", deserialize_with = "days")]
+    pub keep_days: u32,
+}
+
+/// SHA-256 of a token.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TokenDigest(pub [u8; 32]);
+
+/// What is allowed without an account, and the sizes of queues.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitSettings {
+    /// Anonymous puts in a second from one network (IPv4 /32, IPv6 /56); 0: any number.
+    pub anonymous_puts_per_second: u32,
+    /// Names kept for all anonymous publishers together; 0: any number.
+    pub anonymous_names_max: u64,
+    /// For how many days at most an anonymous record is kept.
+    #[serde(deserialize_with = "days")]
+    pub anonymous_keep_days: u32,
+    /// Anonymous puts in a second from this machine; 0: any number.
+    pub local_puts_per_second: u32,
+    /// Puts that may wait for the disk; more are answered 503.
+    #[serde(deserialize_with = "queue")]
+    pub put_queue: usize,
+    /// HTTP connections at a time; more wait to be accepted.
+    #[serde(deserialize_with = "connections")]
+    pub http_connections: usize,
+}
+
+/// What is written to the log.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSettings {
+    /// For people or for machines.
+    pub format: LogFormat,
+    /// What to log, as `tracing-subscriber` filters read: `info`, `dialtone_provider=debug`.
+    pub filter: String,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// A line of text.
+    #[default]
+    Text,
+    /// A line of JSON.
+    Json,
+}
+
+/// Why settings cannot be used. The operator's turn.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file cannot be read.
+    #[error("the settings file {path} cannot be read: {reason}")]
+    Read {
+        /// Which.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// A key or value that is not right.
+    #[error("{path}, line {line}: {reason}\n  {text}\n(`dialtone template` prints every key with its meaning)")]
+    Line {
+        /// Which file.
+        path: String,
+        /// Where, counted from 1.
+        line: usize,
+        /// The line itself.
+        text: String,
+        /// What is wrong, naming the key.
+        reason: String,
+    },
+    /// Values that do not go together.
+    #[error("the settings do not go together: {0}")]
+    Together(String),
+}
+
+impl Settings {
+    /// Reads a settings file.
+    ///
+    /// # Errors
+    /// [`SettingsError`].
+    pub fn load(path: &Path) -> Result<Self, SettingsError> {
+        let shown = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| SettingsError::Read {
+            path: shown.clone(),
+            reason: error.to_string(),
+        })?;
+        Self::parse(&text, &shown)
+    }
+
+    /// Reads settings from `text`; `path` is what errors call it.
+    ///
+    /// # Errors
+    /// [`SettingsError::Line`] or [`SettingsError::Together`].
+    pub fn parse(text: &str, path: &str) -> Result<Self, SettingsError> {
+        let settings: Self = toml::from_str(text).map_err(|error| {
+            let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or(text);
+            let line = before.matches('\n').count();
+            SettingsError::Line {
+                path: path.to_owned(),
+                line: line + 1,
+                text: text.lines().nth(line).unwrap_or_default().trim().to_owned(),
+                reason: error.message().to_owned(),
+            }
+        })?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// Whether the values go together.
+    ///
+    /// # Errors
+    /// [`SettingsError::Together`].
+    pub fn check(&self) -> Result<(), SettingsError> {
+        let wrong = |what: String| Err(SettingsError::Together(what));
+        if self.http.listen.is_empty() {
+            return wrong("`http.listen` is empty, and a provider without its HTTP API cannot be published to".to_owned());
+        }
+        for (index, account) in self.accounts.iter().enumerate() {
+            let earlier = &self.accounts[..index];
+            if account.name.is_empty() || account.name.len() > ACCOUNT_NAME_BYTES_MAX {
+                return wrong(format!(
+                    "an account's name has 1 to {ACCOUNT_NAME_BYTES_MAX} bytes: {:?}",
+                    account.name
+                ));
+            }
+            if earlier.iter().any(|other| other.name == account.name) {
+                return wrong(format!("there are two accounts called {:?}", account.name));
+            }
+            if earlier.iter().any(|other| other.token_sha256 == account.token_sha256) {
+                return wrong(format!("the account {:?} has the token of another", account.name));
+            }
+        }
+        for (index, peer) in self.peers.iter().enumerate() {
+            if self.peers[..index].iter().any(|other| other.name == peer.name) {
+                return wrong(format!("there are two agreements with the peer {}", peer.name));
+            }
+        }
+        let origin = self.dns.origin.trim_matches('.');
+        if origin.is_empty() || origin.len() > ORIGIN_BYTES_MAX || !origin.split('.').all(is_label) {
+            return wrong(format!(
+                "`dns.origin` is a domain name of at most {ORIGIN_BYTES_MAX} bytes: {:?}",
+                self.dns.origin
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether every HTTP listener is on loopback.
+    pub fn http_is_local(&self) -> bool {
+        self.http.listen.iter().all(|address| address.ip().is_loopback())
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("dialtone-data"),
+            identity: IdentitySettings::default(),
+            http: HttpSettings::default(),
+            dns: DnsSettings::default(),
+            peering: PeeringSettings::default(),
+            peers: Vec::new(),
+            accounts: Vec::new(),
+            limits: LimitSettings::default(),
+            log: LogSettings::default(),
+        }
+    }
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 4380))],
+            anonymous_puts: AnonymousPuts::Auto,
+        }
+    }
+}
+
+impl Default for DnsSettings {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 4353))],
+            origin: "dialtone.alt".to_owned(),
+            forward: Vec::new(),
+            aliases: None,
+        }
+    }
+}
+
+impl Default for PeeringSettings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 4381)),
+        }
+    }
+}
+
+impl Default for LimitSettings {
+    fn default() -> Self {
+        Self {
+            anonymous_puts_per_second: 10,
+            anonymous_names_max: 100_000,
+            anonymous_keep_days: 30,
+            local_puts_per_second: 0,
+            put_queue: 8_192,
+            http_connections: 1_024,
+        }
+    }
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            filter: "info".to_owned(),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for TokenDigest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let mut digest = [0; 32];
+        let fits = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !fits {
+            return Err(de::Error::custom(
+                "a token's SHA-256 is 64 hexadecimal digits: printf %s TOKEN | sha256sum",
+            ));
+        }
+        for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks(2)) {
+            *byte = str::from_utf8(pair)
+                .ok()
+                .and_then(|pair| u8::from_str_radix(pair, 16).ok())
+                .unwrap_or_default();
+        }
+        Ok(Self(digest))
+    }
+}
+
+fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Name, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+}
+
+fn days<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    within(deserializer, 1, u64::from(lifetime_days()), "days").map(|days| days as u32)
+}
+
+fn queue<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    within(deserializer, PUT_QUEUE_MIN as u64, PUT_QUEUE_MAX as u64, "puts").map(|puts| puts as usize)
+}
+
+fn connections<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    within(deserializer, 1, CONNECTIONS_MAX as u64, "connections").map(|connections| connections as usize)
+}
+
+fn within<'de, D: Deserializer<'de>>(deserializer: D, least: u64, most: u64, what: &str) -> Result<u64, D::Error> {
+    let value = u64::deserialize(deserializer)?;
+    if (least..=most).contains(&value) {
+        Ok(value)
+    } else {
+        Err(de::Error::custom(format_args!(
+            "{value} {what}: from {least} to {most} are possible"
+        )))
+    }
+}
+
+fn lifetime_days() -> u32 {
+    (LIFETIME_SECS_MAX / 86_400) as u32
+}
+
+fn is_label(label: &str) -> bool {
+    let byte = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    !label.is_empty() && label.len() <= 63 && label.bytes().all(byte)
+}
+
+/// Longest name of an account, in bytes: it is part of keys in the books, which have 256.
+pub const ACCOUNT_NAME_BYTES_MAX: usize = 64;
+/// Longest origin, in bytes: with a name and the longest owner under it, DNS's 255 are kept.
+pub const ORIGIN_BYTES_MAX: usize = 90;
+/// Least puts that may wait: a batch request must fit.
+pub const PUT_QUEUE_MIN: usize = BATCH_RECORDS_MAX;
+/// Most puts that may wait. At 10,000 a second more would wait for longer than clients do.
+pub const PUT_QUEUE_MAX: usize = 1 << 17;
+/// Most HTTP connections: what a process may open without asking for more is 1,024 files, servers raise it to 65,536.
+pub const CONNECTIONS_MAX: usize = 60_000;
+/// Most records in one batch request: a tenth of a second of one core's verification.
+pub const BATCH_RECORDS_MAX: usize = 1_000;
+/// Largest batch request, in bytes: the most records, each of the largest size.
+pub const BATCH_BYTES_MAX: usize = 4 << 20;
+/// Batch requests at a time: bounds their memory to 64 MiB with what they are answered.
+pub const BATCHES_AT_A_TIME: usize = 8;
+/// Most puts in one commit, so that the first does not wait for more than a few thousandths of a second of hashing.
+pub const COMMIT_PUTS_MAX: usize = 1_024;
+/// A client that has not sent a whole head or body after this many seconds is hung up on; a quiet connection too.
+pub const HTTP_PATIENCE_SECS: u64 = 10;
+/// A connection is closed after this many seconds at the latest, so that load spreads again after a restart.
+pub const CONNECTION_AGE_SECS: u64 = 600;
+/// How long a graceful stop waits for requests that were accepted, in seconds.
+pub const STOP_PATIENCE_SECS: u64 = 10;
+/// How long the probe of the write path waits for the disk, in seconds.
+pub const PROBE_SECS: u64 = 2;
+/// How long "there is no such name" may be believed, in seconds: a new name is seen soon.
+pub const NEGATIVE_TTL_SECS: u32 = 5;
+/// A rate allows this many seconds' worth at once, so that a burst of a careful publisher is not a fault.
+pub const BURST_SECS: u32 = 5;
+/// Networks whose anonymous rate is remembered; beyond, the one not seen for longest is forgotten. 16 MB at most.
+pub const NETWORKS_MAX: usize = 1 << 16;
+/// Names forgotten in one step of expiry: a commit that puts do not notice.
+pub const EXPIRE_STEP: usize = 256;
+/// Seconds between two walks of expiry that found nothing more to forget.
+pub const EXPIRE_EVERY_SECS: u64 = 30;
+/// Seconds between two writings of the books.
+pub const BOOKS_EVERY_SECS: u64 = 30;
+/// Seconds between two walks that count anew what everybody keeps.
+pub const WALK_EVERY_SECS: u64 = 6 * 3_600;
+/// Records read in one step of that walk, and milliseconds of rest after it: a million take a minute, and nobody notices.
+pub const WALK_STEP: usize = 256;
+/// See [`WALK_STEP`].
+pub const WALK_REST_MILLIS: u64 = 10;
+/// Days that the hours of the books are kept: a year's statement can be made, and disputed.
+pub const BOOKS_KEEP_DAYS: u64 = 400;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEMPLATE: &str = include_str!("../../etc/provider.toml");
+
+    /// The template with the lines uncommented that start with `#` and `prefix`.
+    fn uncommented(prefix: &str) -> String {
+        let line = |line: &str| match line.strip_prefix('#').and_then(|rest| rest.strip_prefix(prefix)) {
+            Some(rest) if rest.starts_with(|first: char| first.is_ascii_lowercase() || first == '[') => format!("{rest}\n"),
+            _ => format!("{line}\n"),
+        };
+        TEMPLATE.lines().map(line).collect()
+    }
+
+    #[test]
+    fn the_template_as_it_stands_changes_nothing() {
+        assert_eq!(Settings::parse(TEMPLATE, "template").unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn every_default_in_the_template_is_the_default() {
+        let text = uncommented("");
+        assert_eq!(Settings::parse(&text, "template").unwrap(), Settings::default());
+        for key in ["data =", "listen =", "anonymous_puts =", "origin =", "put_queue =", "filter ="] {
+            assert!(text.lines().any(|line| line.starts_with(key)), "{key} is not in the template");
+        }
+    }
+
+    #[test]
+    fn every_example_in_the_template_is_accepted() {
+        let settings = Settings::parse(&uncommented("     "), "template").unwrap();
+        assert_eq!((settings.peers.len(), settings.accounts.len()), (1, 1));
+        assert!(settings.identity.key.is_some());
+    }
+
+    #[test]
+    fn no_file_is_needed() {
+        assert_eq!(Settings::parse("", "none").unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_key_and_line() {
+        for (text, line, says) in [
+            ("data = \"x\"\n\n[http]\nlistne = []\n", 4, "listne"),
+            ("dta = \"x\"\n", 1, "dta"),
+            ("[http]\nlisten = [\"127.0.0.1\"]\n", 2, "socket address"),
+            ("[http]\nanonymous_puts = \"perhaps\"\n", 2, "perhaps"),
+            ("[[peer]]\nname = \"nonsense\"\n", 2, "56 characters"),
+            ("[[peer]]\naddresses = []\n", 1, "name"),
+            ("[[account]]\nname = \"a\"\ntoken_sha256 = \"12\"\n", 3, "64 hexadecimal"),
+            ("[limits]\n# words\nanonymous_keep_days = 401\n", 3, "400"),
+            ("[limits]\nput_queue = 1\n", 2, "1000"),
+            ("[log]\nformat = \"xml\"", 2, "xml"),
+            ("[http\n", 1, ""),
+        ] {
+            let error = Settings::parse(text, "p.toml").unwrap_err();
+            let SettingsError::Line { line: found, .. } = &error else {
+                panic!("{text:?}: {error}");
+            };
+            assert_eq!(*found, line, "{text:?}: {error}");
+            let shown = error.to_string();
+            assert!(
+                shown.contains(says) && shown.starts_with(&format!("p.toml, line {line}: ")),
+                "{text:?}: {shown}"
+            );
+        }
+    }
+
+    #[test]
+    fn values_that_do_not_go_together_are_refused() {
+        let account = |name: &str, digit: char| {
+            let digest: String = std::iter::repeat_n(digit, 64).collect();
+            format!("[[account]]\nname = \"{name}\"\ntoken_sha256 = \"{digest}\"\n")
+        };
+        for (text, says) in [
+            ("[http]\nlisten = []\n".to_owned(), "http.listen"),
+            (account("a", '0') + &account("a", '1'), "two accounts"),
+            (account("a", '0') + &account("b", '0'), "token of another"),
+            (account("", '0'), "1 to 64 bytes"),
+            ("[dns]\norigin = \"a..b\"\n".to_owned(), "dns.origin"),
+        ] {
+            let error = Settings::parse(&text, "p.toml").unwrap_err();
+            assert!(
+                matches!(error, SettingsError::Together(_)) && error.to_string().contains(says),
+                "{text}: {error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What a provider's service promises, over real loopback HTTP. A file is something that can be relied on.
+
+mod world;
+
+mod accounts;
+mod bad_input;
+mod batches;
+mod dns;
+mod gets;
+mod peers;
+mod puts;
+mod running;
+mod starting;

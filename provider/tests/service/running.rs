@@ -1,0 +1,110 @@
+//! A provider runs, stops in good order, and goes on where it was.
+
+use crate::puts::futures_of;
+use crate::world::{Publisher, Trouble, TroubledStore, World, path_of};
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+#[tokio::test]
+async fn a_restart_keeps_everything() {
+    let world = World::in_folder(tempfile::tempdir().unwrap()).await;
+    let name = world.provider.name();
+    let records: Vec<_> = (0..50).map(|seed| Publisher::number(seed).signed(world.now())).collect();
+    let receipts = futures_of(records.iter().map(|record| world.put(record))).await;
+    let folder = world.stop().await;
+    let world = World::in_folder(folder).await;
+    assert_eq!(world.provider.name(), name, "the key was kept");
+    for (record, reply) in records.iter().zip(receipts) {
+        assert_eq!(world.get(&path_of(record.name())).await.body, record.bytes());
+        assert_eq!(reply.promise().provider, name);
+        assert_eq!(world.put(record).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_stop_finishes_what_was_accepted() {
+    let store = TroubledStore::new();
+    let world = World::with(store.clone(), |_| {}).await;
+    store.trouble.send_replace(Trouble::Stuck);
+    let records: Vec<_> = (0..10).map(|seed| Publisher::number(seed).signed(world.now())).collect();
+    let address = world.provider.addresses().http[0];
+    let puts: Vec<_> = records
+        .iter()
+        .map(|record| {
+            let (path, body) = (path_of(record.name()), record.bytes().clone());
+            tokio::task::spawn_blocking(move || {
+                let mut stream = std::net::TcpStream::connect(address).unwrap();
+                write!(stream, "PUT {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len()).unwrap();
+                stream.write_all(&body).unwrap();
+                let mut answer = Vec::new();
+                stream.read_to_end(&mut answer).unwrap();
+                String::from_utf8_lossy(&answer).into_owned()
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let release = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        store.trouble.send_replace(Trouble::None);
+    };
+    let (stopped, ()) = tokio::join!(world.provider.shutdown(), release);
+    stopped.unwrap();
+    for put in puts {
+        let answer = put.await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    }
+    assert!(std::net::TcpStream::connect(address).is_err(), "nobody listens any more");
+}
+
+#[tokio::test]
+async fn two_providers_live_in_one_process() {
+    let (one, two) = tokio::join!(World::start(), World::start());
+    let record = Publisher::number(1).signed(one.now());
+    one.put(&record).await;
+    assert_ne!(one.provider.name(), two.provider.name());
+    assert_eq!(two.get(&path_of(record.name())).await.status, 404);
+    let metrics = String::from_utf8(two.get("/metrics").await.body.to_vec()).unwrap();
+    assert!(metrics.contains("dialtone_records 0"), "each keeps its own books");
+}
+
+#[tokio::test]
+async fn what_has_ended_is_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::in_folder(folder).await;
+    let record = Publisher::number(1).signed(world.now());
+    world.put(&record).await;
+    world.clock.shift(401 * 86_400);
+    let forgotten = world.provider.store().expire(world.now(), 10).await.unwrap();
+    assert_eq!(forgotten, [*record.name()]);
+    assert_eq!(world.get(&path_of(record.name())).await.slug(), "absent");
+}
+
+#[tokio::test]
+async fn who_sends_slowly_is_hung_up_on() {
+    let world = World::start().await;
+    let address = world.provider.addresses().http[0];
+    let slow: Vec<_> = [
+        "GET /v1/in",
+        "PUT /v1/records/x HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nabc",
+        "",
+    ]
+    .into_iter()
+    .map(|start| {
+        tokio::task::spawn_blocking(move || {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            stream.write_all(start.as_bytes()).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+            let begun = Instant::now();
+            let mut answer = Vec::new();
+            let ended = stream.read_to_end(&mut answer);
+            (ended.is_ok(), begun.elapsed())
+        })
+    })
+    .collect();
+    let record = Publisher::number(1).signed(world.now());
+    assert_eq!(world.put(&record).await.status, 201, "others are served meanwhile");
+    for slow in slow {
+        let (ended, took) = slow.await.unwrap();
+        assert!(ended && took < Duration::from_secs(25), "after {took:?}");
+    }
+}

@@ -1,0 +1,63 @@
+//! What a frontend has answered so far, for whoever watches it.
+
+use crate::dns::wire::flags;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counters since the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FrontendCounts {
+    /// Messages that came.
+    pub questions: u64,
+    /// Messages that got no answer: responses, and what is too short.
+    pub dropped: u64,
+    /// Answers by code: NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, any other.
+    pub by_rcode: [u64; 7],
+    /// Answers with TC set.
+    pub truncated: u64,
+    /// Questions that were for upstream resolvers, from the cache or not.
+    pub forwarded: u64,
+    /// Messages sent to upstream resolvers.
+    pub upstream_sent: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    questions: AtomicU64,
+    dropped: AtomicU64,
+    by_rcode: [AtomicU64; 7],
+    truncated: AtomicU64,
+    forwarded: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn forwarded(&self) {
+        self.forwarded.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a question and what became of it.
+    pub(crate) fn answered(&self, reply: Option<&[u8]>) {
+        self.questions.fetch_add(1, Ordering::Relaxed);
+        let Some(&[high, low]) = reply.and_then(|reply| reply.get(2..4)) else {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        let bits = u16::from_be_bytes([high, low]);
+        let rcode = usize::from(bits & flags::RCODE).min(self.by_rcode.len() - 1);
+        self.by_rcode[rcode].fetch_add(1, Ordering::Relaxed);
+        if bits & flags::TC != 0 {
+            self.truncated.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn read(&self, upstream_sent: u64) -> FrontendCounts {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        FrontendCounts {
+            questions: load(&self.questions),
+            dropped: load(&self.dropped),
+            by_rcode: self.by_rcode.each_ref().map(load),
+            truncated: load(&self.truncated),
+            forwarded: load(&self.forwarded),
+            upstream_sent,
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! What is asked of upstream resolvers, which of their replies are believed, and what of them is kept.
+//!
+//! A reply that is not exactly the answer to what was asked is passed over, and the wait goes on: whoever can end the wait with junk
+//! can choose the answer. Only the answer that was asked for is kept, under its own question, apart from everything that is signed.
+
+use crate::dns::domain::Domain;
+use crate::dns::question::{DNSSEC_OK, Query, Question};
+use crate::dns::rcode::{Rcode, UpstreamError};
+use crate::dns::response::{OPT_BYTES, Rdata, Rr, echoed_flags, write_opt, write_question};
+use crate::dns::settings::{UPSTREAM_CACHE_ENTRIES, UPSTREAM_CACHED_BYTES_MAX, UPSTREAM_FAILURE_SECS, UPSTREAM_TTL_SECS_MAX};
+use crate::dns::wire::{CLASS_IN, HEADER_BYTES, Header, RawRecord, Reader, Writer, flags};
+use bytes::Bytes;
+use dialtone_shared::record::rdata::types;
+use lru::LruCache;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What tells one answer of an upstream from another.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Asked {
+    /// The name, in lower case.
+    pub name: Domain,
+    /// The RR type.
+    pub kind: u16,
+    /// Whether DNSSEC records are wanted.
+    pub dnssec_ok: bool,
+    /// Whether answers that do not validate are wanted.
+    pub checking_disabled: bool,
+}
+
+/// One query on its way to an upstream.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// The id that the reply must have.
+    pub id: u16,
+    /// The question that the reply must have, in this very case.
+    pub question: Question,
+    /// The message.
+    pub bytes: Vec<u8>,
+}
+
+/// What to do about a reply.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// It is the answer.
+    Answer(Answered),
+    /// It is the start of an answer: ask again over TCP.
+    Truncated,
+    /// Right but for the case of the name: some upstreams change it, and so may who forges. Ask again over TCP.
+    OtherCase,
+    /// It says that it cannot answer: ask another.
+    Failed,
+    /// It is nothing that was asked for: keep waiting.
+    PassOver,
+}
+
+/// An answer of an upstream: what is kept of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answered {
+    /// NOERROR or NXDOMAIN.
+    pub rcode: Rcode,
+    /// The message as it came, as far as it is kept: header, question, answers, and authorities where they are needed.
+    message: Vec<u8>,
+    /// How many answers and authorities are in it.
+    counts: [u16; 2],
+    /// Where the TTLs stand in it.
+    ttls_at: Vec<usize>,
+    /// How long it may be kept, in seconds; 0: not at all.
+    pub ttl: u32,
+}
+
+impl Asked {
+    /// What `question` asks for, on behalf of `query`.
+    pub fn of(query: &Query, name: &Domain) -> Self {
+        Self {
+            name: name.to_lower(),
+            kind: query.question.kind,
+            dnssec_ok: query.dnssec_ok(),
+            checking_disabled: query.flags & flags::CD != 0,
+        }
+    }
+
+    /// The query for it. `chance` decides the case of the letters, one bit each (draft-vixie-dnsext-dns0x20).
+    pub fn query(&self, id: u16, chance: &[u8; 32]) -> Sent {
+        let question = Question {
+            name: self.name.with_case(chance),
+            kind: self.kind,
+            class: CLASS_IN,
+        };
+        let mut w = Writer::new();
+        w.header(&Header {
+            id,
+            flags: flags::RD | if self.checking_disabled { flags::CD } else { 0 },
+            counts: [1, 0, 0, 1],
+        });
+        write_question(&mut w, &question);
+        write_opt(&mut w, if self.dnssec_ok { DNSSEC_OK } else { 0 }, &[]);
+        Sent {
+            id,
+            question,
+            bytes: w.into_bytes(),
+        }
+    }
+}
+
+impl Sent {
+    /// What `reply` is to this query.
+    pub fn judge(&self, reply: &[u8]) -> Verdict {
+        self.try_judge(reply, true).unwrap_or(Verdict::PassOver)
+    }
+
+    /// As [`Sent::judge`], where nobody but the upstream can have written the reply: the case of the name is not looked at.
+    pub fn judge_any_case(&self, reply: &[u8]) -> Verdict {
+        self.try_judge(reply, false).unwrap_or(Verdict::PassOver)
+    }
+
+    /// `None` where the reply cannot be read or is not to this query.
+    fn try_judge(&self, reply: &[u8], same_case: bool) -> Option<Verdict> {
+        let mut r = Reader::new(reply);
+        let header = r.header()?;
+        let is_reply = header.flags & flags::QR != 0 && header.flags & flags::OPCODE == 0;
+        if header.id != self.id || !is_reply || header.counts[0] != 1 {
+            return None;
+        }
+        let (name, kind, class) = (r.plain_name()?, r.u16()?, r.u16()?);
+        if name != self.question.name || kind != self.question.kind || class != self.question.class {
+            return None;
+        }
+        if same_case && name.as_wire() != self.question.name.as_wire() {
+            return Some(Verdict::OtherCase);
+        }
+        if header.flags & flags::TC != 0 {
+            return Some(Verdict::Truncated);
+        }
+        let rcode = match header.flags & flags::RCODE {
+            0 => Rcode::NoError,
+            3 => Rcode::NxDomain,
+            _ => return Some(Verdict::Failed),
+        };
+        let answers = (0..header.counts[1]).map(|_| r.record()).collect::<Option<Vec<_>>>()?;
+        let answers_end = r.position();
+        let authorities = (0..header.counts[2]).map(|_| r.record()).collect::<Option<Vec<_>>>()?;
+        let authorities_end = r.position();
+        if !is_one_chain(reply, &self.question, &answers)? {
+            return None;
+        }
+        let is_positive = answers.iter().any(|answer| answer.kind == kind || kind == types::ANY);
+        // Without DNSSEC a positive answer's authorities are of no use to who asked, and a way in for who forges.
+        let kept_authorities = if is_positive && !has_rrsig(&answers) {
+            &[][..]
+        } else {
+            &authorities[..]
+        };
+        let end = if kept_authorities.is_empty() {
+            answers_end
+        } else {
+            authorities_end
+        };
+        let ttl = if is_positive {
+            answers.iter().map(|answer| answer.ttl).min()
+        } else {
+            negative_ttl(reply, &authorities).map(|ttl| answers.iter().map(|answer| answer.ttl).fold(ttl, u32::min))
+        };
+        let mut message = reply[..end].to_vec();
+        // The case was for the way only; names that point to the question get it back from who asks.
+        message[HEADER_BYTES..HEADER_BYTES + name.as_wire().len()].make_ascii_lowercase();
+        Some(Verdict::Answer(Answered {
+            rcode,
+            message,
+            counts: [header.counts[1], kept_authorities.len() as u16],
+            ttls_at: answers.iter().chain(kept_authorities).map(|record| record.ttl_at).collect(),
+            ttl: ttl.unwrap_or_default().min(UPSTREAM_TTL_SECS_MAX),
+        }))
+    }
+}
+
+impl Answered {
+    /// The answer to `query`, which asks for just this, `age` after it came; at most `limit` bytes.
+    pub fn relay(&self, query: &Query, age: Duration, limit: usize) -> Vec<u8> {
+        let mut header = Header {
+            id: query.id,
+            flags: echoed_flags(query.flags) | flags::RA | self.rcode as u16,
+            counts: [1, self.counts[0], self.counts[1], u16::from(query.edns.is_some())],
+        };
+        let opt_bytes = if query.edns.is_some() { OPT_BYTES } else { 0 };
+        let mut w = Writer::new();
+        if self.message.len() + opt_bytes <= limit {
+            let mut message = self.message.clone();
+            let name = query.question.name.as_wire();
+            // The same name in another case: as long, so that pointers still lead where they did.
+            if let Some(place) = message.get_mut(HEADER_BYTES..HEADER_BYTES + name.len()) {
+                place.copy_from_slice(name);
+            }
+            for &at in &self.ttls_at {
+                patch_ttl(&mut message, at, age);
+            }
+            w.put(&message);
+        } else {
+            header.flags |= flags::TC;
+            header.counts[1..3].fill(0);
+            w.header(&header);
+            write_question(&mut w, &query.question);
+        }
+        if query.edns.is_some() {
+            write_opt(&mut w, if query.dnssec_ok() { DNSSEC_OK } else { 0 }, &[]);
+        }
+        w.set_header(&header);
+        w.into_bytes()
+    }
+
+    /// The answers and the SOA as records of their own, `age` after they came: for an answer that goes on where one from here ends.
+    pub fn records(&self, age: Duration) -> (Vec<Rr>, Vec<Rr>) {
+        let mut r = Reader::at(&self.message, HEADER_BYTES);
+        let mut sections = (Vec::new(), Vec::new());
+        if r.plain_name().and_then(|_| r.u32()).is_none() {
+            return sections;
+        }
+        for index in 0..self.counts[0] + self.counts[1] {
+            let Some(raw) = r.record() else { break };
+            let Some(rdata) = uncompressed(&self.message, &raw) else { continue };
+            let record = Rr {
+                owner: raw.owner,
+                kind: raw.kind,
+                ttl: aged(raw.ttl, age),
+                rdata: Rdata::Bytes(rdata),
+            };
+            if index < self.counts[0] {
+                sections.0.push(record);
+            } else if record.kind == types::SOA {
+                sections.1.push(record);
+            }
+        }
+        sections
+    }
+}
+
+/// What upstream resolvers said lately. Time is an argument.
+#[derive(Debug)]
+pub struct UpstreamCache(LruCache<Asked, Kept>);
+
+#[derive(Debug)]
+struct Kept {
+    /// The answer, or that there was none.
+    outcome: Option<Arc<Answered>>,
+    since: Instant,
+    ttl: Duration,
+}
+
+impl UpstreamCache {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self(LruCache::new(CACHE_ENTRIES))
+    }
+
+    /// What is known of `asked` at `now`: an answer and its age, or that it failed a moment ago.
+    pub fn get(&mut self, asked: &Asked, now: Instant) -> Option<Result<(Arc<Answered>, Duration), UpstreamError>> {
+        let kept = self.0.get(asked)?;
+        let age = now.saturating_duration_since(kept.since);
+        if age >= kept.ttl {
+            self.0.pop(asked);
+            return None;
+        }
+        Some(match &kept.outcome {
+            Some(answered) => Ok((Arc::clone(answered), age)),
+            None => Err(UpstreamError::FailedBefore),
+        })
+    }
+
+    /// Keeps an outcome that came at `now`.
+    pub fn put(&mut self, asked: Asked, outcome: &Result<Arc<Answered>, UpstreamError>, now: Instant) {
+        let (outcome, ttl) = match outcome {
+            Ok(answered) if answered.message.len() > UPSTREAM_CACHED_BYTES_MAX => return,
+            Ok(answered) => (Some(Arc::clone(answered)), answered.ttl),
+            // Nothing was asked, so nothing was learnt.
+            Err(UpstreamError::Busy | UpstreamError::FailedBefore) => return,
+            Err(UpstreamError::TimedOut | UpstreamError::Failed) => (None, UPSTREAM_FAILURE_SECS),
+        };
+        if ttl > 0 {
+            let ttl = Duration::from_secs(u64::from(ttl));
+            self.0.put(asked, Kept { outcome, since: now, ttl });
+        }
+    }
+
+    /// How many are kept.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether none is kept.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Default for UpstreamCache {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Whether every answer belongs to the chain of aliases that starts with the question's name. `None` if an alias cannot be read.
+fn is_one_chain(message: &[u8], question: &Question, answers: &[RawRecord<'_>]) -> Option<bool> {
+    let mut chain = vec![question.name.clone()];
+    for answer in answers {
+        if answer.class != CLASS_IN {
+            return Some(false);
+        }
+        if answer.kind == types::CNAME {
+            let target = Reader::at(message, answer.rdata_at).name()?;
+            if chain.contains(&answer.owner) && !chain.contains(&target) {
+                chain.push(target);
+            }
+        }
+    }
+    // A DNAME, and its signature, stand at an ancestor of a name of the chain (RFC 6672).
+    let at_ancestor = |owner: &Domain| chain.iter().any(|link| link.is_within(owner));
+    Some(answers.iter().all(|answer| match answer.kind {
+        TYPE_DNAME | TYPE_RRSIG => at_ancestor(&answer.owner),
+        _ => chain.contains(&answer.owner),
+    }))
+}
+
+fn has_rrsig(answers: &[RawRecord<'_>]) -> bool {
+    answers.iter().any(|answer| answer.kind == TYPE_RRSIG)
+}
+
+/// How long "there is none" may be kept (RFC 2308 §5): by the SOA, and without one not at all.
+fn negative_ttl(message: &[u8], authorities: &[RawRecord<'_>]) -> Option<u32> {
+    let soa = authorities.iter().find(|record| record.kind == types::SOA)?;
+    let mut r = Reader::at(message, soa.rdata_at);
+    r.name()?;
+    r.name()?;
+    r.take(16)?;
+    Some(soa.ttl.min(r.u32()?))
+}
+
+fn patch_ttl(message: &mut [u8], at: usize, age: Duration) {
+    if let Some(place) = message.get_mut(at..at + 4) {
+        let ttl = u32::from_be_bytes([place[0], place[1], place[2], place[3]]);
+        place.copy_from_slice(&aged(ttl, age).to_be_bytes());
+    }
+}
+
+/// What is left of a TTL.
+fn aged(ttl: u32, age: Duration) -> u32 {
+    ttl.min(UPSTREAM_TTL_SECS_MAX)
+        .saturating_sub(u32::try_from(age.as_secs()).unwrap_or(u32::MAX))
+}
+
+/// RDATA that stands on its own: without pointers in the types that may have them (RFC 3597 §4).
+fn uncompressed(message: &[u8], record: &RawRecord<'_>) -> Option<Bytes> {
+    let (before, names) = match record.kind {
+        types::NS | types::CNAME | types::PTR => (0, 1),
+        types::SOA => (0, 2),
+        types::MX | types::AFSDB | types::KX => (2, 1),
+        types::SRV => (6, 1),
+        types::RP => (0, 2),
+        _ => return Some(Bytes::copy_from_slice(record.rdata)),
+    };
+    let mut r = Reader::at(message, record.rdata_at);
+    let mut rdata = r.take(before)?.to_vec();
+    for _ in 0..names {
+        rdata.extend_from_slice(r.name()?.as_wire());
+    }
+    let rest = (record.rdata_at + record.rdata.len()).checked_sub(r.position())?;
+    rdata.extend_from_slice(r.take(rest)?);
+    Some(rdata.into())
+}
+
+const CACHE_ENTRIES: NonZeroUsize = match NonZeroUsize::new(UPSTREAM_CACHE_ENTRIES) {
+    Some(entries) => entries,
+    None => NonZeroUsize::MIN,
+};
+const TYPE_DNAME: u16 = 39;
+const TYPE_RRSIG: u16 = 46;

@@ -1,0 +1,233 @@
+//! A question's way through the house: whose name is it, what is known of it, and what is said.
+
+use crate::dns::counts::{Counters, FrontendCounts};
+use crate::dns::forward::Asked;
+use crate::dns::place::{Place, Zone};
+use crate::dns::question::Query;
+use crate::dns::rcode::{AnswerError, Ede, Rcode, ede, of_error};
+use crate::dns::response::{Response, TCP_BYTES_MAX, encode_refusal, udp_limit};
+use crate::dns::settings::{FrontendSettings, NEGATIVE_TTL_SECS_MAX, ORIGIN_BYTES_MAX, RECORD_UDP_GAIN};
+use crate::dns::walk::Walk;
+use crate::dns::wire::CLASS_IN;
+use crate::io::alias_file::AliasFile;
+use crate::io::upstream::Upstream;
+use crate::source::RecordSource;
+use dialtone_shared::record::rdata::{TYPE_RECORD, types};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// How a question came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Carrier {
+    /// A datagram: the sender may be forged, and the answer must be small.
+    Udp,
+    /// A connection.
+    Tcp,
+}
+
+/// Where a question came from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Via {
+    /// How it came.
+    pub carrier: Carrier,
+    /// Who asks.
+    pub client: SocketAddr,
+}
+
+/// What goes back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reply {
+    /// These bytes.
+    Send(Vec<u8>),
+    /// Nothing: answering would do harm or reach nobody.
+    Drop,
+}
+
+/// The DNS frontend over a source of records.
+#[derive(Debug)]
+pub struct Frontend {
+    source: Arc<dyn RecordSource>,
+    zone: Zone,
+    aliases: Option<AliasFile>,
+    upstream: Option<Arc<Upstream>>,
+    forward_for_everyone: bool,
+    counters: Counters,
+}
+
+/// Why a frontend cannot be made from its settings. The operator's turn.
+#[derive(Debug, thiserror::Error)]
+pub enum FrontendError {
+    /// An origin that leaves no room for names.
+    #[error("the origin {origin} is {bytes} bytes in DNS form; at most {ORIGIN_BYTES_MAX} leave room for names under it")]
+    LongOrigin {
+        /// The origin.
+        origin: String,
+        /// Its length.
+        bytes: usize,
+    },
+    /// The root as origin: then no other name could be forwarded, and every name would be a mistyped one.
+    #[error("the origin is the root: choose a name, such as dialtone.alt")]
+    RootOrigin,
+    /// Negative answers that would be believed for too long.
+    #[error("negative answers for {0} seconds: at most {NEGATIVE_TTL_SECS_MAX}, so that a new name is found soon")]
+    NegativeTtl(u32),
+    /// A file of aliases that cannot be used.
+    #[error("aliases in {file}: {reason}")]
+    Aliases {
+        /// Which file.
+        file: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Frontend {
+    /// A frontend that asks `source`.
+    ///
+    /// # Errors
+    /// [`FrontendError`] if the settings do not fit.
+    pub fn new(source: Arc<dyn RecordSource>, settings: FrontendSettings) -> Result<Self, FrontendError> {
+        let bytes = settings.origin.as_wire().len();
+        if bytes > ORIGIN_BYTES_MAX {
+            let origin = settings.origin.to_string();
+            return Err(FrontendError::LongOrigin { origin, bytes });
+        }
+        if bytes == 1 {
+            return Err(FrontendError::RootOrigin);
+        }
+        if settings.authority.negative_ttl_secs > NEGATIVE_TTL_SECS_MAX {
+            return Err(FrontendError::NegativeTtl(settings.authority.negative_ttl_secs));
+        }
+        let open = |path: std::path::PathBuf| {
+            let file = path.display().to_string();
+            AliasFile::open(path).map_err(|error| FrontendError::Aliases {
+                file,
+                reason: error.to_string(),
+            })
+        };
+        Ok(Self {
+            source,
+            zone: Zone::new(settings.origin, &settings.authority, settings.nameservers),
+            aliases: settings.aliases.map(open).transpose()?,
+            upstream: (!settings.upstreams.is_empty()).then(|| Upstream::new(settings.upstreams)),
+            forward_for_everyone: settings.forward_for_everyone,
+            counters: Counters::default(),
+        })
+    }
+
+    /// Answers the message `query`, whatever it is. Takes as long as the source and the upstream take, within their time-outs.
+    pub async fn answer(&self, query: &[u8], via: Via) -> Reply {
+        let reply = match Query::read(query) {
+            Ok(query) => Some(self.answer_query(&query, via).await),
+            Err(refusal) => encode_refusal(&refusal),
+        };
+        self.counters.answered(reply.as_deref());
+        reply.map_or(Reply::Drop, Reply::Send)
+    }
+
+    /// What has been answered so far.
+    pub fn counts(&self) -> FrontendCounts {
+        self.counters.read(self.upstream.as_ref().map_or(0, |upstream| upstream.sent()))
+    }
+
+    /// The origin.
+    pub fn origin(&self) -> &crate::dns::Domain {
+        &self.zone.origin
+    }
+
+    async fn answer_query(&self, query: &Query, via: Via) -> Vec<u8> {
+        let limit = match via.carrier {
+            Carrier::Udp => udp_limit(query),
+            Carrier::Tcp => TCP_BYTES_MAX,
+        };
+        let upstream = self
+            .upstream
+            .as_ref()
+            .filter(|_| self.forward_for_everyone || is_private(via.client.ip()));
+        let encode = |response: &Response| response.encode(query, limit, upstream.is_some());
+        if let Some(refusal) = refuse(query) {
+            return encode(&refusal);
+        }
+        let place = self.zone.place(&query.question.name, self.aliases.as_ref());
+        if let Place::Legacy = place {
+            return match self.forward(query, upstream, limit).await {
+                Ok(bytes) => bytes,
+                Err(response) => encode(&response),
+            };
+        }
+        let walk = Walk {
+            source: &*self.source,
+            zone: &self.zone,
+            aliases: self.aliases.as_ref(),
+            upstream: self.upstream.as_ref(),
+            may_chase: upstream.is_some() && query.recursion_desired(),
+        };
+        let mut response = walk.answer(query, place).await.unwrap_or_else(|error| failed(&error));
+        let bytes = encode(&response);
+        let (most, of) = RECORD_UDP_GAIN;
+        if query.question.kind == TYPE_RECORD && via.carrier == Carrier::Udp && bytes.len() * of > query.bytes * most {
+            // Only a query that was padded gets a record by UDP: who asks in another's name gains nothing.
+            response.truncated = !response.answers.is_empty();
+            return encode(&response);
+        }
+        bytes
+    }
+
+    /// Passes on what the upstream says, or says why not.
+    async fn forward(&self, query: &Query, upstream: Option<&Arc<Upstream>>, limit: usize) -> Result<Vec<u8>, Response> {
+        let refused = |code, text: &'static str| Err(Response::code(Rcode::Refused, Some(Ede::new(code, text))));
+        let Some(upstream) = upstream else {
+            return match self.upstream {
+                Some(_) => refused(ede::PROHIBITED, "names are not forwarded for this address"),
+                None => refused(
+                    ede::NOT_AUTHORITATIVE,
+                    "not a name under the origin, and no upstream resolver is set",
+                ),
+            };
+        };
+        if !query.recursion_desired() {
+            return refused(ede::NOT_AUTHORITATIVE, "not a name under the origin, and recursion is not desired");
+        }
+        self.counters.forwarded();
+        match upstream.ask(Asked::of(query, &query.question.name)).await {
+            Ok((answered, age)) => Ok(answered.relay(query, age, limit)),
+            Err(error) => {
+                let mut response = failed(&AnswerError::Upstream(error));
+                response.authoritative = false;
+                Err(response)
+            }
+        }
+    }
+}
+
+/// What is never answered, whatever the name.
+fn refuse(query: &Query) -> Option<Response> {
+    let (rcode, ede) = match (query.edns.map_or(0, |edns| edns.version), query.question.class, query.question.kind) {
+        (1.., _, _) => (Rcode::BadVers, None),
+        (_, _, types::OPT | 0) => (Rcode::FormErr, None),
+        (_, _, TYPE_IXFR | TYPE_AXFR) => (Rcode::Refused, Some(Ede::new(ede::PROHIBITED, "zones are not transferred"))),
+        // TKEY, TSIG, MAILB, MAILA: about transactions, or long gone.
+        (_, _, 249..=254) => (
+            Rcode::NotImp,
+            Some(Ede::new(ede::NOT_SUPPORTED, "not a type that can be asked for")),
+        ),
+        (_, class, _) if class != CLASS_IN => (Rcode::Refused, Some(Ede::new(ede::NOT_SUPPORTED, "only the class IN"))),
+        _ => return None,
+    };
+    Some(Response::code(rcode, ede))
+}
+
+fn failed(error: &AnswerError) -> Response {
+    Response::code(Rcode::ServFail, Some(of_error(error)))
+}
+
+/// Whether an address is of this machine or of a network that nobody else can send from.
+fn is_private(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
+}
+
+const TYPE_IXFR: u16 = 251;
+const TYPE_AXFR: u16 = 252;

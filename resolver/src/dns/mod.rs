@@ -1,0 +1,32 @@
+//! The DNS frontend: names under the origin, aliases that people chose, and everything else forwarded or refused.
+//!
+//! In the order in which a question walks: [`question`] reads it, [`frontend`] takes it in, [`place`] says whose the name is, [`walk`]
+//! goes from there to the data, [`answer`] turns a record into DNS (with [`services`] for what has an owner of its own), [`local`] knows
+//! the names that never leave the house, [`forward`] judges and keeps what upstream resolvers say, [`response`] writes the bytes,
+//! [`rcode`] says what went wrong. [`aliases`] is the file that maps legacy names onto flat ones; [`zone`] and [`rdata_text`] read zone
+//! files into bindings. Sockets and files are in [`crate::io`].
+
+pub mod aliases;
+pub mod answer;
+pub mod counts;
+pub mod domain;
+pub mod forward;
+pub mod frontend;
+pub mod local;
+pub mod place;
+pub mod question;
+pub mod rcode;
+pub mod rdata_text;
+pub mod response;
+pub mod services;
+pub mod settings;
+mod svcb_text;
+pub mod walk;
+pub mod wire;
+pub mod zone;
+mod zone_lex;
+
+pub use counts::FrontendCounts;
+pub use domain::Domain;
+pub use frontend::{Carrier, Frontend, FrontendError, Reply, Via};
+pub use settings::{Authority, FrontendSettings, ListenerSettings};

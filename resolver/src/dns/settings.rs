@@ -1,0 +1,133 @@
+//! What a frontend and its listeners may be told, and the bounds of what they keep.
+
+use crate::dns::domain::Domain;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What a frontend answers, and for whom.
+#[derive(Clone, Debug)]
+pub struct FrontendSettings {
+    /// Under which flat names are found, such as `dialtone.alt`.
+    pub origin: Domain,
+    /// What the SOA of the origin says.
+    pub authority: Authority,
+    /// The name servers of the origin: what its parent delegates to. Of no use for an origin that nobody delegates.
+    pub nameservers: Vec<Domain>,
+    /// The resolvers that other names are forwarded to, preferred first; none: other names are refused.
+    pub upstreams: Vec<SocketAddr>,
+    /// Whether anyone may have names forwarded; otherwise only loopback, private and link-local addresses may. An open resolver is a
+    /// weapon for others.
+    pub forward_for_everyone: bool,
+    /// The file of aliases: `alias  <name>` a line.
+    pub aliases: Option<PathBuf>,
+}
+
+/// What the SOA of the origin says (RFC 1035 §3.3.13).
+#[derive(Clone, Debug)]
+pub struct Authority {
+    /// The primary name server.
+    pub mname: Domain,
+    /// The mailbox of who answers for it, its `@` a dot.
+    pub rname: Domain,
+    /// The serial. Nothing is transferred, so nothing depends on it.
+    pub serial: u32,
+    /// For how long "there is none" may be believed, in seconds: at most [`NEGATIVE_TTL_SECS_MAX`].
+    pub negative_ttl_secs: u32,
+}
+
+/// How much listeners take on at once.
+#[derive(Clone, Copy, Debug)]
+pub struct ListenerSettings {
+    /// Most questions by UDP that wait for an answer; more are dropped, and asked again by who asked.
+    pub udp_in_flight: usize,
+    /// Most TCP connections.
+    pub tcp_connections: usize,
+    /// Most TCP connections of one IPv4 address or IPv6 /64.
+    pub tcp_per_client: usize,
+    /// Most questions of one TCP connection that wait for an answer; more are not read until some are answered.
+    pub tcp_in_flight: usize,
+    /// A connection on which no whole message has come for this long is closed.
+    pub tcp_idle: Duration,
+}
+
+impl FrontendSettings {
+    /// The settings that need no thought: names under `origin`, everything else refused.
+    pub fn new(origin: Domain) -> Self {
+        Self {
+            origin,
+            authority: Authority::default(),
+            nameservers: Vec::new(),
+            upstreams: Vec::new(),
+            forward_for_everyone: false,
+            aliases: None,
+        }
+    }
+}
+
+impl Default for Authority {
+    /// A zone that nobody delegates: names that cannot be asked (RFC 2606).
+    fn default() -> Self {
+        Self {
+            mname: Domain::from_labels([&b"localhost"[..]]).unwrap_or_else(Domain::root),
+            rname: Domain::from_labels([&b"nobody"[..], b"invalid"]).unwrap_or_else(Domain::root),
+            serial: 1,
+            negative_ttl_secs: NEGATIVE_TTL_SECS_MAX,
+        }
+    }
+}
+
+impl Default for ListenerSettings {
+    fn default() -> Self {
+        Self {
+            udp_in_flight: 4_096,
+            tcp_connections: 1_024,
+            tcp_per_client: 64,
+            tcp_in_flight: 64,
+            tcp_idle: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Longest that "there is none" may be believed, in seconds. A name is often asked for just before it is published; what looks dead
+/// for longer than this is reported as broken.
+pub const NEGATIVE_TTL_SECS_MAX: u32 = 10;
+
+/// Longest origin in wire form, in bytes: leaves room for a name's 57 and the longest owner of a `dns` binding (101).
+pub const ORIGIN_BYTES_MAX: usize = 255 - 57 - 101;
+
+/// Most aliases that one answer follows, here and upstream together. Chains in use have one or two; longer ones are slow for everyone.
+pub const ALIAS_HOPS_MAX: usize = 8;
+
+/// Most other names looked up for the addresses that one answer carries along: each may cost a search.
+pub const TARGETS_MAX: usize = 4;
+
+/// Longest that an alias of the map file may be kept, in seconds: as for "there is none", because both change by hand.
+pub const ALIAS_TTL_SECS: u32 = 10;
+
+/// How much larger than its question the answer with a signed record may be by UDP, as a ratio of 3 to 2: a forged sender gains nothing.
+pub const RECORD_UDP_GAIN: (usize, usize) = (3, 2);
+
+/// Answers kept from upstream.
+pub const UPSTREAM_CACHE_ENTRIES: usize = 8_192;
+
+/// Largest answer from upstream that is kept, in bytes. With the number of entries it bounds the cache at 32 MiB.
+pub const UPSTREAM_CACHED_BYTES_MAX: usize = 4_096;
+
+/// Longest that an answer from upstream is kept, in seconds: a day (RFC 8767 §4 allows a week; nobody misses the rest).
+pub const UPSTREAM_TTL_SECS_MAX: u32 = 86_400;
+
+/// How long a failure of the upstream is remembered, in seconds (RFC 9520 §3.2: 1 second to 5 minutes).
+pub const UPSTREAM_FAILURE_SECS: u32 = 5;
+
+/// Most different questions that wait for the upstream.
+pub const UPSTREAM_IN_FLIGHT_MAX: usize = 1_024;
+
+/// How long one upstream may take over one try.
+pub const UPSTREAM_TRY: Duration = Duration::from_millis(1_500);
+
+/// How often each upstream is tried.
+pub const UPSTREAM_TRIES: usize = 2;
+
+/// How long one question may take with all upstreams: what a stub resolver waits before it asks again (5 s), less the way back.
+pub const UPSTREAM_TOTAL: Duration = Duration::from_millis(4_500);

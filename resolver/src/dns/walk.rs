@@ -1,0 +1,259 @@
+//! From the name asked for to its data: through aliases and delegates, here and upstream, for so many steps and no more.
+
+use crate::dns::answer::{Found, Spot, flat_domain, ordered_addresses, step_domain};
+use crate::dns::domain::Domain;
+use crate::dns::forward::Asked;
+use crate::dns::local::Local;
+use crate::dns::place::{Place, Zone};
+use crate::dns::question::Query;
+use crate::dns::rcode::{AnswerError, Ede, Rcode, ede};
+use crate::dns::response::{Rdata, Response, Rr};
+use crate::dns::settings::{ALIAS_HOPS_MAX, ALIAS_TTL_SECS, TARGETS_MAX};
+use crate::io::alias_file::AliasFile;
+use crate::io::upstream::Upstream;
+use crate::source::{Lookup, RecordSource};
+use bytes::Bytes;
+use dialtone_shared::Name;
+use dialtone_shared::record::rdata::{TYPE_RECORD, types};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+/// What one answer is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Walk<'a> {
+    /// Where records are looked up.
+    pub source: &'a dyn RecordSource,
+    /// The origin.
+    pub zone: &'a Zone,
+    /// The aliases made here.
+    pub aliases: Option<&'a AliasFile>,
+    /// The upstream resolvers.
+    pub upstream: Option<&'a Arc<Upstream>>,
+    /// Whether an alias of a legacy name is followed there for who asks.
+    pub may_chase: bool,
+}
+
+/// What one step of the way came to.
+enum Step {
+    /// The data.
+    Records(Vec<Rr>),
+    /// On to another name. `shown`: with a CNAME.
+    On { target: Domain, ttl: u32, shown: bool },
+    /// There is none.
+    None {
+        rcode: Rcode,
+        /// In which zone there is none, and for how long that may be believed, in seconds.
+        zone: Domain,
+        ttl: u32,
+        ede: Option<Ede>,
+    },
+    /// A legacy name: whatever the upstream says.
+    Upstream,
+}
+
+impl Walk<'_> {
+    /// The answer to `query`, whose name is at `place`: anywhere but [`Place::Legacy`].
+    ///
+    /// # Errors
+    /// [`AnswerError`]: then nothing certain can be said.
+    pub async fn answer(&self, query: &Query, place: Place) -> Result<Response, AnswerError> {
+        let kind = query.question.kind;
+        let mut response = Response::code(Rcode::NoError, None);
+        response.authoritative = true;
+        // Where the walk is, and what is written over what it finds. They differ from where a CNAME could not stand; from there on
+        // nothing may be kept longer than each of the steps.
+        let mut at = query.question.name.clone();
+        let mut owner = at.clone();
+        let mut place = place;
+        let mut hidden_ttl = None;
+        for _ in 0..=ALIAS_HOPS_MAX {
+            match self.step(&place, &at, &owner, kind).await? {
+                Step::Records(records) => {
+                    push_records(&mut response, records, &owner, hidden_ttl);
+                    return Ok(response);
+                }
+                Step::On { target, ttl, shown } => {
+                    if shown && hidden_ttl.is_none() {
+                        response.answers.push(Rr {
+                            owner,
+                            kind: types::CNAME,
+                            ttl,
+                            rdata: Rdata::Name(target.clone()),
+                        });
+                        if matches!(kind, types::CNAME | types::ANY) {
+                            return Ok(response);
+                        }
+                        owner = target.clone();
+                    } else {
+                        hidden_ttl = Some(hidden_ttl.unwrap_or(ttl).min(ttl));
+                    }
+                    place = self.zone.place(&target, self.aliases);
+                    at = target;
+                }
+                Step::None { rcode, zone, ttl, ede } => {
+                    // The name asked for is there, even if what stands in for it is not.
+                    response.rcode = if hidden_ttl.is_some() { Rcode::NoError } else { rcode };
+                    let zone = if hidden_ttl.is_some() { self.zone.origin.clone() } else { zone };
+                    response.authority.push(self.zone.negative_soa(zone, ttl));
+                    response.ede = ede;
+                    return Ok(response);
+                }
+                Step::Upstream => return self.upstream(query, response, at, owner, hidden_ttl).await,
+            }
+        }
+        Err(AnswerError::AliasLoop(at.to_string()))
+    }
+
+    /// One step from `at`, which is at `place`.
+    async fn step(&self, place: &Place, at: &Domain, owner: &Domain, kind: u16) -> Result<Step, AnswerError> {
+        let none = |rcode, zone: &Domain, ede| Step::None {
+            rcode,
+            zone: zone.clone(),
+            ttl: u32::MAX,
+            ede,
+        };
+        Ok(match place {
+            Place::Flat { name, labels } => self.flat(name, labels, at, owner, kind).await?,
+            Place::Origin => match self.zone.at_origin(kind, owner) {
+                records if records.is_empty() => none(Rcode::NoError, &self.zone.origin, None),
+                records => Step::Records(records),
+            },
+            Place::AboveOrigin => none(Rcode::NoError, at, None),
+            Place::NotAName(error) => {
+                let ede = Ede::new(ede::OTHER, format!("not a name: {error}"));
+                none(Rcode::NxDomain, &self.zone.origin, Some(ede))
+            }
+            Place::Alias(name) => match flat_domain(name, &self.zone.origin) {
+                Some(target) => Step::On {
+                    target,
+                    ttl: ALIAS_TTL_SECS,
+                    shown: true,
+                },
+                None => none(Rcode::NoError, at, None),
+            },
+            Place::Local(local) => {
+                let zone = |text: &str| Domain::from_text(text).unwrap_or_else(|_| Domain::root());
+                match (local, kind) {
+                    (Local::Loopback, types::A) => loopback(owner, kind, &Ipv4Addr::LOCALHOST.octets()),
+                    (Local::Loopback, types::AAAA) => loopback(owner, kind, &Ipv6Addr::LOCALHOST.octets()),
+                    (Local::Loopback, _) => none(Rcode::NoError, &zone("localhost"), None),
+                    (Local::NoData(text), _) => none(Rcode::NoError, &zone(text), None),
+                    (Local::NoName(text), _) => none(Rcode::NxDomain, &zone(text), None),
+                }
+            }
+            Place::Legacy => Step::Upstream,
+        })
+    }
+
+    /// One step from a flat name, or an owner under it.
+    async fn flat(&self, name: &Name, labels: &[Vec<u8>], at: &Domain, owner: &Domain, kind: u16) -> Result<Step, AnswerError> {
+        let origin = &self.zone.origin;
+        let none = |rcode, ttl, ede| Step::None {
+            rcode,
+            zone: origin.clone(),
+            ttl,
+            ede,
+        };
+        let (record, ttl) = match self.source.lookup(name).await? {
+            Lookup::Found { record, ttl } => (record, ttl),
+            Lookup::Absent { ttl } => return Ok(none(Rcode::NxDomain, ttl.0, None)),
+        };
+        if kind == TYPE_RECORD && labels.is_empty() {
+            return Ok(Step::Records(vec![Rr {
+                owner: owner.clone(),
+                kind,
+                ttl: ttl.0,
+                rdata: Rdata::Bytes(record.bytes().clone()),
+            }]));
+        }
+        if record.record().is_revoked() {
+            let ede = Ede::new(ede::OTHER, "the name was revoked by its holder");
+            return Ok(none(Rcode::NxDomain, ttl.0, Some(ede)));
+        }
+        let labels: Vec<&[u8]> = labels.iter().map(Vec::as_slice).collect();
+        let mut spot = Spot {
+            record: record.record(),
+            ttl,
+            apex: &at.without_first(labels.len()).to_lower(),
+            origin,
+            labels: &labels,
+            kind,
+            at_hand: &[],
+        };
+        let mut at_hand = Vec::new();
+        for wanted in spot.wanted(TARGETS_MAX) {
+            // Hints: an answer without them is as right.
+            if let Ok(Lookup::Found { record, .. }) = self.source.lookup(&wanted).await {
+                at_hand.push((wanted, ordered_addresses(record.record())));
+            }
+        }
+        spot.at_hand = &at_hand;
+        Ok(match spot.find(owner) {
+            Found::Records(records) => Step::Records(records),
+            Found::Alias { target, ttl } => Step::On { target, ttl, shown: true },
+            Found::Elsewhere { step, ttl } => match step_domain(&step, origin) {
+                Some(target) => Step::On { target, ttl, shown: false },
+                None => none(Rcode::NoError, ttl, None),
+            },
+            Found::NoData => none(Rcode::NoError, ttl.0, None),
+            Found::NoName => none(Rcode::NxDomain, ttl.0, None),
+        })
+    }
+
+    /// The rest of the way is the upstream's.
+    async fn upstream(
+        &self,
+        query: &Query,
+        mut response: Response,
+        at: Domain,
+        owner: Domain,
+        hidden_ttl: Option<u32>,
+    ) -> Result<Response, AnswerError> {
+        let upstream = match (self.upstream, hidden_ttl) {
+            // The name's own data: nobody else can be asked for it.
+            (Some(upstream), Some(_)) => upstream,
+            (None, Some(_)) => return Err(AnswerError::NoUpstream(at.to_string())),
+            (Some(upstream), None) if self.may_chase => upstream,
+            // Who asks follows the alias alone.
+            (_, None) => return Ok(response),
+        };
+        let (answered, age) = upstream.ask(Asked::of(query, &at)).await?;
+        let (answers, soa) = answered.records(age);
+        if hidden_ttl.is_none() {
+            response.rcode = answered.rcode;
+            response.answers.extend(answers);
+            response.authority.extend(soa);
+            return Ok(response);
+        }
+        let longest = answers.iter().map(|record| record.ttl).min().unwrap_or_default();
+        let data: Vec<Rr> = answers.into_iter().filter(|record| record.kind == query.question.kind).collect();
+        if data.is_empty() {
+            response.authority.push(self.zone.negative_soa(self.zone.origin.clone(), u32::MAX));
+        }
+        push_records(&mut response, data, &owner, hidden_ttl.map(|ttl| ttl.min(longest)));
+        Ok(response)
+    }
+}
+
+/// Adds the data; where the way to it is not shown, as the data of who was asked for.
+fn push_records(response: &mut Response, records: Vec<Rr>, owner: &Domain, hidden_ttl: Option<u32>) {
+    for mut record in records {
+        if let Some(ttl) = hidden_ttl {
+            record.ttl = record.ttl.min(ttl);
+            record.owner = owner.clone();
+        }
+        response.answers.push(record);
+    }
+}
+
+fn loopback(owner: &Domain, kind: u16, ip: &[u8]) -> Step {
+    Step::Records(vec![Rr {
+        owner: owner.clone(),
+        kind,
+        ttl: LOOPBACK_TTL_SECS,
+        rdata: Rdata::Bytes(Bytes::copy_from_slice(ip)),
+    }])
+}
+
+/// How long `localhost` may be kept, in seconds: it never changes.
+const LOOPBACK_TTL_SECS: u32 = 86_400;

@@ -1,0 +1,178 @@
+//! Questions to upstream resolvers: a fresh, connected socket for each, so that a forger has to guess a port, an id and the case of
+//! every letter (RFC 5452 §9). Which reply counts is decided in [`forward`](crate::dns::forward).
+
+use crate::dns::forward::{Answered, Asked, Sent, UpstreamCache, Verdict};
+use crate::dns::rcode::UpstreamError;
+use crate::dns::settings::{UPSTREAM_IN_FLIGHT_MAX, UPSTREAM_TOTAL, UPSTREAM_TRIES, UPSTREAM_TRY};
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::watch;
+use tokio::time::{timeout, timeout_at};
+
+/// The upstream resolvers, and what they said lately.
+#[derive(Debug)]
+pub struct Upstream {
+    servers: Vec<SocketAddr>,
+    state: Mutex<State>,
+    /// Messages sent, for whoever counts.
+    sent: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    cache: UpstreamCache,
+    waiting: HashMap<Asked, watch::Receiver<Option<Outcome>>>,
+}
+
+type Outcome = Result<Arc<Answered>, UpstreamError>;
+
+impl Upstream {
+    /// Asks `servers`, preferred first.
+    pub fn new(servers: Vec<SocketAddr>) -> Arc<Self> {
+        Arc::new(Self {
+            servers,
+            state: Mutex::default(),
+            sent: AtomicU64::new(0),
+        })
+    }
+
+    /// The answer and its age. Those who ask the same at the same time share one question.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn ask(self: &Arc<Self>, asked: Asked) -> Result<(Arc<Answered>, Duration), UpstreamError> {
+        let mut waiting = {
+            let mut state = self.lock();
+            if let Some(known) = state.cache.get(&asked, Instant::now()) {
+                return known;
+            }
+            match state.waiting.get(&asked) {
+                Some(waiting) => waiting.clone(),
+                None if state.waiting.len() >= UPSTREAM_IN_FLIGHT_MAX => return Err(UpstreamError::Busy),
+                None => {
+                    let (done, waiting) = watch::channel(None);
+                    state.waiting.insert(asked.clone(), waiting.clone());
+                    // A task of its own: it ends by itself, however many of those who wait give up.
+                    tokio::spawn(Arc::clone(self).carry_out(asked, done));
+                    waiting
+                }
+            }
+        };
+        let outcome = waiting.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
+        // No outcome means that the runtime is shutting down.
+        outcome
+            .unwrap_or(Err(UpstreamError::TimedOut))
+            .map(|answered| (answered, Duration::ZERO))
+    }
+
+    /// How many messages have been sent to upstream resolvers.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    async fn carry_out(self: Arc<Self>, asked: Asked, done: watch::Sender<Option<Outcome>>) {
+        let outcome = match timeout(UPSTREAM_TOTAL, self.try_all(&asked)).await {
+            Ok(outcome) => outcome.map(Arc::new),
+            Err(_) => Err(UpstreamError::TimedOut),
+        };
+        let mut state = self.lock();
+        state.waiting.remove(&asked);
+        state.cache.put(asked, &outcome, Instant::now());
+        drop(state);
+        done.send_replace(Some(outcome));
+    }
+
+    async fn try_all(&self, asked: &Asked) -> Result<Answered, UpstreamError> {
+        let mut outcome = Err(UpstreamError::TimedOut);
+        for _ in 0..UPSTREAM_TRIES {
+            for &server in &self.servers {
+                match timeout(UPSTREAM_TRY, self.try_one(server, asked)).await {
+                    Ok(Ok(Some(answered))) => return Ok(answered),
+                    Ok(Ok(None)) => outcome = Err(UpstreamError::Failed),
+                    Ok(Err(error)) => tracing::debug!(%server, %error, "upstream resolver"),
+                    Err(_) => tracing::debug!(%server, "upstream resolver: no answer in time"),
+                }
+            }
+        }
+        outcome
+    }
+
+    /// `None`: it said that it cannot answer.
+    async fn try_one(&self, server: SocketAddr, asked: &Asked) -> io::Result<Option<Answered>> {
+        let sent = asked.query(rand::random(), &rand::random());
+        self.sent.fetch_add(1, Ordering::Relaxed);
+        match ask_udp(server, &sent).await? {
+            Verdict::Answer(answered) => Ok(Some(answered)),
+            Verdict::Failed => Ok(None),
+            Verdict::Truncated | Verdict::OtherCase | Verdict::PassOver => {
+                self.sent.fetch_add(1, Ordering::Relaxed);
+                ask_tcp(server, &sent).await
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing is left half-done by a panic in here: each change is one call.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The first reply that is anything to what was sent. One in another case is believed only over TCP, and only if none in the right
+/// case comes first.
+async fn ask_udp(server: SocketAddr, sent: &Sent) -> io::Result<Verdict> {
+    let any = match server {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let socket = UdpSocket::bind((any, 0)).await?;
+    socket.connect(server).await?;
+    socket.send(&sent.bytes).await?;
+    let mut reply = vec![0; UDP_REPLY_BYTES];
+    let mut other_case_until = None;
+    loop {
+        let received = match other_case_until {
+            None => socket.recv(&mut reply).await?,
+            Some(until) => match timeout_at(until, socket.recv(&mut reply)).await {
+                Ok(received) => received?,
+                Err(_) => return Ok(Verdict::OtherCase),
+            },
+        };
+        match sent.judge(&reply[..received]) {
+            Verdict::PassOver => {}
+            Verdict::OtherCase => {
+                other_case_until.get_or_insert(tokio::time::Instant::now() + OTHER_CASE_GRACE);
+            }
+            verdict => return Ok(verdict),
+        }
+    }
+}
+
+/// Over a connection nobody else can answer: there the case is not asked for.
+async fn ask_tcp(server: SocketAddr, sent: &Sent) -> io::Result<Option<Answered>> {
+    let mut stream = TcpStream::connect(server).await?;
+    let mut framed = (sent.bytes.len() as u16).to_be_bytes().to_vec();
+    framed.extend_from_slice(&sent.bytes);
+    stream.write_all(&framed).await?;
+    loop {
+        let length = stream.read_u16().await?;
+        let mut reply = vec![0; usize::from(length)];
+        stream.read_exact(&mut reply).await?;
+        match sent.judge_any_case(&reply) {
+            Verdict::Answer(answered) => return Ok(Some(answered)),
+            Verdict::Failed | Verdict::Truncated => return Ok(None),
+            Verdict::OtherCase | Verdict::PassOver => {}
+        }
+    }
+}
+
+/// Room for a reply by UDP: more than was advertised, so that one that is too large is seen to be.
+const UDP_REPLY_BYTES: usize = 4_096;
+
+/// How long a reply in the right case may still come after one in another.
+const OTHER_CASE_GRACE: Duration = Duration::from_millis(300);

@@ -1,0 +1,396 @@
+//! What a key looks like on disk: the public file, the places of the secrets, and what is refused when they are read.
+//!
+//! ```text
+//! alice.key                    PKCS#8 PEM of the key in force                    mode 0600
+//! alice.pub                    TOML: the name, its genesis, every link           public
+//! alice.offline/               meant to be moved to a medium that is kept apart  mode 0700
+//!   recovery-seed              64 hexadecimal digits; all links come from it     mode 0600
+//!   link-01.key … link-16.key  PKCS#8 PEM of each key that may follow            mode 0600
+//! ```
+//!
+//! A rotation needs the public file and one link's secret. Secrets are never overwritten, and a secret that others can read
+//! is refused. The disk itself is touched in [`io::key_files`](crate::io::key_files).
+
+use dialtone_shared::key::{KeyChain, KeyError};
+use dialtone_shared::receipt::Signer;
+use dialtone_shared::{Commitment, Genesis, Link, Name, NameError, PublicKey, SecretKey};
+use serde::{Deserialize, Serialize};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+/// The public file of a name: everything but secrets.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PublicFile {
+    /// The genesis and the whole chain of links made with it.
+    pub chain: KeyChain,
+    /// How many links are revealed so far: the key epoch.
+    pub epoch: usize,
+}
+
+/// Where the files of one key are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeyPaths {
+    /// The secret in force.
+    pub private: PathBuf,
+    /// The public file.
+    pub public: PathBuf,
+    /// The folder of what is to be kept elsewhere.
+    pub offline: PathBuf,
+}
+
+/// Why a key's files cannot be made or used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFileError {
+    /// Making it would overwrite something. Choose another path, or move what is there.
+    #[error("{} exists already and a key is never overwritten: choose another path", .0.display())]
+    Exists(PathBuf),
+    /// The secret can be read by others: its owner's turn.
+    #[error("{} can be read by others (mode {mode:04o}): run `chmod 600 {}` and consider the key stolen if the machine is shared", path.display(), path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The disk says no.
+    #[error("{}: {reason}", path.display())]
+    Disk {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        reason: std::io::Error,
+    },
+    /// The public file that must stand beside a secret is missing: without it the name is not known.
+    #[error("{} is missing: the name of a key stands in its public file; restore it, or make a new name of this key with `dialtone key new --from`", .0.display())]
+    NoPublicFile(PathBuf),
+    /// What was given holds no secret.
+    #[error("{} is a public file: signing needs the private file beside it", .0.display())]
+    NotPrivate(PathBuf),
+    /// A path that would make the public file replace the private one.
+    #[error("{}: a private key's path must not end in .pub, which is its public file's", .0.display())]
+    PublicPath(PathBuf),
+    /// The contents are not what they must be.
+    #[error("{}: {reason}", path.display())]
+    Contents {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        reason: ContentsError,
+    },
+    /// A key cannot be made as asked.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+/// What is wrong inside a key's file.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ContentsError {
+    /// Larger than any key's file.
+    #[error("larger than any key file: is this the right path?")]
+    TooLarge,
+    /// Not text.
+    #[error("not text: neither PEM nor a public file")]
+    NotText,
+    /// Not TOML of the right shape.
+    #[error("not a public file: {0}")]
+    Toml(String),
+    /// A format of a later version.
+    #[error("public file format {0} is not known to this version")]
+    Format(u64),
+    /// Not hexadecimal, or of the wrong length.
+    #[error("`{0}` is not hexadecimal of the right length")]
+    Hex(&'static str),
+    /// The genesis does not decode.
+    #[error("`genesis`: {0}")]
+    Genesis(dialtone_shared::cbor::CborError),
+    /// Keys that do not hold together.
+    #[error("{0}")]
+    Key(#[from] KeyError),
+    /// Not a name.
+    #[error("`name`: {0}")]
+    Name(#[from] NameError),
+    /// The name is not the genesis's.
+    #[error("`name` is not the one that the genesis makes ({0}): the file was changed")]
+    OtherName(Name),
+    /// More links revealed than there are.
+    #[error("`epoch` {epoch} is beyond the {links} links")]
+    Epoch {
+        /// What was found.
+        epoch: usize,
+        /// How many there are.
+        links: usize,
+    },
+    /// The genesis commits to links that the file does not list.
+    #[error("the genesis or the last link commits to a link that is not listed")]
+    LinksMissing,
+    /// The secret is another key's.
+    #[error("the secret is not the one in force for {name} (key epoch {epoch})")]
+    OtherSecret {
+        /// Whose public file it is.
+        name: Name,
+        /// Its key epoch.
+        epoch: usize,
+    },
+}
+
+impl PublicFile {
+    /// The name.
+    pub fn name(&self) -> Name {
+        self.chain.genesis.name()
+    }
+
+    /// The links revealed so far, as a record lists them.
+    pub fn revealed(&self) -> &[Link] {
+        &self.chain.links[..self.epoch.min(self.chain.links.len())]
+    }
+
+    /// The public key in force.
+    pub fn key(&self) -> PublicKey {
+        self.revealed().last().map_or(self.chain.genesis.key, |link| link.key)
+    }
+
+    /// Who signs for the name, if `secret` is the one in force.
+    ///
+    /// # Errors
+    /// [`ContentsError::OtherSecret`].
+    pub fn signer(&self, secret: SecretKey) -> Result<Signer, ContentsError> {
+        if secret.public() != self.key() {
+            return Err(ContentsError::OtherSecret {
+                name: self.name(),
+                epoch: self.epoch,
+            });
+        }
+        Ok(Signer {
+            genesis: self.chain.genesis.clone(),
+            chain: self.revealed().to_vec(),
+            secret,
+        })
+    }
+
+    /// As TOML.
+    pub fn print(&self) -> String {
+        let text = PublicToml {
+            format: FORMAT,
+            name: self.name().to_string(),
+            epoch: self.epoch,
+            genesis: to_hex(&self.chain.genesis.encode()),
+            link: self
+                .chain
+                .links
+                .iter()
+                .map(|link| LinkToml {
+                    key: to_hex(link.key.as_bytes()),
+                    next: link.next.map(|next| to_hex(&next.0)),
+                })
+                .collect(),
+        };
+        // Plain text, numbers and tables always have a TOML form.
+        let body = toml::to_string(&text).unwrap_or_default();
+        format!("{PUBLIC_HEAD}{body}")
+    }
+
+    /// Reads what [`PublicFile::print`] writes, and checks all of it: every key, every commitment, the name.
+    ///
+    /// # Errors
+    /// [`ContentsError`].
+    pub fn parse(text: &str) -> Result<Self, ContentsError> {
+        let read: PublicToml = toml::from_str(text).map_err(|error| ContentsError::Toml(error.to_string().trim().to_owned()))?;
+        if read.format != FORMAT {
+            return Err(ContentsError::Format(read.format));
+        }
+        let genesis = from_hex(&read.genesis).ok_or(ContentsError::Hex("genesis"))?;
+        let genesis = Genesis::decode(&genesis).map_err(ContentsError::Genesis)?;
+        let links = read.link.iter().map(LinkToml::to_link).collect::<Result<Vec<_>, _>>()?;
+        let chain = KeyChain { genesis, links };
+        chain.check()?;
+        chain.genesis.key.check()?;
+        chain.links.iter().try_for_each(|link| link.key.check())?;
+        let last = chain.links.last().map_or(chain.genesis.next, |link| link.next);
+        if last.is_some() {
+            return Err(ContentsError::LinksMissing);
+        }
+        let name = chain.genesis.name();
+        if read.name.parse::<Name>()? != name {
+            return Err(ContentsError::OtherName(name));
+        }
+        if read.epoch > chain.links.len() {
+            return Err(ContentsError::Epoch {
+                epoch: read.epoch,
+                links: chain.links.len(),
+            });
+        }
+        Ok(Self { chain, epoch: read.epoch })
+    }
+}
+
+impl KeyPaths {
+    /// The places that belong to the private key at `private`.
+    ///
+    /// # Errors
+    /// [`KeyFileError::PublicPath`].
+    pub fn of(private: &Path) -> Result<Self, KeyFileError> {
+        if is_public_path(private) {
+            return Err(KeyFileError::PublicPath(private.to_owned()));
+        }
+        Ok(Self {
+            private: private.to_owned(),
+            public: private.with_extension(PUBLIC_EXTENSION),
+            offline: private.with_extension("offline"),
+        })
+    }
+
+    /// The recovery seed.
+    pub fn recovery_seed(&self) -> PathBuf {
+        self.offline.join("recovery-seed")
+    }
+
+    /// The secret of the `index`-th link, counted from 1.
+    pub fn link(&self, index: usize) -> PathBuf {
+        self.offline.join(format!("link-{index:02}.key"))
+    }
+}
+
+/// Whether a path is that of a public file.
+pub fn is_public_path(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == PUBLIC_EXTENSION)
+}
+
+/// Lower-case hexadecimal.
+pub fn to_hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// Reads hexadecimal of either case; `None` for anything else.
+pub fn from_hex(text: &str) -> Option<Vec<u8>> {
+    if !text.len().is_multiple_of(2) {
+        return None;
+    }
+    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
+    text.as_bytes()
+        .chunks_exact(2)
+        .map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?))
+        .collect()
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PublicToml {
+    format: u64,
+    name: String,
+    epoch: usize,
+    genesis: String,
+    #[serde(default)]
+    link: Vec<LinkToml>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LinkToml {
+    key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+impl LinkToml {
+    fn to_link(&self) -> Result<Link, ContentsError> {
+        let exactly = |text: &str, field| {
+            from_hex(text)
+                .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
+                .ok_or(ContentsError::Hex(field))
+        };
+        Ok(Link {
+            key: PublicKey::from_bytes(exactly(&self.key, "key")?),
+            next: self.next.as_deref().map(|next| exactly(next, "next").map(Commitment)).transpose()?,
+        })
+    }
+}
+
+/// Largest file that is read as a key's, in bytes. 32 links are about 6 kB.
+pub const KEY_FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// The version of the public file's shape.
+const FORMAT: u64 = 1;
+const PUBLIC_EXTENSION: &str = "pub";
+const PUBLIC_HEAD: &str = "\
+# A name's public file: what it commits to, and every key that may follow. It holds no secret. Keep it beside the
+# private key and keep a copy: without it the name cannot be published under or rotated.
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file() -> PublicFile {
+        PublicFile {
+            chain: KeyChain::generate(&[7; 32], b"salt", 3).unwrap(),
+            epoch: 1,
+        }
+    }
+
+    #[test]
+    fn what_is_printed_reads_back() {
+        for epoch in 0..=3 {
+            let file = PublicFile { epoch, ..file() };
+            assert_eq!(PublicFile::parse(&file.print()).unwrap(), file);
+        }
+        let alone = PublicFile {
+            chain: KeyChain::generate(&[7; 32], b"", 0).unwrap(),
+            epoch: 0,
+        };
+        assert_eq!(PublicFile::parse(&alone.print()).unwrap(), alone);
+    }
+
+    #[test]
+    fn a_public_file_that_was_changed_is_refused_with_what_is_wrong() {
+        let good = file().print();
+        let name = file().name().to_string();
+        let other = KeyChain::generate(&[8; 32], b"", 0).unwrap().genesis.name().to_string();
+        let second_key = to_hex(file().chain.links[1].key.as_bytes());
+        let cut = good.rfind("[[link]]").unwrap();
+        type Check = fn(&ContentsError) -> bool;
+        let cases: [(String, Check); 8] = [
+            (good.replace("format = 1", "format = 2"), |e| matches!(e, ContentsError::Format(2))),
+            (good.replace(&name, &other), |e| matches!(e, ContentsError::OtherName(_))),
+            (good.replace(&name, &name[1..]), |e| {
+                matches!(e, ContentsError::Name(NameError::Length(55)))
+            }),
+            (good.replace(&second_key, &to_hex(&[9; 32])), |e| {
+                matches!(e, ContentsError::Key(KeyError::Uncommitted(2)))
+            }),
+            (good[..cut].to_owned(), |e| matches!(e, ContentsError::LinksMissing)),
+            (good.replace("epoch = 1", "epoch = 4"), |e| {
+                matches!(e, ContentsError::Epoch { epoch: 4, links: 3 })
+            }),
+            (format!("surprise = 1\n{good}"), |e| matches!(e, ContentsError::Toml(_))),
+            (good.replace("genesis = \"", "genesis = \"0"), |e| {
+                matches!(e, ContentsError::Hex("genesis"))
+            }),
+        ];
+        for (text, is_right) in cases {
+            let error = PublicFile::parse(&text).unwrap_err();
+            assert!(is_right(&error), "{error:?} for {text}");
+        }
+    }
+
+    #[test]
+    fn a_secret_signs_only_in_its_epoch() {
+        let first = SecretKey::derive(&[7; 32], 0);
+        let second = SecretKey::derive(&[7; 32], 1);
+        assert!(matches!(file().signer(first), Err(ContentsError::OtherSecret { epoch: 1, .. })));
+        let signer = file().signer(second).unwrap();
+        assert_eq!((signer.name(), signer.chain.len()), (file().name(), 1));
+    }
+
+    #[test]
+    fn the_public_file_never_takes_the_place_of_the_private_one() {
+        assert!(matches!(KeyPaths::of(Path::new("alice.pub")), Err(KeyFileError::PublicPath(_))));
+        let paths = KeyPaths::of(Path::new("keys/alice.key")).unwrap();
+        assert_eq!(paths.public, Path::new("keys/alice.pub"));
+        assert_eq!(paths.link(3), Path::new("keys/alice.offline/link-03.key"));
+    }
+}

@@ -1,0 +1,436 @@
+//! From a name to endpoints: service → endpoint → address, through delegates, every record verified by its source.
+//!
+//! ```text
+//! asked name ── delegate ─▶ its first step stands in for it, whatever else the record says; the later steps go along as `onward`
+//!     │
+//!     ├─ service ── at itself ─▶ the addresses of this record
+//!     │            └ at another name ─▶ that name's addresses, or those of its delegate
+//!     └─ no services ─▶ its addresses alone, without a port
+//! ```
+//!
+//! A legacy step (a DNS name) is given back as it is: the system's resolver knows what it means. Names are looked up level by level,
+//! those of one level at once; each name once, however many lead to it.
+
+use crate::error::ResolveError;
+use crate::settings::{DEPTH_MAX, ENDPOINTS_MAX, FANOUT_MAX, LOOKUPS_PER_RESOLUTION_MAX};
+use crate::source::{Lookup, LookupError, RecordSource};
+use crate::together::{self, Pending};
+use dialtone_shared::record::{Address, Delegate, Service, Step, Target, Transport};
+use dialtone_shared::{Binding, Name, Rank, Ttl, VerifiedRecord};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+/// What is wanted of a name.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ResolveOptions {
+    /// Only services of this label; `None`: all.
+    pub service: Option<String>,
+    /// Only services over this; `None`: all.
+    pub transport: Option<Transport>,
+    /// What the weighted order among equals is drawn from. Hand in chance, or a constant to get the same order again.
+    pub seed: u64,
+}
+
+/// What a name came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Resolution {
+    /// Which record said what.
+    pub tree: Node,
+    /// Where to go, best first.
+    pub endpoints: Vec<Endpoint>,
+    /// How long all of it may be kept.
+    pub ttl: Ttl,
+}
+
+/// One name on the way.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Node {
+    /// Which.
+    pub name: Name,
+    /// What led to it.
+    pub via: Via,
+    /// What was found.
+    pub said: Said,
+    /// Where it led.
+    pub children: Vec<Node>,
+    /// A DNS name that it led to, if any.
+    pub legacy: Option<String>,
+}
+
+/// What leads from one name to another.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Via {
+    /// It is what was asked for.
+    Asked,
+    /// A service of this label is offered there.
+    Service(String),
+    /// It stands in.
+    Delegate,
+}
+
+/// What is known of a name on the way.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Said {
+    /// Its verified record, and how long the answer may be kept. It may be a revocation.
+    Record {
+        /// The record.
+        record: VerifiedRecord,
+        /// How long it may be kept.
+        ttl: Ttl,
+    },
+    /// There is no record.
+    Absent {
+        /// How long that may be believed.
+        ttl: Ttl,
+    },
+    /// It could not be looked up.
+    Failed(LookupError),
+    /// It led back to itself.
+    Cycle,
+    /// Too many names in a row, or in all.
+    Limit(&'static str),
+}
+
+/// Somewhere to go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Endpoint {
+    /// Where.
+    pub host: Host,
+    /// Which port; `None` where no service says.
+    pub port: Option<u16>,
+    /// Over what.
+    pub transport: Option<Transport>,
+    /// The service.
+    pub service: Option<String>,
+    /// Application protocols, preferred first.
+    pub alpn: Vec<String>,
+    /// SHA-256 of the SubjectPublicKeyInfos that it may present; empty: any.
+    pub pins: Vec<[u8; 32]>,
+    /// Where it is, as its publisher calls it.
+    pub region: Option<String>,
+    /// The names that led here, the asked one first.
+    pub path: Vec<Name>,
+    /// Steps that traffic is to be directed to from there on.
+    pub onward: Vec<Step>,
+}
+
+/// Where an endpoint is.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Host {
+    /// At an address.
+    Ip(IpAddr),
+    /// At whatever the system's resolver makes of this DNS name.
+    Legacy(String),
+}
+
+/// What part a name plays: one that offers services, or one that is a host of them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Role {
+    Service,
+    Host,
+}
+
+/// Looks up whatever `name` leads to, and puts the endpoints in order.
+///
+/// # Errors
+/// [`ResolveError::Lookup`] if nothing certain can be said about `name` itself. Troubles further on stand in the tree.
+pub async fn resolve(source: &dyn RecordSource, name: &Name, options: &ResolveOptions) -> Result<Resolution, ResolveError> {
+    let known = gather(source, name, options).await;
+    if let Some(Err(error)) = known.get(name) {
+        return Err(ResolveError::Lookup {
+            name: *name,
+            error: error.clone(),
+        });
+    }
+    Ok(assemble(name, &known, options))
+}
+
+/// What was found of each name.
+type Known = HashMap<Name, Result<Lookup, LookupError>>;
+
+async fn gather(source: &dyn RecordSource, name: &Name, options: &ResolveOptions) -> Known {
+    let mut known = Known::new();
+    let mut seen = vec![(*name, Role::Service)];
+    let mut level = seen.clone();
+    for _ in 0..=DEPTH_MAX {
+        let mut wanted: Vec<Name> = Vec::new();
+        for (name, _) in &level {
+            let room = known.len() + wanted.len() < LOOKUPS_PER_RESOLUTION_MAX;
+            if room && !known.contains_key(name) && !wanted.contains(name) {
+                wanted.push(*name);
+            }
+        }
+        let lookups: Vec<Pending<'_, _>> = wanted.iter().map(|name| source.lookup(name)).collect();
+        known.extend(wanted.iter().copied().zip(together::all(lookups).await));
+        let mut next = Vec::new();
+        for (name, role) in level {
+            if let Some(Ok(Lookup::Found { record, .. })) = known.get(&name) {
+                for (child, _, role) in children(record, role, options) {
+                    if !seen.contains(&(child, role)) {
+                        seen.push((child, role));
+                        next.push((child, role));
+                    }
+                }
+            }
+        }
+        if next.is_empty() {
+            break;
+        }
+        level = next;
+    }
+    known
+}
+
+/// The other names that a record leads to, each once.
+fn children(record: &VerifiedRecord, role: Role, options: &ResolveOptions) -> Vec<(Name, Via, Role)> {
+    if let Some(delegate) = delegate_of(record) {
+        return match delegate.path.first() {
+            Some(Step::Name(name)) => vec![(*name, Via::Delegate, role)],
+            Some(Step::Legacy(_)) | None => Vec::new(),
+        };
+    }
+    let mut found: Vec<(Name, Via, Role)> = Vec::new();
+    if role == Role::Service {
+        for service in services_of(record, options) {
+            if let Target::Name(name) = service.target
+                && name != *record.name()
+                && !found.iter().any(|(known, ..)| *known == name)
+                && found.len() < FANOUT_MAX
+            {
+                found.push((name, Via::Service(service.label.clone()), Role::Host));
+            }
+        }
+    }
+    found
+}
+
+fn assemble(name: &Name, known: &Known, options: &ResolveOptions) -> Resolution {
+    let mut walk = Walk {
+        known,
+        options,
+        chance: StdRng::seed_from_u64(options.seed),
+        path: Vec::new(),
+        ttl: None,
+    };
+    let (tree, endpoints) = walk.visit(name, Via::Asked, Role::Service);
+    let mut endpoints = endpoints;
+    endpoints.truncate(ENDPOINTS_MAX);
+    Resolution {
+        tree,
+        endpoints,
+        ttl: walk.ttl.unwrap_or_default(),
+    }
+}
+
+/// A walk over what was found, without asking anybody.
+struct Walk<'a> {
+    known: &'a Known,
+    options: &'a ResolveOptions,
+    chance: StdRng,
+    path: Vec<Name>,
+    ttl: Option<Ttl>,
+}
+
+impl Walk<'_> {
+    fn visit(&mut self, name: &Name, via: Via, role: Role) -> (Node, Vec<Endpoint>) {
+        let node = |said| Node {
+            name: *name,
+            via: via.clone(),
+            said,
+            children: Vec::new(),
+            legacy: None,
+        };
+        if self.path.contains(name) {
+            return (node(Said::Cycle), Vec::new());
+        }
+        if self.path.len() > DEPTH_MAX {
+            return (node(Said::Limit("too many names in a row")), Vec::new());
+        }
+        let (record, ttl) = match self.known.get(name) {
+            None => return (node(Said::Limit("too many names in one resolution")), Vec::new()),
+            Some(Err(error)) => return (node(Said::Failed(error.clone())), Vec::new()),
+            Some(Ok(Lookup::Absent { ttl })) => {
+                self.lives(*ttl);
+                return (node(Said::Absent { ttl: *ttl }), Vec::new());
+            }
+            Some(Ok(Lookup::Found { record, ttl })) => (record, *ttl),
+        };
+        self.lives(ttl);
+        let mut node = node(Said::Record {
+            record: record.clone(),
+            ttl,
+        });
+        self.path.push(*name);
+        let endpoints = match delegate_of(record) {
+            Some(delegate) => self.follow(delegate, role, &mut node),
+            None => self.offered(record, role, &mut node),
+        };
+        self.path.pop();
+        (node, endpoints)
+    }
+
+    /// Whoever stands in for the name.
+    fn follow(&mut self, delegate: &Delegate, role: Role, node: &mut Node) -> Vec<Endpoint> {
+        let Some((first, onward)) = delegate.path.split_first() else {
+            return Vec::new();
+        };
+        let mut endpoints = match first {
+            Step::Name(name) => {
+                let (child, endpoints) = self.visit(name, Via::Delegate, role);
+                node.children.push(child);
+                endpoints
+            }
+            Step::Legacy(dns) => {
+                node.legacy = Some(dns.clone());
+                vec![self.bare(Host::Legacy(dns.clone()))]
+            }
+        };
+        for endpoint in &mut endpoints {
+            endpoint.onward.extend_from_slice(onward);
+        }
+        endpoints
+    }
+
+    /// What the record itself offers.
+    fn offered(&mut self, record: &VerifiedRecord, role: Role, node: &mut Node) -> Vec<Endpoint> {
+        let all_services = record
+            .record()
+            .bindings()
+            .iter()
+            .any(|binding| matches!(binding, Binding::Service(_)));
+        if role == Role::Host || !all_services && self.options.service.is_none() {
+            return self.addresses(record);
+        }
+        let mut hosts: HashMap<Name, Vec<Endpoint>> = HashMap::new();
+        for (name, via, role) in children(record, role, self.options) {
+            let (child, endpoints) = self.visit(&name, via, role);
+            node.children.push(child);
+            hosts.insert(name, endpoints);
+        }
+        let services: Vec<&Service> = services_of(record, self.options).collect();
+        let order = self.draw(services.iter().map(|service| (service.priority, service.weight)));
+        let mut endpoints = Vec::new();
+        for index in order {
+            let service = services[index];
+            let at = match service.target {
+                Target::Own => self.addresses(record),
+                Target::Name(name) if name == *record.name() => self.addresses(record),
+                // One beyond the fan-out was not followed.
+                Target::Name(name) => hosts.get(&name).cloned().unwrap_or_default(),
+            };
+            endpoints.extend(at.into_iter().map(|endpoint| Endpoint {
+                port: Some(service.port),
+                transport: Some(service.transport),
+                service: Some(service.label.clone()),
+                alpn: service.alpn.clone(),
+                pins: service.pins.clone(),
+                ..endpoint
+            }));
+        }
+        endpoints
+    }
+
+    fn addresses(&mut self, record: &VerifiedRecord) -> Vec<Endpoint> {
+        let addresses: Vec<&Address> = record.record().bindings().iter().filter_map(as_address).collect();
+        let order = self.draw(addresses.iter().map(|address| (address.priority, address.weight)));
+        let endpoint = |index: usize| Endpoint {
+            region: addresses[index].region.clone(),
+            ..self.bare(Host::Ip(addresses[index].ip))
+        };
+        order.into_iter().map(endpoint).collect()
+    }
+
+    fn bare(&self, host: Host) -> Endpoint {
+        Endpoint {
+            host,
+            port: None,
+            transport: None,
+            service: None,
+            alpn: Vec::new(),
+            pins: Vec::new(),
+            region: None,
+            path: self.path.clone(),
+            onward: Vec::new(),
+        }
+    }
+
+    /// The order of things with these priorities and weights: lower priorities first; among equals drawn by weight, so that
+    /// each comes first as often as its share (as RFC 2782 means it). A weight of 0 counts as 1.
+    fn draw(&mut self, of: impl Iterator<Item = (u16, u16)>) -> Vec<usize> {
+        // Exponential clocks: the smallest of −ln(u)/weight is each one's with probability weight/total.
+        let mut drawn: Vec<(u16, f64, usize)> = of
+            .enumerate()
+            .map(|(index, (priority, weight))| {
+                let chance: f64 = self.chance.random();
+                (priority, -(1.0 - chance).ln() / f64::from(weight.max(1)), index)
+            })
+            .collect();
+        drawn.sort_by(|one, other| one.0.cmp(&other.0).then(one.1.total_cmp(&other.1)));
+        drawn.into_iter().map(|(_, _, index)| index).collect()
+    }
+
+    fn lives(&mut self, ttl: Ttl) {
+        self.ttl = Some(self.ttl.map_or(ttl, |least| least.min(ttl)));
+    }
+}
+
+impl Resolution {
+    /// The first thing on the way that is not right: why there are fewer endpoints than there could be.
+    pub fn trouble(&self) -> Option<(&Name, &Said)> {
+        fn first(node: &Node) -> Option<(&Name, &Said)> {
+            let bad = match &node.said {
+                Said::Record { record, .. } => record.record().is_revoked(),
+                Said::Absent { .. } | Said::Failed(_) | Said::Cycle | Said::Limit(_) => true,
+            };
+            if bad {
+                Some((&node.name, &node.said))
+            } else {
+                node.children.iter().find_map(first)
+            }
+        }
+        first(&self.tree)
+    }
+
+    /// Every record on the way, as the tree is read.
+    pub fn records(&self) -> Vec<(&Name, &Rank)> {
+        fn walk<'a>(node: &'a Node, out: &mut Vec<(&'a Name, &'a Rank)>) {
+            if let Said::Record { record, .. } = &node.said {
+                out.push((&node.name, record.rank()));
+            }
+            node.children.iter().for_each(|child| walk(child, out));
+        }
+        let mut out = Vec::new();
+        walk(&self.tree, &mut out);
+        out
+    }
+}
+
+fn delegate_of(record: &VerifiedRecord) -> Option<&Delegate> {
+    record.record().bindings().iter().find_map(|binding| match binding {
+        Binding::Delegate(delegate) => Some(delegate),
+        Binding::Address(_) | Binding::Service(_) | Binding::Dns(_) | Binding::Opaque(_) => None,
+    })
+}
+
+fn services_of<'a>(record: &'a VerifiedRecord, options: &'a ResolveOptions) -> impl Iterator<Item = &'a Service> {
+    record.record().bindings().iter().filter_map(|binding| match binding {
+        Binding::Service(service) => {
+            let label = options
+                .service
+                .as_ref()
+                .is_none_or(|label| service.label.eq_ignore_ascii_case(label));
+            let transport = options.transport.is_none_or(|transport| service.transport == transport);
+            (label && transport).then_some(service)
+        }
+        Binding::Address(_) | Binding::Delegate(_) | Binding::Dns(_) | Binding::Opaque(_) => None,
+    })
+}
+
+fn as_address(binding: &Binding) -> Option<&Address> {
+    match binding {
+        Binding::Address(address) => Some(address),
+        Binding::Service(_) | Binding::Delegate(_) | Binding::Dns(_) | Binding::Opaque(_) => None,
+    }
+}

@@ -1,0 +1,240 @@
+//! What a stub may be told: which providers, how patient, how large. Every bound with its reason.
+
+use crate::error::ProviderTextError;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// What a stub may be told. [`Default`] works without telling it anything.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StubSettings {
+    /// Whom to ask. Empty: those in the environment variable [`PROVIDER_VARIABLE`], or else the one on localhost.
+    pub providers: Vec<ProviderAt>,
+    /// Where the rollback floor is kept.
+    pub floor: FloorAt,
+    /// Most names that the floor remembers; the least recently asked for are forgotten first.
+    pub floor_names_max: usize,
+    /// Most answers in the cache.
+    pub cache_entries_max: usize,
+    /// Most bytes of records in the cache.
+    pub cache_bytes_max: usize,
+    /// How long an absence may be believed, whatever the provider says.
+    pub negative_ttl_max: Duration,
+    /// Most lookups on the network at once; more are refused as busy.
+    pub lookups_max: usize,
+    /// When a lookup gives up.
+    pub deadline: Duration,
+    /// How often providers that were set aside are tried again, beside the lookups.
+    pub probe_every: Duration,
+}
+
+impl Default for StubSettings {
+    fn default() -> Self {
+        Self {
+            providers: Vec::new(),
+            floor: FloorAt::StateFolder,
+            floor_names_max: FLOOR_NAMES_MAX,
+            cache_entries_max: CACHE_ENTRIES_MAX,
+            cache_bytes_max: CACHE_BYTES_MAX,
+            negative_ttl_max: NEGATIVE_TTL,
+            lookups_max: LOOKUPS_MAX,
+            deadline: DEADLINE,
+            probe_every: PROBE_EVERY,
+        }
+    }
+}
+
+/// Where a provider is.
+///
+/// ```text
+/// http://host[:port]        its HTTP API; name, origin and DNS address come from /v1/info
+/// https://host[:port]
+/// dns://host[:port]/origin  its DNS address and origin themselves; nothing can be published there
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum ProviderAt {
+    /// The base URL of its HTTP API, without a final slash.
+    Http(String),
+    /// A DNS server that serves records.
+    Dns {
+        /// Host name or IP address, and port.
+        host: String,
+        /// What names stand under, without a final dot.
+        origin: String,
+    },
+}
+
+/// Where the rollback floor is kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum FloorAt {
+    /// In the user's state folder: `$DIALTONE_STATE`, `$XDG_STATE_HOME/dialtone` or `~/.local/state/dialtone`. Where that cannot
+    /// be written, in memory, with a warning.
+    StateFolder,
+    /// In this folder; failing to use it is an error.
+    Folder(PathBuf),
+    /// In memory: it lasts as long as the stub.
+    Memory,
+}
+
+impl FromStr for ProviderAt {
+    type Err = ProviderTextError;
+
+    fn from_str(text: &str) -> Result<Self, ProviderTextError> {
+        let refuse = || ProviderTextError(text.to_owned());
+        let text = text.trim();
+        let (scheme, rest) = text.split_once("://").ok_or_else(refuse)?;
+        let printable = rest.bytes().all(|byte| byte.is_ascii_graphic());
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        if host.is_empty() || !printable || host.contains('@') {
+            return Err(refuse());
+        }
+        match scheme {
+            "http" | "https" if !path.contains(['?', '#']) => Ok(Self::Http(text.trim_end_matches('/').to_owned())),
+            "dns" => {
+                let origin = path.trim_end_matches(['/', '.']).to_ascii_lowercase();
+                if !dialtone_shared::record::binding::is_dns_name(&origin) {
+                    return Err(refuse());
+                }
+                let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+                let host = if has_port { host.to_owned() } else { format!("{host}:53") };
+                Ok(Self::Dns { host, origin })
+            }
+            _ => Err(refuse()),
+        }
+    }
+}
+
+impl fmt::Display for ProviderAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(url) => f.write_str(url),
+            Self::Dns { host, origin } => write!(f, "dns://{host}/{origin}"),
+        }
+    }
+}
+
+/// Reads a comma-separated list of providers.
+///
+/// # Errors
+/// [`ProviderTextError`], naming the first that is none.
+pub fn providers_of(list: &str) -> Result<Vec<ProviderAt>, ProviderTextError> {
+    list.split(',')
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+        .map(str::parse)
+        .collect()
+}
+
+/// The environment variable with a comma-separated list of providers.
+pub const PROVIDER_VARIABLE: &str = "DIALTONE_PROVIDER";
+/// The environment variable with the folder for what must outlive the process.
+pub const STATE_VARIABLE: &str = "DIALTONE_STATE";
+/// Whom to ask when nobody says: a provider of one's own.
+pub const PROVIDER_DEFAULT: &str = "http://127.0.0.1:4380";
+
+/// Providers that one stub asks at most. More than a few only make failing slower.
+pub const PROVIDERS_MAX: usize = 16;
+/// DNS addresses taken from one provider's `/v1/info`: two families, a spare each.
+pub const ADDRESSES_MAX: usize = 4;
+/// Answers in the cache. With the bytes below, about 5,000 of the usual size.
+pub const CACHE_ENTRIES_MAX: usize = 16_384;
+/// Bytes of records in the cache: 8 MiB, little for an application, much for records of 400 bytes.
+pub const CACHE_BYTES_MAX: usize = 8 << 20;
+/// What an entry costs beside its record's bytes: keys, links, the decoded record. For the byte bound only.
+pub const CACHE_ENTRY_OVERHEAD_BYTES: usize = 1_024;
+/// Names that the floor remembers: at about 150 bytes each in memory and 88 on disk, some 30 MB at the very most.
+pub const FLOOR_NAMES_MAX: usize = 200_000;
+/// Lookups on the network at once; each holds a socket. Half of the usual limit of open files.
+pub const LOOKUPS_MAX: usize = 512;
+/// When a lookup gives up: a resolver in front waits about as long.
+pub const DEADLINE: Duration = Duration::from_secs(5);
+/// How long an absence is believed. As short as the SOA minimum of providers: a new name must not stay hidden.
+pub const NEGATIVE_TTL: Duration = Duration::from_secs(10);
+/// An absence is never believed for longer than this, whatever the settings say.
+pub const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(60);
+
+/// How often one lookup asks in all: each provider of a usual list twice.
+pub const TRIES_MAX: usize = 6;
+/// How long the first try is left alone before another is made, when nothing is known about the provider: above the round trip to
+/// most of the world, below what people notice.
+pub const PATIENCE_UNKNOWN: Duration = Duration::from_millis(250);
+/// The shortest patience: a provider that hiccups (a commit, a scheduler) is not doubled at once.
+pub const PATIENCE_MIN: Duration = Duration::from_millis(20);
+/// The longest patience for a first try.
+pub const PATIENCE_MAX: Duration = Duration::from_secs(1);
+
+/// Failures in a row after which a provider is asked last: one may be loss, two chance.
+pub const FAILURES_TO_BREAK: u32 = 3;
+/// How often a provider that is set aside is tried again, beside the lookups.
+pub const PROBE_EVERY: Duration = Duration::from_secs(5);
+
+/// Idle UDP sockets kept for one provider.
+pub const SOCKETS_IDLE_MAX: usize = 32;
+/// Queries sent from one source port before another is drawn: few enough that an observer learns a port in vain.
+pub const QUERIES_PER_SOCKET_MAX: u32 = 64;
+/// Idle TCP connections kept for one provider. Only large records need them.
+pub const CONNECTIONS_IDLE_MAX: usize = 4;
+/// A socket idle for longer is not used again: the server may have closed it, or this machine moved to another network.
+pub const IDLE_MAX: Duration = Duration::from_secs(5);
+
+/// A query is padded to this many bytes. Providers answer over UDP with at most 1.5 times the query: 1,200 bytes,
+/// about what EDNS 1232 allows and three times the usual record.
+pub const QUERY_BYTES: usize = 800;
+/// The largest UDP answer that is asked for (the DNS flag day's number).
+pub const UDP_PAYLOAD_BYTES: u16 = 1_232;
+
+/// How long connecting to a provider's HTTP API may take.
+pub const HTTP_CONNECT: Duration = Duration::from_secs(5);
+/// How long a whole HTTP exchange may take. A put returns when it is durable: a slow disk is not a broken one.
+pub const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long `/v1/info` may take: it is asked before anything can be looked up.
+pub const INFO_TIMEOUT: Duration = Duration::from_secs(3);
+/// Largest HTTP body that is read. Answers are records, receipts and problems of a few kB.
+pub const HTTP_BODY_BYTES_MAX: usize = 64 * 1024;
+/// How often it is asked whether a record has become visible.
+pub const VISIBLE_EVERY: Duration = Duration::from_millis(5);
+/// The longest pause between two such questions: they back off to it.
+pub const VISIBLE_EVERY_MAX: Duration = Duration::from_millis(250);
+
+/// Deepest chain of names in one resolution (service, endpoint, delegates).
+pub const DEPTH_MAX: usize = 8;
+/// Most other names that are followed from one record.
+pub const FANOUT_MAX: usize = 16;
+/// Most names looked up in one resolution.
+pub const LOOKUPS_PER_RESOLUTION_MAX: usize = 32;
+/// Most endpoints that a resolution returns: nobody tries more.
+pub const ENDPOINTS_MAX: usize = 64;
+
+const _: () = assert!(NEGATIVE_TTL.as_secs() <= NEGATIVE_TTL_MAX.as_secs());
+const _: () = assert!(QUERY_BYTES * 3 / 2 <= UDP_PAYLOAD_BYTES as usize);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_provider_is_read_and_printed_alike() {
+        for (text, printed) in [
+            ("http://127.0.0.1:4380/", "http://127.0.0.1:4380"),
+            ("https://names.example", "https://names.example"),
+            ("dns://127.0.0.1:5300/Dialtone.ALT.", "dns://127.0.0.1:5300/dialtone.alt"),
+            ("dns://[::1]/x.example", "dns://[::1]:53/x.example"),
+        ] {
+            assert_eq!(text.parse::<ProviderAt>().unwrap().to_string(), printed);
+        }
+        for text in [
+            "",
+            "127.0.0.1:4380",
+            "ftp://x",
+            "http://",
+            "dns://127.0.0.1:53",
+            "dns:///x",
+            "http://a b",
+            "http://u@h",
+        ] {
+            assert!(text.parse::<ProviderAt>().is_err(), "{text}");
+        }
+        assert_eq!(providers_of(" http://a , ,http://b").unwrap().len(), 2);
+    }
+}

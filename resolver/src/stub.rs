@@ -1,0 +1,325 @@
+//! The stub: from a name to its verified record. Cache first; one lookup on the network for a name, however many ask; what was seen once
+//! is the floor for ever.
+
+use crate::cache::Cache;
+use crate::choose;
+use crate::error::StubError;
+use crate::floor::Standing;
+use crate::io::discover::{self, Provider};
+use crate::io::floor_file::FloorKeeper;
+use crate::io::http::HttpClient;
+use crate::io::transport::Server;
+use crate::io::{clock, driver, environment, keeper};
+use crate::lookup::{Machine, Moment, Patience};
+use crate::settings::{FloorAt, NEGATIVE_TTL_MAX, ProviderAt, StubSettings};
+use crate::source::{Lookup, LookupError, RecordSource};
+use async_trait::async_trait;
+use dialtone_shared::{Name, Rank, VerifiedRecord};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+/// The client of one or several providers. Cheap to clone; clones share everything.
+#[derive(Clone, Debug)]
+pub struct Stub {
+    inner: Arc<Inner>,
+    _keeper: Arc<Keeper>,
+}
+
+/// How one provider's DNS address has been answering.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ProviderHealth {
+    /// The provider, as it was set.
+    pub provider: ProviderAt,
+    /// Its address; `None` while it cannot be found.
+    pub address: Option<std::net::SocketAddr>,
+    /// Its origin.
+    pub origin: Option<String>,
+    /// Its usual round trip, once measured.
+    pub latency: Option<Duration>,
+    /// Whether it failed so often that it is asked last.
+    pub is_aside: bool,
+    /// Why it could not be found.
+    pub trouble: Option<String>,
+}
+
+/// What clones share.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    http: HttpClient,
+    floor: FloorKeeper,
+    patience: Patience,
+    lookups_max: usize,
+    desk: Mutex<Desk>,
+    providers: RwLock<Directory>,
+}
+
+/// Whom to ask.
+#[derive(Debug)]
+struct Directory {
+    providers: Vec<Provider>,
+    /// All their servers, in the same order.
+    servers: Arc<[Arc<Server>]>,
+}
+
+/// What is known, and what is being asked.
+#[derive(Debug)]
+struct Desk {
+    cache: Cache,
+    flying: HashMap<Name, watch::Receiver<Option<Answer>>>,
+}
+
+type Answer = Result<Lookup, LookupError>;
+
+/// What to do about a question.
+enum Turn {
+    Known(Lookup),
+    /// Somebody is asking already.
+    Wait(watch::Receiver<Option<Answer>>),
+    Ask(watch::Sender<Option<Answer>>),
+    Busy,
+}
+
+impl Stub {
+    /// Finds the providers and opens the floor. At least one provider must be found; the others are tried again now and then.
+    ///
+    /// # Errors
+    /// [`StubError`], with the remedy.
+    pub async fn connect(settings: StubSettings) -> Result<Self, StubError> {
+        let listed = discover::listed(&settings.providers)?;
+        let floor = open_floor(&settings)?;
+        let http = HttpClient::new();
+        let providers = discover::find_all(&http, &listed).await;
+        if providers.iter().all(|provider| provider.servers.is_empty()) {
+            let tried = providers.iter().filter_map(|provider| {
+                let trouble = provider.trouble.as_ref()?;
+                Some(format!("{} ({trouble})", provider.at))
+            });
+            return Err(StubError::NoProvider {
+                tried: tried.collect::<Vec<_>>().join(", "),
+            });
+        }
+        let inner = Arc::new(Inner {
+            http,
+            floor,
+            patience: Patience {
+                deadline: settings.deadline,
+                negative_ttl_max: settings.negative_ttl_max.min(NEGATIVE_TTL_MAX),
+            },
+            lookups_max: settings.lookups_max,
+            desk: Mutex::new(Desk {
+                cache: Cache::new(settings.cache_entries_max, settings.cache_bytes_max),
+                flying: HashMap::new(),
+            }),
+            providers: RwLock::new(Directory::of(providers)),
+        });
+        let keeper = tokio::spawn(keeper::keep(Arc::downgrade(&inner), settings.probe_every)).abort_handle();
+        Ok(Self {
+            inner,
+            _keeper: Arc::new(Keeper(keeper)),
+        })
+    }
+
+    /// Looks `name` up at the providers even if the answer is known, and remembers what they say.
+    ///
+    /// # Errors
+    /// [`LookupError`].
+    pub async fn lookup_fresh(&self, name: &Name) -> Answer {
+        self.inner.desk().cache.forget(name);
+        self.inner.lookup(name).await
+    }
+
+    /// Takes in a record that was learnt elsewhere, such as one just published: it is the floor from now on, and known.
+    pub fn learn(&self, record: &VerifiedRecord) {
+        let now = clock::now();
+        if self.inner.floor.raise(record.name(), record.rank()) == Standing::Below {
+            return;
+        }
+        let ttl = record.record().ttl_at(now.unix);
+        let found = Lookup::Found {
+            record: record.clone(),
+            ttl,
+        };
+        self.inner.desk().cache.put(record.name(), found, now);
+    }
+
+    /// Forgets the cached answer about `name`; the floor stays.
+    pub fn forget(&self, name: &Name) {
+        self.inner.desk().cache.forget(name);
+    }
+
+    /// The highest rank ever seen of `name`.
+    pub fn floor(&self, name: &Name) -> Option<Rank> {
+        self.inner.floor.rank(name)
+    }
+
+    /// How each provider has been answering.
+    pub fn health(&self) -> Vec<ProviderHealth> {
+        self.inner.providers().iter().flat_map(health_of).collect()
+    }
+}
+
+#[async_trait]
+impl RecordSource for Stub {
+    async fn lookup(&self, name: &Name) -> Answer {
+        self.inner.lookup(name).await
+    }
+}
+
+impl Inner {
+    async fn lookup(&self, name: &Name) -> Answer {
+        loop {
+            let now = clock::now();
+            match self.turn(name, now) {
+                Turn::Known(answer) => return Ok(answer),
+                Turn::Busy => return Err(LookupError::Busy),
+                Turn::Ask(sender) => {
+                    let flight = Flight { inner: self, name };
+                    let answer = self.ask(name, now).await;
+                    drop(flight);
+                    // Nobody may be waiting.
+                    let _ = sender.send(Some(answer.clone()));
+                    return answer;
+                }
+                Turn::Wait(mut receiver) => {
+                    // An error means that whoever asked went away; then it is somebody else's turn.
+                    if let Ok(answer) = receiver.wait_for(Option::is_some).await
+                        && let Some(answer) = answer.clone()
+                    {
+                        return answer;
+                    }
+                }
+            }
+        }
+    }
+
+    fn turn(&self, name: &Name, now: Moment) -> Turn {
+        let mut desk = self.desk();
+        if let Some(known) = desk.cache.get(name, now) {
+            return Turn::Known(known);
+        }
+        if let Some(receiver) = desk.flying.get(name) {
+            return Turn::Wait(receiver.clone());
+        }
+        if desk.flying.len() >= self.lookups_max {
+            return Turn::Busy;
+        }
+        let (sender, receiver) = watch::channel(None);
+        desk.flying.insert(*name, receiver);
+        Turn::Ask(sender)
+    }
+
+    async fn ask(&self, name: &Name, now: Moment) -> Answer {
+        let servers = self.servers();
+        let health: Vec<_> = servers.iter().map(|server| server.health()).collect();
+        let order = choose::order(&health);
+        let mut machine = Machine::new(*name, self.floor.rank(name), &health, &order, now, &self.patience);
+        let answer = driver::run(&mut machine, name, &servers).await;
+        if let Some(rank) = machine.expired() {
+            self.floor.raise(name, rank);
+        }
+        let now = clock::now();
+        match answer {
+            // Asked again: another lookup or process may have seen a newer record meanwhile.
+            Ok(Lookup::Found { record, .. }) if self.floor.raise(name, record.rank()) == Standing::Below => {
+                self.desk().cache.get(name, now).ok_or(LookupError::RolledBack)
+            }
+            Ok(answer) => Ok(self.desk().cache.put(name, answer, now)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Each change of the desk is made in one go: a panic elsewhere leaves nothing half done.
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn servers(&self) -> Arc<[Arc<Server>]> {
+        self.providers.read().unwrap_or_else(PoisonError::into_inner).servers.clone()
+    }
+
+    pub(crate) fn providers(&self) -> Vec<Provider> {
+        self.providers.read().unwrap_or_else(PoisonError::into_inner).providers.clone()
+    }
+
+    pub(crate) fn set_providers(&self, providers: Vec<Provider>) {
+        *self.providers.write().unwrap_or_else(PoisonError::into_inner) = Directory::of(providers);
+    }
+
+    pub(crate) fn http(&self) -> &HttpClient {
+        &self.http
+    }
+}
+
+impl Directory {
+    fn of(providers: Vec<Provider>) -> Self {
+        Self {
+            servers: providers.iter().flat_map(|provider| provider.servers.iter().cloned()).collect(),
+            providers,
+        }
+    }
+}
+
+/// A name being asked for: taken off the list when the lookup ends, however it ends.
+struct Flight<'a> {
+    inner: &'a Inner,
+    name: &'a Name,
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        self.inner.desk().flying.remove(self.name);
+    }
+}
+
+/// Ends the task beside the lookups with the last clone.
+#[derive(Debug)]
+struct Keeper(AbortHandle);
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn open_floor(settings: &StubSettings) -> Result<FloorKeeper, StubError> {
+    let names_max = settings.floor_names_max;
+    let folder = match &settings.floor {
+        FloorAt::Memory => None,
+        FloorAt::Folder(folder) => Some(folder.clone()),
+        FloorAt::StateFolder => environment::state_folder(),
+    };
+    let Some(folder) = folder else {
+        return Ok(FloorKeeper::in_memory(names_max));
+    };
+    match FloorKeeper::on_disk(&folder, names_max) {
+        Ok(floor) => Ok(floor),
+        Err(error) => match StubError::floor(&settings.floor, folder.clone(), &error) {
+            Some(refused) => Err(refused),
+            None => {
+                tracing::warn!(folder = %folder.display(), %error, "the rollback floor cannot be kept on disk: it lasts as long as this process");
+                Ok(FloorKeeper::in_memory(names_max))
+            }
+        },
+    }
+}
+
+fn health_of(provider: &Provider) -> Vec<ProviderHealth> {
+    let one = |server: Option<&Arc<Server>>| {
+        let health = server.map(|server| server.health()).unwrap_or_default();
+        ProviderHealth {
+            provider: provider.at.clone(),
+            address: server.map(|server| server.address()),
+            origin: server.map(|server| server.origin().as_str().to_owned()),
+            latency: health.latency(),
+            is_aside: health.is_aside(),
+            trouble: provider.trouble.as_ref().map(ToString::to_string),
+        }
+    };
+    if provider.servers.is_empty() {
+        return vec![one(None)];
+    }
+    provider.servers.iter().map(|server| one(Some(server))).collect()
+}

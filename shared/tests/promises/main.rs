@@ -1,0 +1,28 @@
+//! What the words promise, a capability a file.
+//!
+//! - [`names`]: flat names, their text forms, and each way of mistyping one;
+//! - [`cbor`]: only one spelling is read;
+//! - [`signatures`]: Ed25519 by one strict rule;
+//! - [`envelope`]: COSE as others understand it, in exactly one form;
+//! - [`records`]: what a record may say;
+//! - [`rdata`]: which DNS data may be published;
+//! - [`tampering`]: no byte of a signed record can vary;
+//! - [`time`]: lifetimes, clocks that are ahead, floors;
+//! - [`rotation`]: the one possible history of a name's keys;
+//! - [`rank`]: the total order of a name's records, a join;
+//! - [`receipts`]: what a provider promises, provable to anyone;
+//! - [`documents`]: `docs/` says what the code does.
+
+mod cbor;
+mod documents;
+mod envelope;
+mod names;
+mod rank;
+mod rdata;
+mod receipts;
+mod records;
+mod rotation;
+mod signatures;
+mod tampering;
+mod time;
+mod world;
