@@ -6,10 +6,10 @@
 //! ```
 
 use super::media;
-use super::problem::Refusal;
+use super::problem::{RETRY_SECS, Refusal};
 use super::put::{Admitted, examine, kept_json};
 use super::queue::Kept;
-use super::{Remote, Service, answer, read};
+use super::{Service, answer, read_if};
 use crate::settings::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX};
 use crate::store::Condition;
 use axum::body::Body;
@@ -33,12 +33,11 @@ type Item = (Option<Name>, Result<Kept, Refusal>);
 impl Service {
     async fn post(self: &Arc<Self>, request: Request<Body>) -> Result<Response<Body>, Refusal> {
         let (head, body) = request.into_parts();
-        if let Some(given) = media::unexpected_type(&head.headers, &[media::CBOR]) {
-            return Err(Refusal::MediaType(given, media::CBOR));
-        }
-        let caller = self.caller(&head.headers, head.extensions.get::<Remote>())?;
-        let _turn = self.batches.try_acquire().map_err(|_| Refusal::Busy(super::problem::RETRY_SECS))?;
-        let records = records_in(&read(body, BATCH_BYTES_MAX).await?)?;
+        let turn = |caller| Ok((caller, self.batches.try_acquire().map_err(|_| Refusal::Busy(RETRY_SECS))?));
+        let checked = self.caller(&head, media::CBOR).and_then(turn);
+        let (bytes, (caller, _turn)) = read_if(checked, &head.headers, body, BATCH_BYTES_MAX).await?;
+        let records = records_in(&bytes)?;
+        drop(bytes);
         let now = self.clock.now().secs();
         let this = Arc::clone(self);
         let examined = in_parallel(records, move |bytes| examine(bytes, None, &this.name, now)).await?;
@@ -66,8 +65,8 @@ impl Service {
         let (mut puts, mut joined) = (Vec::new(), Vec::new());
         for (index, name, verified) in in_parallel(admitted, verify).await? {
             match verified {
-                Ok((record, held)) => {
-                    puts.push((self.put_of(caller, record, Condition::None, now), held));
+                Ok((record, before)) => {
+                    puts.push((self.put_of(caller, record, Condition::None, now), before));
                     joined.push((index, name));
                 }
                 Err(refusal) => items[index] = Some((Some(name), Err(refusal))),
