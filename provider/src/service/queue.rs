@@ -180,7 +180,7 @@ impl Batcher {
             Err(error) => {
                 tracing::warn!("{} puts were not kept: {error}", answers.len());
                 for entry in answers {
-                    let _ = entry.answer.send(Err(error.clone().into()));
+                    let _ = entry.answer.send(Err(Refusal::of_put(error.clone())));
                 }
                 return;
             }
@@ -209,7 +209,7 @@ impl Batcher {
             };
             if how != How::Same {
                 self.ledger
-                    .stored(&entry.name, entry.account.as_deref(), entry.bytes, entry.before.held.as_ref());
+                    .stored(&entry.name, entry.payer(how), entry.bytes, entry.before.held.as_ref());
             }
             promises.push((entry.name, entry.rank, keep_until));
             kept.push((entry.answer, how));
@@ -250,6 +250,12 @@ impl Entry {
             account: put.account.clone(),
             before,
         }
+    }
+
+    /// Who is charged: a renewal without an account leaves that as it was, as the store does.
+    fn payer(&self, how: How) -> Option<&str> {
+        let before = self.before.held.as_ref().filter(|_| how == How::Renewed);
+        self.account.as_deref().or_else(|| before.and_then(|held| held.account.as_deref()))
     }
 
     /// Until when the very same record was kept already.
