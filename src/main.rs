@@ -1,1 +1,66 @@
-fn main() {}
+//! The command: what was typed, done, and the exit status.
+
+mod args;
+mod ask;
+mod bindings;
+mod commands;
+mod config;
+mod control;
+mod exit;
+mod failures;
+mod log;
+mod output;
+mod petnames;
+mod show;
+mod signals;
+
+use args::{Cli, Verb};
+use clap::Parser;
+use exit::{Exit, Failure, Outcome};
+use std::future::Future;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::from(Exit::Done as u8),
+        Err(failure) => {
+            use std::io::Write;
+            let _ = write!(std::io::stderr().lock(), "{failure}");
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+fn run(cli: Cli) -> Outcome {
+    // Verbs that stay start their own log, when they have read their settings.
+    if !matches!(cli.verb, Verb::Provider(_) | Verb::Dns(_)) {
+        log::start(&cli.log, None)?;
+    }
+    match cli.verb {
+        Verb::Up(args) => wait_for(commands::up::run(args)),
+        Verb::Key(args) => commands::key::run(args),
+        Verb::Publish(args) => wait_for(commands::publish::run(args)),
+        Verb::Unpublish(args) => wait_for(commands::unpublish::run(args)),
+        Verb::Resolve(args) => wait_for(commands::resolve::run(args)),
+        Verb::Alias(args) => commands::alias::run(args),
+        Verb::Provider(args) => wait_for(commands::provider::run(args, cli.log)),
+        Verb::Dns(args) => wait_for(commands::dns::run(args, cli.log)),
+        Verb::Account(args) => commands::account::run(args),
+        Verb::Template(args) => commands::template::run(args),
+        Verb::CheckConfig(args) => commands::check_config::run(args),
+        Verb::Doctor(args) => wait_for(commands::doctor::run(args)),
+        Verb::Completions(args) => commands::completions::run(args),
+    }
+}
+
+/// Runs a verb that waits for others.
+fn wait_for(verb: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Local, "starting threads", exit::plain(&error)))?;
+    let outcome = runtime.block_on(verb);
+    runtime.shutdown_background();
+    outcome
+}

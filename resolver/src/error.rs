@@ -72,7 +72,8 @@ pub enum HttpError {
     TooLarge,
 }
 
-/// Why a put is not acknowledged. Only where the provider said no is it certain that nothing was stored.
+/// Why a put is not acknowledged. Only where the provider said no, or was not reached, is it certain that nothing was stored; with
+/// [`PutError::Unknown`], and with a status of 500 and above, it may have been.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum PutError {
     /// No answer: the record may or may not be stored. Ask for its status, or put it again: it is the same record.
@@ -115,7 +116,7 @@ pub enum PutError {
         /// The HTTP status.
         status: u16,
         /// What it says.
-        problem: Problem,
+        problem: Box<Problem>,
     },
     /// The provider cannot take it now. Its turn, or its operator's; try again later.
     #[error("{provider} cannot take it now ({status}): {problem}{wait}", wait = after_secs.map_or(String::new(), |secs| format!("; try again in {secs} s")))]
@@ -125,7 +126,7 @@ pub enum PutError {
         /// The HTTP status.
         status: u16,
         /// What it says.
-        problem: Problem,
+        problem: Box<Problem>,
         /// Seconds to wait, if it says so.
         after_secs: Option<u64>,
     },
@@ -151,6 +152,8 @@ pub struct Problem {
     pub title: String,
     /// This very case.
     pub detail: String,
+    /// Whose turn it is: `publisher`, `provider` or `client`; empty if it does not say.
+    pub turn: String,
 }
 
 impl std::fmt::Display for Problem {

@@ -108,6 +108,7 @@ struct Candidate {
 #[derive(Debug)]
 struct Attempt {
     candidate: usize,
+    over: Over,
     asked: Instant,
     open: bool,
 }
@@ -160,15 +161,23 @@ impl Machine {
             return;
         };
         attempt.open = false;
-        let (index, took) = (attempt.candidate, now.instant.saturating_duration_since(attempt.asked));
+        let (index, over) = (attempt.candidate, attempt.over);
+        let took = now.instant.saturating_duration_since(attempt.asked);
         match event {
-            Event::Failed { reason, .. } => self.spend(now, index, LookupError::Unreachable(reason)),
+            Event::Failed { reason, .. } => {
+                // What is refused over one transport may still come over the other.
+                self.close(index, |attempt| attempt.over == over);
+                self.spend(now, index, LookupError::Unreachable(reason));
+            }
             Event::Replied { reply, .. } => match reply {
                 Reply::Truncated => {
                     self.candidates[index].stream = true;
                     self.due = Some((index, Over::Tcp));
                 }
-                Reply::No(reason) => self.spend(now, index, LookupError::Unavailable(reason)),
+                Reply::No(reason) => {
+                    self.close(index, |_| true);
+                    self.spend(now, index, LookupError::Unavailable(reason));
+                }
                 Reply::Absent { ttl_secs } => {
                     self.candidates[index].verdict = Some(Verdict::Answered(took));
                     self.absent(now, index, Ttl(ttl_secs).min(self.negative_ttl_max));
@@ -178,7 +187,10 @@ impl Machine {
                         self.candidates[index].verdict = Some(Verdict::Answered(took));
                         self.done = Some(Ok(found));
                     }
-                    Err(error) => self.spend(now, index, error),
+                    Err(error) => {
+                        self.close(index, |_| true);
+                        self.spend(now, index, error);
+                    }
                 },
             },
         }
@@ -234,6 +246,7 @@ impl Machine {
         candidate.tries += 1;
         self.attempts.push(Attempt {
             candidate: index,
+            over,
             asked: now.instant,
             open: true,
         });
@@ -257,6 +270,12 @@ impl Machine {
         left.min_by_key(|(_, candidate)| candidate.tries).map(|(index, _)| index)
     }
 
+    /// Expects nothing more of those attempts at a provider.
+    fn close(&mut self, index: usize, which: impl Fn(&Attempt) -> bool) {
+        let of_it = self.attempts.iter_mut().filter(|attempt| attempt.candidate == index);
+        of_it.filter(|attempt| which(attempt)).for_each(|attempt| attempt.open = false);
+    }
+
     fn spend(&mut self, now: Moment, index: usize, error: LookupError) {
         let candidate = &mut self.candidates[index];
         candidate.spent = true;
@@ -273,6 +292,7 @@ impl Machine {
             self.done = Some(Ok(Lookup::Absent { ttl }));
             return;
         }
+        self.close(index, |_| true);
         self.candidates[index].spent = true;
         self.next_at = now.instant;
         self.absence = Some(self.absence.map_or(ttl, |other| other.min(ttl)));
@@ -463,6 +483,25 @@ mod tests {
             "no provider answered: no answer to 5 questions in time"
         );
         assert_eq!(talk.machine.verdicts(talk.now).collect::<Vec<_>>(), [(0, Verdict::Failed)]);
+    }
+
+    #[test]
+    fn a_provider_that_turns_out_to_be_gone_is_not_waited_for() {
+        let record = record(1, 10);
+        let mut gone = talk(1, record.name(), None);
+        gone.steps();
+        gone.wait(Duration::from_millis(250));
+        assert_eq!(
+            gone.fail(1),
+            "no provider answered: refused",
+            "though the first question was never refused"
+        );
+        let mut no_tcp = talk(1, record.name(), None);
+        no_tcp.steps();
+        no_tcp.wait(Duration::from_millis(250));
+        no_tcp.wait(Duration::from_millis(500));
+        assert_eq!(no_tcp.fail(2), "wait 4250 ms", "the datagrams may still be answered");
+        assert!(no_tcp.reply(0, answer(&record)).starts_with("found"));
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub struct StubSettings {
     pub lookups_max: usize,
     /// When a lookup gives up.
     pub deadline: Duration,
+    /// How often providers that were set aside are tried again, beside the lookups.
+    pub probe_every: Duration,
 }
 
 impl Default for StubSettings {
@@ -38,6 +40,7 @@ impl Default for StubSettings {
             negative_ttl_max: NEGATIVE_TTL,
             lookups_max: LOOKUPS_MAX,
             deadline: DEADLINE,
+            probe_every: PROBE_EVERY,
         }
     }
 }
@@ -172,6 +175,8 @@ pub const SOCKETS_IDLE_MAX: usize = 32;
 pub const QUERIES_PER_SOCKET_MAX: u32 = 64;
 /// Idle TCP connections kept for one provider. Only large records need them.
 pub const CONNECTIONS_IDLE_MAX: usize = 4;
+/// A socket idle for longer is not used again: the server may have closed it, or this machine moved to another network.
+pub const IDLE_MAX: Duration = Duration::from_secs(5);
 
 /// A query is padded to this many bytes. Providers answer over UDP with at most 1.5 times the query: 1,200 bytes,
 /// about what EDNS 1232 allows and three times the usual record.

@@ -5,9 +5,10 @@
 //! all else), each an ordered run of cursors; a name stands in a lane at most once, at its latest change, so reading a lane from the
 //! start yields exactly what is held, and a log never has to be cut.
 //!
-//! Two engines keep these promises: `memory`, and `embedded`, which is durable. `backup` carries a store to another disk.
+//! Two engines keep these promises: [`memory`], and [`embedded`], which is durable. [`backup`] carries a store to another disk.
 //! After `close` everything but `count`, `watch` and `id` answers [`StoreError::Closed`].
 
+pub mod backup;
 pub mod embedded;
 mod join;
 pub mod memory;
@@ -81,7 +82,7 @@ pub trait RecordStore: Send + Sync + fmt::Debug + 'static {
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn notes(&self, prefix: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError>;
+    async fn notes(&self, prefix: &[u8], limit: usize) -> Result<Vec<Note>, StoreError>;
 
     /// Takes no more puts, finishes those it took, and lets go of the disk. Idempotent.
     ///
@@ -89,6 +90,9 @@ pub trait RecordStore: Send + Sync + fmt::Debug + 'static {
     /// [`StoreError`].
     async fn close(&self) -> Result<(), StoreError>;
 }
+
+/// A note: its key and its value.
+pub type Note = (Vec<u8>, Vec<u8>);
 
 /// A position in a lane of the change log; 0 is before everything.
 pub type Cursor = u64;

@@ -69,8 +69,8 @@ impl FloorKeeper {
         lock.lock()?;
         let mut file = FloorFile::open(folder, lock)?;
         let mended = file.read_new(&mut floor).and_then(|()| {
-            let torn = file.file.metadata()?.len() % ROW_BYTES as u64 != 0;
-            if torn || file.is_mostly_outdated(&floor) {
+            let damaged = file.file.metadata()?.len() != file.rows as u64 * ROW_BYTES as u64;
+            if damaged || file.is_mostly_outdated(&floor) {
                 file.rewrite(&floor)?;
             }
             Ok(())

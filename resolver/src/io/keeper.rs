@@ -3,18 +3,18 @@
 use crate::io::discover;
 use crate::io::transport::Server;
 use crate::lookup::Verdict;
-use crate::message::Over;
-use crate::settings::{PATIENCE_MAX, PROBE_EVERY};
+use crate::message::{Over, Reply};
+use crate::settings::PATIENCE_MAX;
 use crate::stub::Inner;
 use dialtone_shared::Name;
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 
 /// Goes on until the stub is gone.
-pub(crate) async fn keep(stub: Weak<Inner>) {
+pub(crate) async fn keep(stub: Weak<Inner>, every: Duration) {
     loop {
-        sleep(PROBE_EVERY).await;
+        sleep(every).await;
         let Some(stub) = stub.upgrade() else { return };
         let mut providers = stub.providers();
         let mut changed = false;
@@ -34,11 +34,11 @@ pub(crate) async fn keep(stub: Weak<Inner>) {
     }
 }
 
-/// Any answer will do: a name that nobody has is the cheapest.
+/// Asks for a name that nobody has, which is the cheapest: who can say so for certain can say anything.
 async fn probe(server: &Server) {
     let asked = Instant::now();
     let name = Name::of_content(b"dialtone/probe");
-    if let Ok(Ok(_)) = timeout(PATIENCE_MAX, server.ask(&name, Over::Udp)).await {
+    if let Ok(Ok(Reply::Absent { .. } | Reply::Record { .. })) = timeout(PATIENCE_MAX, server.ask(&name, Over::Udp)).await {
         server.note(Verdict::Answered(asked.elapsed()));
     }
 }

@@ -10,5 +10,6 @@ pub mod http;
 pub(crate) mod keeper;
 pub mod key_files;
 pub mod listeners;
+pub mod publisher;
 pub mod transport;
 pub mod upstream;

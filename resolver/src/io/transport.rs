@@ -3,12 +3,13 @@
 use crate::choose::Health;
 use crate::lookup::Verdict;
 use crate::message::{Origin, Over, Query, Reply};
-use crate::settings::{CONNECTIONS_IDLE_MAX, QUERIES_PER_SOCKET_MAX, SOCKETS_IDLE_MAX};
+use crate::settings::{CONNECTIONS_IDLE_MAX, IDLE_MAX, QUERIES_PER_SOCKET_MAX, SOCKETS_IDLE_MAX};
 use dialtone_shared::Name;
 use dialtone_shared::limits::RECORD_BYTES_MAX;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
@@ -18,8 +19,15 @@ pub struct Server {
     address: SocketAddr,
     origin: Origin,
     health: Mutex<Health>,
-    sockets: Mutex<Vec<(UdpSocket, u32)>>,
-    streams: Mutex<Vec<TcpStream>>,
+    sockets: Mutex<Vec<Idle<(UdpSocket, u32)>>>,
+    streams: Mutex<Vec<Idle<TcpStream>>>,
+}
+
+/// Something to be used again, and since when it is idle.
+#[derive(Debug)]
+struct Idle<T> {
+    one: T,
+    since: Instant,
 }
 
 impl Server {
@@ -71,7 +79,7 @@ impl Server {
     }
 
     async fn ask_datagram(&self, query: &Query) -> io::Result<Reply> {
-        let idle = locked(&self.sockets).pop();
+        let idle = take(&self.sockets);
         let (socket, uses) = match idle {
             Some(idle) => idle,
             None => {
@@ -100,7 +108,7 @@ impl Server {
     }
 
     async fn ask_stream(&self, query: &Query) -> io::Result<Reply> {
-        let idle = locked(&self.streams).pop();
+        let idle = take(&self.streams);
         if let Some(mut stream) = idle
             && let Ok(reply) = exchange(&mut stream, query).await
         {
@@ -141,10 +149,22 @@ async fn exchange(stream: &mut TcpStream, query: &Query) -> io::Result<Reply> {
     ))
 }
 
-fn keep<T>(idle: &Mutex<Vec<T>>, one: T, most: usize) {
+/// The one that was used last, if it is still fresh. If even that one is not, none is.
+fn take<T>(idle: &Mutex<Vec<Idle<T>>>) -> Option<T> {
+    let mut idle = locked(idle);
+    let last = idle.pop()?;
+    if last.since.elapsed() < IDLE_MAX {
+        return Some(last.one);
+    }
+    idle.clear();
+    None
+}
+
+fn keep<T>(idle: &Mutex<Vec<Idle<T>>>, one: T, most: usize) {
     let mut idle = locked(idle);
     if idle.len() < most {
-        idle.push(one);
+        let since = Instant::now();
+        idle.push(Idle { one, since });
     }
 }
 

@@ -5,9 +5,14 @@
 //!   idle ───────────────▶ drafting ─▶ writing ─▶ answering ─▶ idle
 //!    │                                   │ the engine stopped itself
 //!    │ close                             ▼
-//!    ▼                 space again,   mending: puts are refused with the cause, reads go on
-//!   closed ◀────────── opened anew ──────┘
+//!    ▼                                mending: puts are refused with the cause, reads go on;
+//!   closed ◀──────────────────────────   │    where the disk was full, opened anew as soon as it is not
+//!                                        ▼
+//!                                       idle
 //! ```
+//!
+//! A disk that failed in another way is not written to again by this process: what the system still remembers of a failed sync need not be
+//! on the disk, and a commit after it could be lost with it. The operator looks at the disk and starts again.
 //!
 //! Nobody waits for company: while one commit is on its way to the disk the next one gathers, so commits grow with the load.
 
@@ -115,7 +120,7 @@ impl Committer {
         }
         let written = if draft.is_empty() {
             Ok(())
-        } else if let Err(full) = self.has_space() {
+        } else if let Err(full) = self.has_space(self.options.free_bytes_min) {
             // Refused before the engine is touched: it goes on reading, and writing as soon as there is space.
             answers.into_iter().for_each(|answer| answer.give(Err(&full)));
             return Ok(more);
@@ -144,30 +149,29 @@ impl Committer {
         Ok(())
     }
 
-    fn has_space(&self) -> Result<(), StoreError> {
+    fn has_space(&self, wanted: u64) -> Result<(), StoreError> {
         match self.folder.free_bytes() {
-            Some(free) if free < self.options.free_bytes_min => Err(StoreError::Full(format!(
-                "{} has {free} bytes left and {} are kept free for what is already taken; free some, puts go on by themselves",
+            Some(free) if free < wanted => Err(StoreError::Full(format!(
+                "{} has {free} bytes left, {wanted} are wanted for putting in order what is already taken; free some, puts go on by themselves",
                 self.folder.path().display(),
-                self.options.free_bytes_min
             ))),
             _ => Ok(()),
         }
     }
 
-    /// After the engine has stopped itself: refuses puts with the cause, lets reads go on, and opens the tables anew as soon as that
-    /// can help. `false`: closed meanwhile.
+    /// After the engine has stopped itself: refuses puts with the cause and lets reads go on; opens the tables anew if the disk was
+    /// full and is no more. `false`: closed meanwhile.
     fn mend(&mut self, cause: StoreError) -> bool {
-        tracing::error!(error = %cause, "a commit failed; puts are refused until the store has been opened anew");
-        let mut cause = cause;
-        let mut wait = REOPEN_FIRST;
-        loop {
-            if !self.refuse_for(wait, &cause) {
-                return false;
-            }
-            wait = (wait * 2).min(REOPEN_EVERY);
-            if let Err(full) = self.has_space() {
-                cause = full;
+        let wanted = self.options.free_bytes_min.max(REOPEN_BYTES);
+        // The engine does not say why a write in the background failed.
+        let mut cause = match (&cause, self.has_space(wanted)) {
+            (StoreError::Full(_), _) | (_, Ok(())) => cause,
+            (_, Err(full)) => full,
+        };
+        tracing::error!(error = %cause, "a commit failed; puts are refused, reads go on");
+        let full = matches!(cause, StoreError::Full(_));
+        while self.refuse_for(REOPEN_EVERY, &cause) {
+            if !full || self.has_space(wanted).is_err() {
                 continue;
             }
             self.let_go();
@@ -178,7 +182,7 @@ impl Committer {
                     self.totals = opening.totals;
                     self.shared.publish(&opening.totals);
                     self.shared.door.send_replace(Door::Open(engine));
-                    tracing::info!("the store has been opened anew and takes puts");
+                    tracing::info!("there is space again: the store was opened anew and takes puts");
                     return true;
                 }
                 Err(error) => {
@@ -188,6 +192,7 @@ impl Committer {
                 }
             }
         }
+        false
     }
 
     /// Refuses all work for this long; `false` if it was told to close.
@@ -265,7 +270,7 @@ const COMMIT_PUTS_MAX: usize = 1_024;
 const TURN_BYTES: u64 = 64 << 20;
 /// What a commit adds to the journal when the records it replaces were as large.
 const COMMIT_BYTES_LEAST: u64 = 512;
-/// The first try to open the tables anew; then twice as long each time.
-const REOPEN_FIRST: Duration = Duration::from_millis(100);
-/// The longest pause between tries: writes resume within seconds after the fault is gone.
-const REOPEN_EVERY: Duration = Duration::from_secs(5);
+/// How often it is looked whether there is space again.
+const REOPEN_EVERY: Duration = Duration::from_secs(1);
+/// Space without which opening anew would only fail again: the tables in memory and a journal are written at once.
+const REOPEN_BYTES: u64 = 64 << 20;

@@ -3,13 +3,14 @@
 use super::EmbeddedOptions;
 use super::folder::{Folder, folder_error, is_full, sync_folder};
 use super::layout::{self, FORMAT, FORMAT_KEY, ID_KEY, TOTALS_KEY, Totals, damaged};
-use crate::store::{Change, Cursor, Held, Lane, StoreError};
+use crate::store::backup::{BackupError, Entry, Sink};
+use crate::store::{Change, Cursor, Held, Lane, Note, StoreError};
 use dialtone_shared::{Name, UnixSecs};
 use fjall::config::FilterPolicy;
-use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Slice, Snapshot};
+use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Slice};
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// The open tables. Reads are consistent; a row that can be read is durable, for the engine writes its journal first.
@@ -170,7 +171,7 @@ impl Engine {
     }
 
     /// At most `limit` notes under `prefix`.
-    pub fn notes(&self, prefix: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub fn notes(&self, prefix: &[u8], limit: usize) -> Result<Vec<Note>, StoreError> {
         let rows = self.db.snapshot().prefix(&self.notes, layout::note_key(prefix));
         rows.take(limit)
             .map(|row| {
@@ -180,9 +181,29 @@ impl Engine {
             .collect()
     }
 
-    /// Everything at this instant, for as long as it is held.
-    pub fn snapshot(&self) -> Snapshot {
-        self.db.snapshot()
+    /// Gives all that is held at this instant, and all notes, to `sink`. Stops when the tables are to be closed.
+    pub fn export(&self, sink: &mut Sink<'_>) -> Result<(), BackupError> {
+        let snapshot = self.db.snapshot();
+        for row in snapshot.iter(&self.records) {
+            self.is_staying()?;
+            let (key, value) = row.into_inner().map_err(failure)?;
+            let name = Name::from_bytes(&key).map_err(|_| StoreError::Corrupt("the names of records".into()))?;
+            sink(Entry::Record(decode(&value, &name)?))?;
+        }
+        for row in snapshot.prefix(&self.notes, layout::note_key(b"")) {
+            self.is_staying()?;
+            let (key, value) = row.into_inner().map_err(failure)?;
+            sink(Entry::Note(key[1..].to_vec(), value.to_vec()))?;
+        }
+        Ok(())
+    }
+
+    fn is_staying(&self) -> Result<(), StoreError> {
+        if self.retiring.load(Ordering::Relaxed) {
+            Err(StoreError::Closed)
+        } else {
+            Ok(())
+        }
     }
 
     // --- keeping it going ---

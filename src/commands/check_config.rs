@@ -1,0 +1,91 @@
+//! `dialtone check-config FILE`: whether a settings file can be used, before something is started with it.
+
+use crate::commands::dns::DnsFile;
+use crate::commands::template::Which;
+use crate::config::{self, ClientFile};
+use crate::exit::{Failure, Outcome};
+use crate::{failures, output};
+use clap::Args;
+use dialtone_provider::Settings;
+use std::path::{Path, PathBuf};
+
+/// Check a settings file without starting anything
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  dialtone check-config provider.toml\n  dialtone check-config --of dns frontend.toml")]
+pub struct CheckConfigArgs {
+    /// The file
+    file: PathBuf,
+    /// Whose settings it holds [default: told from its keys]
+    #[arg(long, value_name = "WHOSE")]
+    of: Option<Which>,
+}
+
+/// Checks it, and says in a line what it would do.
+///
+/// # Errors
+/// It cannot be read, or something in it is wrong: the line, the key and the reason.
+pub fn run(args: CheckConfigArgs) -> Outcome {
+    let path = &args.file;
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
+    let which = args.of.unwrap_or_else(|| told_from_keys(&text));
+    let says = match which {
+        Which::Provider => provider(&text, path)?,
+        Which::Dns => DnsFile::parse(&text, path).map(|file| file.summary())?,
+        Which::Client => toml::from_str::<ClientFile>(&text)
+            .map(|_| "the settings of a client".to_owned())
+            .map_err(|error| config::bad_settings(path, &text, &error, "client"))?,
+    };
+    output::line(format!("{}: good: {says}", path.display()))
+}
+
+fn provider(text: &str, path: &Path) -> Result<String, Failure> {
+    let settings = Settings::parse(text, &path.display().to_string()).map_err(failures::settings)?;
+    let list = |addresses: &[std::net::SocketAddr]| match addresses {
+        [] => "nowhere".to_owned(),
+        some => some.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    };
+    Ok(format!(
+        "a provider with its data in {}, HTTP on {}, DNS on {}, peering on {}, {} peers, {} accounts",
+        settings.data.display(),
+        list(&settings.http.listen),
+        list(&settings.dns.listen),
+        settings.peering.listen,
+        settings.peers.len(),
+        settings.accounts.len()
+    ))
+}
+
+/// Whose settings a file holds, by the keys that only one kind has. In doubt a provider's: its report is the fullest.
+fn told_from_keys(text: &str) -> Which {
+    let Ok(table) = text.parse::<toml::Table>() else {
+        return Which::Provider;
+    };
+    let has = |keys: &[&str]| keys.iter().any(|key| table.contains_key(*key));
+    if has(&["data", "identity", "http", "dns", "peering", "peer", "account", "limits"]) {
+        Which::Provider
+    } else if has(&["listen", "forward", "forward_for_everyone", "origin"]) {
+        Which::Dns
+    } else if has(&["providers", "map", "state", "token_file"]) {
+        Which::Client
+    } else {
+        Which::Provider
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whose_settings_a_file_holds_is_told_from_its_keys() {
+        for (text, which) in [
+            ("", Which::Provider),
+            ("[http]\nlisten = []", Which::Provider),
+            ("listen = []\nproviders = []", Which::Dns),
+            ("providers = []", Which::Client),
+            ("not toml", Which::Provider),
+        ] {
+            assert_eq!(told_from_keys(text), which, "{text:?}");
+        }
+    }
+}

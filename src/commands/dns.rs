@@ -1,0 +1,222 @@
+//! `dialtone dns`: a DNS frontend of one's own, in front of a stub that asks providers and verifies.
+
+use crate::args::LogArgs;
+use crate::config::{self, Client, ClientArgs, ClientFile};
+use crate::exit::{Exit, Failure, Outcome, plain};
+use crate::signals::Signals;
+use crate::{failures, log, output};
+use clap::Args;
+use dialtone_provider::settings::LogSettings;
+use dialtone_resolver::Stub;
+use dialtone_resolver::dns::{Domain, Frontend, FrontendSettings, ListenerSettings};
+use dialtone_resolver::io::listeners;
+use serde::Deserialize;
+use serde_json::json;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::net::{TcpListener, UdpSocket};
+
+/// Run a DNS frontend that verifies what providers say
+///
+/// Answers names under the origin and the petnames of the map file over UDP and TCP; every other name is forwarded, or refused.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  dialtone dns\n  dialtone dns --listen 127.0.0.1:5353 --provider http://127.0.0.1:4380 --forward 192.0.2.53:53\n  \
+                        dialtone template dns > dns.toml && dialtone dns --config dns.toml"
+)]
+pub struct DnsArgs {
+    /// A settings file; `dialtone template dns` prints one
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where to answer, over UDP and TCP; repeat it for more [default: 127.0.0.1:4353]
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Vec<SocketAddr>,
+    /// The domain under which names are found [default: what the provider says]
+    #[arg(long, value_name = "DOMAIN")]
+    origin: Option<String>,
+    /// A resolver to forward other names to; repeat it for more [default: other names are refused]
+    #[arg(long, value_name = "ADDR:PORT")]
+    forward: Vec<SocketAddr>,
+    /// Print the start line as one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+/// A frontend's settings file.
+#[derive(Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(default, deny_unknown_fields)]
+pub struct DnsFile {
+    /// Where to answer.
+    pub listen: Vec<SocketAddr>,
+    /// The domain under which names are found; `None`: what the provider says.
+    pub origin: Option<String>,
+    /// Resolvers for other names.
+    pub forward: Vec<SocketAddr>,
+    /// Whether to forward for clients beyond private networks too.
+    pub forward_for_everyone: bool,
+    /// Whom to ask.
+    pub providers: Option<Vec<String>>,
+    /// The map of petnames.
+    pub map: Option<PathBuf>,
+    /// The folder of rollback floors.
+    pub state: Option<PathBuf>,
+    /// What is written to the log.
+    pub log: LogSettings,
+}
+
+impl Default for DnsFile {
+    fn default() -> Self {
+        Self {
+            listen: vec![LISTEN_DEFAULT],
+            origin: None,
+            forward: Vec::new(),
+            forward_for_everyone: false,
+            providers: None,
+            map: None,
+            state: None,
+            log: LogSettings::default(),
+        }
+    }
+}
+
+impl DnsFile {
+    /// Reads a frontend's settings; `path` is what errors call them.
+    ///
+    /// # Errors
+    /// The line and the key that are wrong.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
+        let file: Self = toml::from_str(text).map_err(|error| config::bad_settings(path, text, &error, "dns"))?;
+        if file.listen.is_empty() {
+            return Err(
+                Failure::new(Exit::Settings, path.display(), "`listen` is empty: a frontend answers somewhere")
+                    .help("leave it out, or name an address"),
+            );
+        }
+        if let Some(origin) = &file.origin {
+            Domain::from_text(origin).map_err(|error| Failure::new(Exit::Settings, format!("{}: `origin`", path.display()), error))?;
+        }
+        Ok(file)
+    }
+
+    /// What it would do, in a line.
+    pub fn summary(&self) -> String {
+        let list = |addresses: &[SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let others = if self.forward.is_empty() {
+            "other names are refused".to_owned()
+        } else {
+            format!("other names are forwarded to {}", list(&self.forward))
+        };
+        format!("a frontend on {}, {others}", list(&self.listen))
+    }
+}
+
+/// Runs until it is told to go.
+///
+/// # Errors
+/// The settings cannot be used, no provider is found, or an address is taken.
+pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
+    let mut file = match &args.config {
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| Failure::new(Exit::Settings, path.display(), plain(&error)).help("check --config"))?;
+            DnsFile::parse(&text, path)?
+        }
+        None => DnsFile::default(),
+    };
+    log::start(&log, Some(&file.log))?;
+    if !args.listen.is_empty() {
+        file.listen = args.listen;
+    }
+    if !args.forward.is_empty() {
+        file.forward = args.forward;
+    }
+    let asked = ClientFile {
+        providers: file.providers.clone(),
+        map: file.map.clone(),
+        state: file.state.clone(),
+        token_file: None,
+    };
+    let client = Client::load_over(&args.client, args.config.as_deref().map(|path| (asked, path)))?;
+    let mut signals = Signals::listen()?;
+    let sockets = Sockets::bind(&file.listen).await?;
+    let stub = Stub::connect(client.stub_settings()).await.map_err(failures::stub)?;
+    let origin = match args.origin.or(file.origin) {
+        Some(origin) => origin,
+        None => origin_of(&stub)?,
+    };
+    let settings = FrontendSettings {
+        upstreams: file.forward,
+        forward_for_everyone: file.forward_for_everyone,
+        aliases: Some(client.map.value),
+        ..FrontendSettings::new(domain(&origin)?)
+    };
+    let frontend = Frontend::new(Arc::new(stub), settings).map_err(failures::frontend)?;
+    let shown: Vec<String> = sockets.addresses.iter().map(ToString::to_string).collect();
+    if args.json {
+        output::json(&json!({ "dns": shown, "origin": origin }))?;
+    } else {
+        output::line(format!("frontend for {origin} on {}", shown.join(", ")))?;
+    }
+    let told = async move {
+        let signal = signals.told_to_go().await;
+        tracing::info!(signal, "stopping");
+    };
+    listeners::serve(Arc::new(frontend), sockets.udp, sockets.tcp, ListenerSettings::default(), told).await;
+    Ok(())
+}
+
+/// A frontend's sockets, and where they came to be.
+#[derive(Debug)]
+pub struct Sockets {
+    /// For datagrams.
+    pub udp: Vec<UdpSocket>,
+    /// For connections.
+    pub tcp: Vec<TcpListener>,
+    /// Their addresses, with the ports that they got.
+    pub addresses: Vec<SocketAddr>,
+}
+
+impl Sockets {
+    /// Opens UDP and TCP on each address.
+    ///
+    /// # Errors
+    /// An address is taken, or not this machine's.
+    pub async fn bind(addresses: &[SocketAddr]) -> Result<Self, Failure> {
+        let mut sockets = Self {
+            udp: Vec::new(),
+            tcp: Vec::new(),
+            addresses: Vec::new(),
+        };
+        for address in addresses {
+            let failed = |error: std::io::Error| {
+                Failure::new(Exit::Local, address, plain(&error))
+                    .help("stop what is using it, or choose another address with --listen (port 0 takes a free one)")
+            };
+            let (udp, tcp) = listeners::bind(*address).await.map_err(failed)?;
+            sockets.addresses.push(udp.local_addr().map_err(failed)?);
+            sockets.udp.push(udp);
+            sockets.tcp.push(tcp);
+        }
+        Ok(sockets)
+    }
+}
+
+/// The domain that a text means.
+///
+/// # Errors
+/// It is none.
+pub fn domain(origin: &str) -> Result<Domain, Failure> {
+    Domain::from_text(origin.trim_matches('.')).map_err(|error| Failure::new(Exit::Settings, format!("origin `{origin}`"), error))
+}
+
+/// What the providers say that names stand under; the first that was found has the say.
+fn origin_of(stub: &Stub) -> Result<String, Failure> {
+    let found = stub.health().into_iter().find_map(|at| at.origin);
+    found.ok_or_else(|| Failure::new(Exit::Settings, "origin", "no provider says what it is").help("set it with --origin"))
+}
+
+/// Where a frontend answers when nobody says.
+const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4353);

@@ -1,0 +1,344 @@
+//! `dialtone doctor`: what is reachable, how fast, and what to do about what is not.
+
+use crate::ask::{Over, ask};
+use crate::config::{Client, ClientArgs, Source};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::{failures, output, petnames};
+use bytes::Bytes;
+use clap::Args;
+use dialtone_resolver::io::http::{Answer, HttpClient};
+use dialtone_resolver::io::{clock, environment, key_files};
+use dialtone_resolver::settings::{HTTP_CONNECT, ProviderAt};
+use dialtone_shared::UnixSecs;
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::RecordType;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Check what this machine needs, and say what to do about what is missing
+///
+/// Asks the provider over HTTP and over DNS (UDP and TCP), compares clocks, asks whether puts would be kept, and looks at the
+/// files that the other verbs use. The exit status is that of the worst finding.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  dialtone doctor\n  dialtone doctor --provider http://127.0.0.1:4380 --provider http://127.0.0.1:4390\n  \
+                        dialtone doctor --key alice.key --json"
+)]
+pub struct DoctorArgs {
+    /// Look at this key's files, too; repeat it for more
+    #[arg(long = "key", value_name = "FILE")]
+    keys: Vec<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+/// What was looked at, and how it is.
+#[derive(Clone, Debug)]
+struct Finding {
+    thing: String,
+    state: State,
+    says: String,
+    help: Vec<String>,
+}
+
+/// How a thing is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Good,
+    /// It works, but not as well as it could.
+    Odd,
+    /// It does not work; the status to leave with.
+    Bad(Exit),
+}
+
+/// Looks at everything and reports.
+///
+/// # Errors
+/// The settings cannot be read; otherwise the status of the worst finding, already said.
+pub async fn run(args: DoctorArgs) -> Outcome {
+    let client = Client::load(&args.client)?;
+    let mut findings = Vec::new();
+    let http = HttpClient::new();
+    for at in &client.providers.value {
+        findings.extend(provider(&http, at, &client.providers.source).await);
+    }
+    findings.push(floors(client.state.value.clone()));
+    findings.push(map(&client.map.value));
+    findings.extend(args.keys.iter().map(|path| key(path)));
+    let worst = findings.iter().find_map(|finding| match finding.state {
+        State::Bad(exit) => Some(exit),
+        State::Good | State::Odd => None,
+    });
+    if args.json {
+        output::json(&json!({
+            "good": worst.is_none(),
+            "findings": findings.iter().map(Finding::to_json).collect::<Vec<_>>(),
+        }))?;
+    } else {
+        findings.iter().try_for_each(|finding| output::text(finding.to_text()))?;
+    }
+    worst.map_or(Ok(()), |exit| Err(Failure::already_said(exit)))
+}
+
+/// Everything about one provider, stopping where nothing more can be learnt.
+async fn provider(http: &HttpClient, at: &ProviderAt, said_by: &Source) -> Vec<Finding> {
+    let base = match at {
+        ProviderAt::Http(base) => base,
+        ProviderAt::Dns { host, origin } => return dns_only(host, origin).await,
+    };
+    let thing = format!("provider {base}");
+    let began = Instant::now();
+    let info = match http.info(base).await {
+        Ok(info) => info,
+        Err(error) => {
+            let finding = Finding::bad(&thing, Exit::Network, error)
+                .help("start one on this machine: `dialtone up`, or `dialtone provider`")
+                .help(format!(
+                    "or name another with --provider or DIALTONE_PROVIDER (this one is from {said_by})"
+                ));
+            return vec![finding];
+        }
+    };
+    let mut findings = vec![Finding::good(
+        &thing,
+        format!("is {}, found in {}", info.name, output::millis(began.elapsed())),
+    )];
+    findings.extend(http_speed_and_clock(http, base, &thing).await);
+    findings.push(health(http, base, &thing).await);
+    if info.dns.is_empty() {
+        findings.push(
+            Finding::bad(
+                &format!("{thing}: DNS"),
+                Exit::Network,
+                "it answers no DNS that can be reached from here: names cannot be looked up at it",
+            )
+            .help("its operator sets `dns.listen` to an address that clients reach"),
+        );
+    }
+    for address in &info.dns {
+        findings.extend(dns(*address, info.origin.as_str()).await);
+    }
+    findings
+}
+
+async fn dns_only(host: &str, origin: &str) -> Vec<Finding> {
+    match tokio::net::lookup_host(host).await.map(|mut found| found.next()) {
+        Ok(Some(address)) => dns(address, origin).await,
+        Ok(None) => vec![Finding::bad(host, Exit::Network, "its host name has no address").help("check the host name")],
+        Err(error) => vec![Finding::bad(host, Exit::Network, crate::exit::plain(&error)).help("check the host name")],
+    }
+}
+
+/// How fast a warm connection answers, and whether its clock agrees with ours.
+async fn http_speed_and_clock(http: &HttpClient, base: &str, thing: &str) -> Option<Finding> {
+    let began = Instant::now();
+    let answer = get(http, base, "/v1/info").await.ok()?;
+    let took = began.elapsed();
+    let here = clock::now().unix;
+    let there = answer.headers.get("date").and_then(|date| date.to_str().ok()).and_then(http_date);
+    let thing = format!("{thing}: HTTP");
+    let Some(there) = there else {
+        return Some(Finding::good(&thing, format!("answers in {}", output::millis(took))));
+    };
+    let skew = here.since(there).max(there.since(here));
+    let (ahead, behind) = if here > there {
+        ("this machine", "the provider")
+    } else {
+        ("the provider", "this machine")
+    };
+    let says = format!("answers in {}; {ahead} is {skew} s ahead of {behind}", output::millis(took));
+    Some(match skew {
+        0..=SKEW_FINE => Finding::good(&thing, format!("answers in {}, the clocks agree", output::millis(took))),
+        0..=SKEW_REFUSED => Finding::odd(&thing, says).help("set the clock by NTP: records are ordered by the time of signing"),
+        _ => {
+            Finding::bad(&thing, Exit::Local, says).help("set the clock by NTP: records from more than 5 minutes in the future are refused")
+        }
+    })
+}
+
+async fn health(http: &HttpClient, base: &str, thing: &str) -> Finding {
+    let thing = format!("{thing}: puts");
+    match get(http, base, "/healthz").await {
+        Ok(answer) if answer.status == 200 => Finding::good(&thing, "would be kept (a write reached its disk)"),
+        Ok(answer) => {
+            let why = serde_json::from_slice::<Value>(&answer.body)
+                .ok()
+                .and_then(|body| Some(body["reason"].as_str()?.to_owned()));
+            let why = why.unwrap_or_else(|| format!("status {}", answer.status));
+            Finding::bad(&thing, Exit::Busy, format!("would not be kept: {}", crate::show::printable(&why)))
+                .help("its operator looks at its disk and log; publish at another provider meanwhile")
+        }
+        Err(error) => Finding::bad(&thing, Exit::Network, error),
+    }
+}
+
+/// One DNS address, over both transports: an answer of the right kind, from what speaks for the origin.
+async fn dns(address: SocketAddr, origin: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (over, label, firewall) in [(Over::Udp, "UDP", "udp"), (Over::Tcp, "TCP", "tcp")] {
+        let thing = format!("DNS {address} over {label}");
+        findings.push(match ask(address, over, origin, RecordType::SOA, PATIENCE).await {
+            Ok(said) if said.code == ResponseCode::NoError && said.answers > 0 => {
+                Finding::good(&thing, format!("answers for {origin} in {}", output::millis(said.took)))
+            }
+            Ok(said) => Finding::bad(
+                &thing,
+                Exit::Network,
+                format!("answers {} for {origin}: it does not speak for it", said.code),
+            )
+            .help("check that the address is the provider's, and not another DNS server's"),
+            Err(error) => Finding::bad(&thing, Exit::Network, error)
+                .help(format!("check that {firewall} port {} is open on the way there", address.port())),
+        });
+    }
+    findings
+}
+
+/// Whether rollback floors can be kept.
+fn floors(folder: Option<PathBuf>) -> Finding {
+    let Some(folder) = folder.or_else(environment::state_folder) else {
+        return Finding::odd("rollback floors", "kept in memory only: there is no home folder")
+            .help("set DIALTONE_STATE to a folder that lasts");
+    };
+    let thing = format!("rollback floors in {}", folder.display());
+    let tried = std::fs::create_dir_all(&folder).and_then(|()| {
+        let probe = folder.join(format!(".probe-{}", std::process::id()));
+        std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe))
+    });
+    match tried {
+        Ok(()) => Finding::good(&thing, "can be kept"),
+        Err(error) => Finding::bad(&thing, Exit::Local, format!("cannot be kept: {}", crate::exit::plain(&error)))
+            .help("make the folder writable, or set DIALTONE_STATE to another"),
+    }
+}
+
+fn map(path: &Path) -> Finding {
+    let thing = format!("petnames in {}", path.display());
+    match petnames::load(path) {
+        Ok(aliases) if aliases.is_empty() => Finding::good(&thing, "none yet (`dialtone alias NAME TEXT` adds one)"),
+        Ok(aliases) => Finding::good(&thing, format!("{} of them", aliases.len())),
+        Err(failure) => Finding::from_failure(&thing, &failure),
+    }
+}
+
+fn key(path: &Path) -> Finding {
+    let thing = format!("key {}", path.display());
+    match key_files::load_public(path) {
+        Ok(public) => Finding::good(&thing, format!("of {}, key epoch {}", public.name(), public.epoch)),
+        Err(error) => Finding::from_failure(&thing, &failures::key_file(error)),
+    }
+}
+
+async fn get(http: &HttpClient, base: &str, path: &str) -> Result<Answer, String> {
+    http.ask(hyper::Method::GET, &format!("{base}{path}"), &[], Bytes::new(), HTTP_CONNECT)
+        .await
+        .map_err(|error| error.to_string())
+}
+
+impl Finding {
+    fn of(thing: &str, state: State, says: impl ToString) -> Self {
+        Self {
+            thing: thing.to_owned(),
+            state,
+            says: says.to_string(),
+            help: Vec::new(),
+        }
+    }
+
+    fn good(thing: &str, says: impl ToString) -> Self {
+        Self::of(thing, State::Good, says)
+    }
+
+    fn odd(thing: &str, says: impl ToString) -> Self {
+        Self::of(thing, State::Odd, says)
+    }
+
+    fn bad(thing: &str, exit: Exit, says: impl ToString) -> Self {
+        Self::of(thing, State::Bad(exit), says)
+    }
+
+    fn from_failure(thing: &str, failure: &Failure) -> Self {
+        Self {
+            help: failure.remedies().to_vec(),
+            ..Self::bad(thing, failure.exit, failure.reason())
+        }
+    }
+
+    fn help(mut self, remedy: impl ToString) -> Self {
+        self.help.push(remedy.to_string());
+        self
+    }
+
+    fn mark(&self) -> &'static str {
+        match self.state {
+            State::Good => "good",
+            State::Odd => "odd",
+            State::Bad(_) => "bad",
+        }
+    }
+
+    fn to_text(&self) -> String {
+        let mut text = format!("{:<5} {}: {}\n", self.mark(), self.thing, self.says);
+        for remedy in &self.help {
+            text += &format!("      help: {remedy}\n");
+        }
+        text
+    }
+
+    fn to_json(&self) -> Value {
+        json!({ "thing": self.thing, "state": self.mark(), "says": self.says, "help": self.help })
+    }
+}
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 §5.6.7).
+fn http_date(text: &str) -> Option<UnixSecs> {
+    let mut words = text.split_ascii_whitespace().skip(1);
+    let day: u64 = words.next()?.parse().ok()?;
+    let month = words.next()?;
+    let month = MONTHS.iter().position(|known| *known == month)? as u64 + 1;
+    let year: u64 = words.next()?.parse().ok()?;
+    let mut clock = words.next()?.split(':').map(str::parse::<u64>);
+    let (hour, minute, second) = (clock.next()?.ok()?, clock.next()?.ok()?, clock.next()?.ok()?);
+    if !(1_970..10_000).contains(&year) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    // Days from a civil date, after Howard Hinnant's `days_from_civil`: years begin in March.
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, of_era) = (year / 400, year % 400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + day_of_year;
+    days.checked_sub(719_468)
+        .map(|days| UnixSecs(days * 86_400 + hour * 3_600 + minute * 60 + second))
+}
+
+const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+/// Seconds by which clocks may differ unnoticed: a Date header is a whole second, and the answer takes a while.
+const SKEW_FINE: u64 = 2;
+/// Seconds by which a record may come from the future (`FUTURE_PUT_SECS`).
+const SKEW_REFUSED: u64 = dialtone_shared::limits::FUTURE_PUT_SECS;
+/// How long a DNS answer may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_date_header_is_read_as_everyone_writes_it() {
+        for (text, secs) in [
+            ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(784_111_777)),
+            ("Tue, 29 Feb 2000 00:00:00 GMT", Some(951_782_400)),
+            ("Sun, 28 Feb 2100 23:59:59 GMT", Some(4_107_542_399)),
+            ("tomorrow", None),
+            ("Sun, 99 Nov 1994 08:49:37 GMT", None),
+        ] {
+            assert_eq!(http_date(text), secs.map(UnixSecs), "{text}");
+        }
+    }
+}

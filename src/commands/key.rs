@@ -1,0 +1,156 @@
+//! `dialtone key`: makes the keys of a name, and shows the name of a key in all its forms.
+
+use crate::bindings::{self, Salt};
+use crate::exit::Outcome;
+use crate::{failures, output};
+use clap::{Args, Subcommand};
+use dialtone_resolver::io::key_files::{self, NewKey};
+use dialtone_resolver::keyfile::{PublicFile, to_hex};
+use dialtone_shared::limits::{CHAIN_LINKS_DEFAULT, CHAIN_LINKS_MAX};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// Make a key, and with it a name; or show the name of a key
+#[derive(Args, Debug)]
+pub struct KeyArgs {
+    #[command(subcommand)]
+    verb: KeyVerb,
+}
+
+#[derive(Subcommand, Debug)]
+enum KeyVerb {
+    New(NewArgs),
+    Show(ShowArgs),
+}
+
+/// Make a new key and print its name
+///
+/// FILE becomes the private key (PKCS#8 PEM, mode 0600). Beside it stand the public file (FILE with the ending .pub) and
+/// a folder (ending .offline) with the secrets of the keys that may follow: move it to a medium that you keep apart, and
+/// whoever steals today's key can never take the name. Nothing is ever overwritten.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  dialtone key new alice.key\n  dialtone key new shop.key --salt shop --from alice.key\n  \
+                        openssl genpkey -algorithm ed25519 -out mine.pem && chmod 600 mine.pem && dialtone key new mine.key --from mine.pem"
+)]
+struct NewArgs {
+    /// Where the private key goes
+    file: PathBuf,
+    /// How many keys may follow this one, at most 32; with 0 the name can never change its key
+    #[arg(long, value_name = "LINKS", default_value_t = CHAIN_LINKS_DEFAULT as u16, value_parser = clap::value_parser!(u16).range(0..=CHAIN_LINKS_MAX as i64))]
+    chain: u16,
+    /// Tells apart several names of one key: text, or 0x and hexadecimal digits
+    #[arg(long, value_name = "SALT", value_parser = bindings::salt)]
+    salt: Option<Salt>,
+    /// Take the first key from this PKCS#8 PEM file instead of making one
+    #[arg(long, value_name = "PEM")]
+    from: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Show a key's name in all its forms, from the private or the public file
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  dialtone key show alice.key\n  dialtone key show alice.pub --json")]
+struct ShowArgs {
+    /// A private or a public file
+    file: PathBuf,
+    /// The DNS origin to show the name under
+    #[arg(long, value_name = "DOMAIN", default_value = DEFAULT_ORIGIN)]
+    origin: String,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Makes or shows a key.
+///
+/// # Errors
+/// The key's files cannot be made or read.
+pub fn run(args: KeyArgs) -> Outcome {
+    match args.verb {
+        KeyVerb::New(args) => new(args),
+        KeyVerb::Show(args) => show(&args),
+    }
+}
+
+fn new(args: NewArgs) -> Outcome {
+    let first = args
+        .from
+        .as_deref()
+        .map(key_files::load_secret)
+        .transpose()
+        .map_err(failures::key_file)?;
+    let wanted = NewKey {
+        first,
+        salt: args.salt.unwrap_or_default().0,
+        links: usize::from(args.chain),
+    };
+    let (paths, public) = key_files::create(&args.file, &wanted).map_err(failures::key_file)?;
+    let offline = paths.offline.exists().then_some(paths.offline.as_path());
+    if args.json {
+        return output::json(&json!({
+            "name": public.name().to_string(),
+            "uri": public.name().to_uri(),
+            "private": paths.private,
+            "public": paths.public,
+            "offline": offline,
+            "links": public.chain.links.len(),
+        }));
+    }
+    output::line(public.name())?;
+    let shown = |path: &Path| path.display().to_string();
+    output::remark(format!("private file   {}  (signs; keep it secret)", shown(&paths.private)));
+    output::remark(format!(
+        "public file    {}  (keep it beside the private one, and a copy)",
+        shown(&paths.public)
+    ));
+    if let Some(offline) = offline {
+        output::remark(format!(
+            "offline folder {}  (the keys that may follow: move it away from this machine)",
+            shown(offline)
+        ));
+    }
+    output::remark(format!(
+        "next: dialtone publish --key {} --address 192.0.2.7",
+        shown(&paths.private)
+    ));
+    Ok(())
+}
+
+fn show(args: &ShowArgs) -> Outcome {
+    let public = key_files::load_public(&args.file).map_err(failures::key_file)?;
+    let name = public.name();
+    if args.json {
+        return output::json(&json!({
+            "name": name.to_string(),
+            "uri": name.to_uri(),
+            "dns": name.to_dns(&args.origin),
+            "hex": to_hex(name.as_bytes()),
+            "key": to_hex(public.key().as_bytes()),
+            "salt": to_hex(&public.chain.genesis.salt),
+            "epoch": public.epoch,
+            "links_left": links_left(&public),
+        }));
+    }
+    output::text(format!(
+        "name        {name}\nuri         {}\ndns         {}\nhex         {}\npublic key  {}\n",
+        name.to_uri(),
+        name.to_dns(&args.origin),
+        to_hex(name.as_bytes()),
+        to_hex(public.key().as_bytes()),
+    ))?;
+    if !public.chain.genesis.salt.is_empty() {
+        output::line(format!("salt        {}", to_hex(&public.chain.genesis.salt)))?;
+    }
+    output::text(format!("key epoch   {}\nlinks left  {}\n", public.epoch, links_left(&public)))
+}
+
+/// How many times the name's key can still change.
+fn links_left(public: &PublicFile) -> usize {
+    public.chain.links.len().saturating_sub(public.epoch)
+}
+
+/// The origin of a machine or a site that set none (RFC 9476).
+pub const DEFAULT_ORIGIN: &str = "dialtone.alt";

@@ -1,0 +1,233 @@
+//! `dialtone provider`: keeps records for others, and peers; backs up and restores its store.
+
+use crate::args::LogArgs;
+use crate::config::variable;
+use crate::control::{self, Control, STORE};
+use crate::exit::{Failure, Outcome};
+use crate::signals::Signals;
+use crate::{bindings, failures, log, output};
+use clap::{Args, Subcommand};
+use dialtone_provider::provider::Parts;
+use dialtone_provider::settings::{PeerSettings, Relationship};
+use dialtone_provider::store::backup;
+use dialtone_provider::store::embedded::{EmbeddedOptions, EmbeddedStore};
+use dialtone_provider::{Provider, Settings};
+use serde_json::json;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Run a provider, or back one up
+///
+/// Runs without any settings: data in ./dialtone-data, HTTP on 127.0.0.1:4380, DNS on 127.0.0.1:4353, peering on
+/// 127.0.0.1:4381. SIGTERM or Ctrl-C stops it when what it accepted is done.
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+pub struct ProviderArgs {
+    #[command(subcommand)]
+    verb: Option<ProviderVerb>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Subcommand, Debug)]
+enum ProviderVerb {
+    Backup(BackupArgs),
+    Restore(RestoreArgs),
+}
+
+/// Settings of one run; they win over the file.
+#[derive(Args, Debug)]
+struct RunArgs {
+    /// The settings file; `dialtone template` prints one [env: DIALTONE_PROVIDER_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The folder of the store, the key and the books [env: DIALTONE_DATA] [default: ./dialtone-data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Where HTTP is answered; repeat it for more [default: 127.0.0.1:4380]
+    #[arg(long, value_name = "ADDR:PORT")]
+    http: Vec<SocketAddr>,
+    /// Where DNS is answered, over UDP and TCP; repeat it for more [default: 127.0.0.1:4353]
+    #[arg(long, value_name = "ADDR:PORT")]
+    dns: Vec<SocketAddr>,
+    /// Where peers connect [default: 127.0.0.1:4381]
+    #[arg(long, value_name = "ADDR:PORT")]
+    peering: Option<SocketAddr>,
+    /// An agreement with another provider: its name, and where it listens unless it connects to us
+    #[arg(long = "peer", value_name = "NAME[@HOST:PORT]", value_parser = peer)]
+    peers: Vec<PeerSettings>,
+    /// The domain under which names are found [default: dialtone.alt]
+    #[arg(long, value_name = "DOMAIN")]
+    origin: Option<String>,
+    /// A resolver that other names are forwarded to; repeat it for more [default: other names are refused]
+    #[arg(long, value_name = "ADDR:PORT")]
+    forward: Vec<SocketAddr>,
+    /// Print the start line as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Write all that a provider holds into one file, while it runs or while it is stopped
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  dialtone provider backup --to provider.backup\n  dialtone provider backup --data /var/lib/dialtone --to /backups/today"
+)]
+struct BackupArgs {
+    /// The file to make; nothing is overwritten
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+    /// The provider's data folder [env: DIALTONE_DATA] [default: ./dialtone-data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// Make a provider's data folder from a backup
+///
+/// The provider's key is not in a backup: copy it to DIR/identity.key, or the provider will have another name.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  dialtone provider restore --from provider.backup --data ./restored")]
+struct RestoreArgs {
+    /// The backup
+    #[arg(long, value_name = "FILE")]
+    from: PathBuf,
+    /// The data folder to make
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+}
+
+/// Runs a provider until it is told to go, or does what the verb says.
+///
+/// # Errors
+/// The settings, the folder or an address cannot be used; the store does not stop cleanly.
+pub async fn run(args: ProviderArgs, log: LogArgs) -> Outcome {
+    match args.verb {
+        None => stay(args.run, &log).await,
+        Some(ProviderVerb::Backup(args)) => {
+            log::start(&log, None)?;
+            let made = control::back_up(&data_folder(args.data), &args.to).await?;
+            output::line(format!("{}: {} records", args.to.display(), made.records))
+        }
+        Some(ProviderVerb::Restore(args)) => {
+            log::start(&log, None)?;
+            restore(&args).await
+        }
+    }
+}
+
+async fn stay(args: RunArgs, log: &LogArgs) -> Outcome {
+    let json = args.json;
+    let settings = args.settings()?;
+    log::start(log, Some(&settings.log))?;
+    let mut signals = Signals::listen()?;
+    let data = settings.data.clone();
+    let origin = settings.dns.origin.clone();
+    std::fs::create_dir_all(&data).map_err(|error| Failure::file(&data, &error).help("choose another folder with --data"))?;
+    // Opened here, because a backup is made of the very store that runs.
+    let store = EmbeddedStore::open(&data.join(STORE), EmbeddedOptions::default())
+        .map_err(|error| failures::store(error).help("or choose another folder with --data"))?;
+    let parts = Parts {
+        store: Some(store.clone()),
+        ..Parts::default()
+    };
+    let provider = Provider::start_with(settings, parts)
+        .await
+        .map_err(|error| failures::start(error, "--data"))?;
+    let control = Control::open(&data, store);
+    let at = provider.addresses();
+    if json {
+        output::json(&json!({
+            "name": provider.name().to_string(), "http": at.http, "dns": at.dns, "peering": at.peering, "origin": origin, "data": data,
+        }))?;
+    } else {
+        let list = |addresses: &[SocketAddr]| addresses.iter().map(|address| format!(" {address}")).collect::<String>();
+        let peering = at.peering.map(|address| format!(", peering {address}")).unwrap_or_default();
+        output::line(format!(
+            "provider {}: http{}, dns{}{peering}",
+            provider.name(),
+            list(&at.http),
+            list(&at.dns)
+        ))?;
+    }
+    let signal = signals.told_to_go().await;
+    tracing::info!(signal, "stopping");
+    drop(control);
+    provider.shutdown().await.map_err(failures::store)
+}
+
+impl RunArgs {
+    /// Defaults, then the file, then the environment, then the flags.
+    fn settings(self) -> Result<Settings, Failure> {
+        let mut settings = match self.config.or_else(|| variable("DIALTONE_PROVIDER_CONFIG").map(PathBuf::from)) {
+            Some(path) => Settings::load(&path).map_err(failures::settings)?,
+            None => Settings::default(),
+        };
+        if let Some(data) = self.data.or_else(|| variable("DIALTONE_DATA").map(PathBuf::from)) {
+            settings.data = data;
+        }
+        if !self.http.is_empty() {
+            settings.http.listen = self.http;
+        }
+        if !self.dns.is_empty() {
+            settings.dns.listen = self.dns;
+        }
+        if let Some(peering) = self.peering {
+            settings.peering.listen = peering;
+        }
+        if let Some(origin) = self.origin {
+            settings.dns.origin = origin;
+        }
+        if !self.forward.is_empty() {
+            settings.dns.forward = self.forward;
+        }
+        settings.peers.extend(self.peers);
+        Ok(settings)
+    }
+}
+
+async fn restore(args: &RestoreArgs) -> Outcome {
+    let to = args.data.join(STORE);
+    std::fs::create_dir_all(&args.data).map_err(|error| Failure::file(&args.data, &error))?;
+    let made = backup::restore(&args.from, &to, EmbeddedOptions::default())
+        .await
+        .map_err(failures::backup)?;
+    output::line(format!("{}: {} records", args.data.display(), made.records))?;
+    if !args.data.join("identity.key").exists() {
+        output::remark(format!(
+            "note: copy the provider's key to {}, or it will have another name",
+            args.data.join("identity.key").display()
+        ));
+    }
+    Ok(())
+}
+
+fn data_folder(said: Option<PathBuf>) -> PathBuf {
+    said.or_else(|| variable("DIALTONE_DATA").map(PathBuf::from))
+        .unwrap_or_else(|| Settings::default().data)
+}
+
+/// `NAME[@HOST:PORT]`.
+fn peer(typed: &str) -> Result<PeerSettings, String> {
+    let (name, address) = match typed.split_once('@') {
+        Some((name, address)) => (name, Some(address)),
+        None => (typed, None),
+    };
+    if let Some(address) = address
+        && !address
+            .rsplit_once(':')
+            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+    {
+        return Err(format!("`{address}` is not HOST:PORT"));
+    }
+    Ok(PeerSettings {
+        name: bindings::flat_name(name)?,
+        addresses: address.map(str::to_owned).into_iter().collect(),
+        relationship: Relationship::Mutual,
+    })
+}
+
+const EXAMPLES: &str = "Examples:
+  dialtone provider
+  dialtone template > provider.toml && dialtone provider --config provider.toml
+  dialtone provider --data ./second --http 127.0.0.1:4390 --dns 127.0.0.1:4363 --peering 127.0.0.1:4391 --peer NAME@127.0.0.1:4381
+  dialtone provider backup --to today.backup
+  dialtone provider restore --from today.backup --data ./restored";

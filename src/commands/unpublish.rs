@@ -1,0 +1,38 @@
+//! `dialtone unpublish`: a record that says nothing, which withdraws a name without burning it.
+
+use crate::commands::publish::{self, PutArgs, TermsArgs};
+use crate::config::ClientArgs;
+use crate::exit::Outcome;
+use crate::failures;
+use clap::Args;
+use dialtone_resolver::io::key_files;
+use std::path::PathBuf;
+
+/// Withdraw what a name stands for, and keep the name
+///
+/// Puts a record without bindings. Whoever resolves the name finds that it exists and stands for nothing; publish again
+/// whenever you like.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  dialtone unpublish --key alice.key\n  dialtone unpublish --key alice.key --provider http://127.0.0.1:4380"
+)]
+pub struct UnpublishArgs {
+    /// The private key of the name
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    #[command(flatten)]
+    terms: TermsArgs,
+    #[command(flatten)]
+    put: PutArgs,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+/// Puts an empty record.
+///
+/// # Errors
+/// As `publish`.
+pub async fn run(args: UnpublishArgs) -> Outcome {
+    let signer = key_files::load_signer(&args.key).map_err(failures::key_file)?;
+    publish::put(&signer, Vec::new(), &args.terms, &args.put, &args.client).await
+}

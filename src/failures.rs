@@ -1,0 +1,284 @@
+//! The border: every error of the libraries, turned into a status, a reason and a remedy. No wildcard arms, so that a new
+//! error asks where it goes.
+
+use crate::exit::{Exit, Failure};
+use dialtone_provider::StartError;
+use dialtone_provider::identity::IdentityError;
+use dialtone_provider::settings::SettingsError;
+use dialtone_provider::store::StoreError;
+use dialtone_provider::store::backup::BackupError;
+use dialtone_resolver::LookupError;
+use dialtone_resolver::dns::frontend::FrontendError;
+use dialtone_resolver::error::{HttpError, NotVisible, PutError, ResolveError, StubError};
+use dialtone_resolver::keyfile::KeyFileError;
+use dialtone_shared::record::signed::SignError;
+use dialtone_shared::{Name, RecordError};
+
+/// A key's files cannot be made or used.
+pub fn key_file(error: KeyFileError) -> Failure {
+    match error {
+        KeyFileError::Exists(path) => Failure::new(Exit::Local, path.display(), "exists already, and a key is never overwritten")
+            .help("choose another path, or move what is there away"),
+        KeyFileError::Exposed { path, mode } => Failure::new(
+            Exit::Local,
+            path.display(),
+            format!("others can read this secret (mode {mode:04o})"),
+        )
+        .help(format!("chmod 600 {}", path.display()))
+        .help("on a machine that you share, consider the key stolen and rotate it"),
+        KeyFileError::Disk { path, reason } => Failure::file(&path, &reason),
+        KeyFileError::NoPublicFile(path) => {
+            Failure::new(Exit::BadInput, path.display(), "the public file is missing: the name stands in it")
+                .help("restore it beside the private file, or make a new name of this key with `dialtone key new NEW.key --from OLD.key`")
+        }
+        KeyFileError::NotPrivate(path) => Failure::new(
+            Exit::BadInput,
+            path.display(),
+            "this is a public file: signing needs the private one",
+        )
+        .help("give the private file, which stands beside it"),
+        KeyFileError::PublicPath(path) => Failure::new(
+            Exit::BadInput,
+            path.display(),
+            "a private key's path must not end in .pub, which is its public file's",
+        )
+        .help("choose another ending, such as .key"),
+        KeyFileError::Contents { path, reason } => Failure::new(Exit::BadInput, path.display(), reason)
+            .help("check the path; `dialtone key show FILE` reads private and public files"),
+        KeyFileError::Key(error) => Failure::new(Exit::BadInput, "key", error),
+    }
+}
+
+/// A provider's settings cannot be used.
+pub fn settings(error: SettingsError) -> Failure {
+    match error {
+        SettingsError::Read { path, reason } => Failure::new(Exit::Settings, path, reason).help("check the path"),
+        SettingsError::Line { path, line, text, reason } => Failure::new(Exit::Settings, format!("{path}, line {line}"), reason)
+            .help(format!("the line reads `{text}`"))
+            .help("`dialtone template` prints every key with its meaning"),
+        SettingsError::Together(reason) => Failure::new(Exit::Settings, "the settings do not go together", reason)
+            .help("`dialtone template` prints every key with its meaning"),
+    }
+}
+
+/// A provider does not start; `data_flag` is how its folder is chosen here.
+pub fn start(error: StartError, data_flag: &str) -> Failure {
+    match error {
+        StartError::Settings(error) => settings(error),
+        StartError::Folder { path, reason } => Failure::file(&path, &reason).help(format!(
+            "give this user the right to write there, or choose another folder with {data_flag}"
+        )),
+        StartError::Store(error) => store(error).help(format!("or choose another folder with {data_flag}")),
+        StartError::Identity(error) => identity(error),
+        StartError::Listen {
+            what,
+            address,
+            reason,
+            setting,
+        } => Failure::new(Exit::Local, address, format!("cannot listen for {what}: {reason}")).help(format!(
+            "stop what is using it, or set `{setting}` to another address (port 0 takes a free one)"
+        )),
+        StartError::Dns(error) => frontend(error),
+        StartError::Peering(reason) => Failure::new(Exit::Local, "peering", reason),
+    }
+}
+
+/// A provider's key cannot be used.
+pub fn identity(error: IdentityError) -> Failure {
+    match error {
+        IdentityError::File { path, reason, .. } => Failure::file(&path, &reason),
+        IdentityError::NotAKey(path) => Failure::new(Exit::BadInput, path.display(), "not a PKCS#8 PEM file of an Ed25519 key")
+            .help("`dialtone key new` or `openssl genpkey -algorithm ed25519` makes one"),
+    }
+}
+
+/// A store cannot be used.
+pub fn store(error: StoreError) -> Failure {
+    match error {
+        StoreError::Full(path) => Failure::new(Exit::Local, path, "the disk is full").help("make room, then start again"),
+        StoreError::InUse(path) => Failure::new(Exit::Local, path, "another process uses this data folder").help("stop the other process"),
+        StoreError::Folder { path, reason } => Failure::new(Exit::Local, path, reason).help("give this user the right to write there"),
+        StoreError::Failed(reason) => Failure::new(Exit::Local, "the store failed", reason).help("look at the disk, then start again"),
+        StoreError::Corrupt(place) => Failure::new(Exit::Local, "the store is damaged", place)
+            .help("move the folder aside and start with an empty one: peers will fill it again; or restore a backup"),
+        StoreError::Busy => Failure::new(Exit::Busy, "the store", "too many puts are waiting").help("try again later"),
+        StoreError::Closed => Failure::new(Exit::Bug, "the store", "closed too early"),
+    }
+}
+
+/// A backup was not made or not restored.
+pub fn backup(error: BackupError) -> Failure {
+    match error {
+        BackupError::Exists(path) => {
+            Failure::new(Exit::Local, path, "exists already, and nothing is overwritten").help("name another place, or move it away")
+        }
+        BackupError::File { path, reason } => Failure::new(Exit::Local, path, reason),
+        BackupError::Unknown(path) => Failure::new(Exit::BadInput, path, "not a backup that this version reads"),
+        BackupError::Damaged(path) => Failure::new(Exit::BadInput, path, "damaged: its digest does not match").help("use another backup"),
+        BackupError::Refused { path, entry, reason } => {
+            Failure::new(Exit::BadInput, format!("{path}, entry {entry}"), reason).help("use another backup")
+        }
+        BackupError::Store(error) => store(error),
+    }
+}
+
+/// A record cannot be signed.
+pub fn sign(error: SignError) -> Failure {
+    match error {
+        SignError::Record(error) => record(&error),
+        SignError::WrongKey(epoch) => Failure::new(
+            Exit::BadInput,
+            "key",
+            format!("not the one in force for this name (key epoch {epoch})"),
+        )
+        .help("use the private file that stands beside the name's public file"),
+    }
+}
+
+/// What was asked for cannot be a record.
+fn record(error: &RecordError) -> Failure {
+    let failure = Failure::new(Exit::BadInput, "record", error);
+    match error {
+        RecordError::TooLarge(_) => failure.help("publish less under this name, or put a part under a name of its own and refer to it"),
+        RecordError::TooManyBindings(_) => failure.help("put some under a name of their own, and refer to it by --delegate or target="),
+        RecordError::Binding { .. } => failure.help("bindings are counted in this order: addresses, services, delegate, dns, zone, opaque"),
+        RecordError::Scope => failure.help("name at most 8 providers by their names (`dialtone doctor` shows a provider's)"),
+        RecordError::TooShort(_)
+        | RecordError::Envelope(_)
+        | RecordError::Cbor(_)
+        | RecordError::Version(_)
+        | RecordError::UnknownField(_)
+        | RecordError::Missing(_)
+        | RecordError::RevokedWith(_)
+        | RecordError::EmptyList(_)
+        | RecordError::Chain(_)
+        | RecordError::Sequence(_)
+        | RecordError::Lifetime { .. } => failure,
+    }
+}
+
+/// A put is not acknowledged.
+pub fn put(error: PutError) -> Failure {
+    match error {
+        PutError::Unknown { provider, reason } => {
+            let failure = Failure::new(
+                Exit::Network,
+                provider,
+                format!("it is unknown whether the record was stored: {reason}"),
+            );
+            match reason {
+                HttpError::TimedOut | HttpError::Broken(_) | HttpError::TooLarge | HttpError::Connect(_) | HttpError::Url(_) => {
+                    failure.help("publish again: the later record wins, whatever became of this one")
+                }
+            }
+        }
+        PutError::NotReached { provider, reason } => unreachable(&provider, &reason),
+        PutError::Older { provider, held } => {
+            let held = held.map_or_else(|| "its rank was not told".to_owned(), |rank| format!("rank {rank}"));
+            Failure::new(Exit::Refused, provider, format!("a record of higher rank is held ({held})"))
+                .help("somebody published or rotated at the same time: look with `dialtone resolve`, then publish again")
+        }
+        PutError::ConditionFailed { provider, held } => {
+            let held = held.map_or_else(|| "none".to_owned(), |rank| rank.to_string());
+            Failure::new(
+                Exit::Refused,
+                provider,
+                format!("the record held is not the one of --if-match, but {held}"),
+            )
+            .help("look at it with `dialtone resolve`, and decide whether it is to be replaced")
+        }
+        PutError::Refused { provider, status, problem } => {
+            let failure = Failure::new(Exit::Refused, provider, format!("refused ({status}): {problem}"));
+            match status {
+                401 | 403 => failure.help("ask its operator for an account, and set DIALTONE_TOKEN to its token"),
+                404 | 405 => failure.help("check the URL: this may not be a Dialtone provider"),
+                _ => failure,
+            }
+        }
+        PutError::Unavailable {
+            provider,
+            status,
+            problem,
+            after_secs,
+        } => {
+            let failure = Failure::new(Exit::Busy, provider, format!("cannot take it now ({status}): {problem}"));
+            match after_secs {
+                Some(secs) => failure.help(format!("try again in {secs} s")),
+                None => failure.help("try again later, or at another provider"),
+            }
+        }
+        PutError::Receipt { provider, reason } => Failure::new(
+            Exit::Unverified,
+            provider,
+            format!("it acknowledged the record, but its receipt proves nothing: {reason}"),
+        )
+        .help("do not rely on this provider; publish at another"),
+        PutError::NoHttp(provider) => Failure::new(Exit::Usage, provider, "takes no puts: publishing needs a provider's HTTP address")
+            .help("name it as http://HOST:PORT or https://HOST"),
+    }
+}
+
+/// A record has not been seen everywhere.
+pub fn not_visible(error: NotVisible) -> Failure {
+    Failure::new(
+        Exit::Network,
+        error.missing.join(", "),
+        format!("the record is not visible there yet: {}", error.reason),
+    )
+    .help("it is kept where it was put; check that those providers peer with it, and their logs")
+}
+
+/// A stub cannot start.
+pub fn stub(error: StubError) -> Failure {
+    match error {
+        StubError::Variable(error) => Failure::new(Exit::Settings, "$DIALTONE_PROVIDER", error),
+        StubError::TooMany(_) => Failure::new(Exit::Settings, "providers", error).help("name fewer: one or two are enough"),
+        StubError::NoProvider { tried } => unreachable("no provider was found", &tried),
+        StubError::Floor { path, reason } => Failure::new(
+            Exit::Local,
+            path.display(),
+            format!("the rollback floor cannot be kept here: {reason}"),
+        )
+        .help("make the folder writable, or set DIALTONE_STATE to another"),
+    }
+}
+
+/// A name cannot be resolved.
+pub fn resolve(error: ResolveError) -> Failure {
+    match error {
+        ResolveError::Lookup { name, error } => lookup(&name, error),
+        ResolveError::Name(error) => Failure::new(Exit::BadInput, "name", error),
+    }
+}
+
+/// A name cannot be looked up.
+pub fn lookup(name: &Name, error: LookupError) -> Failure {
+    let failed = |exit| Failure::new(exit, name, &error);
+    match error {
+        LookupError::Unreachable(_) => failed(Exit::Network).help("`dialtone doctor` shows what is reachable"),
+        LookupError::Unavailable(_) => failed(Exit::Busy).help("try again later, or ask another provider with --provider"),
+        LookupError::Expired => failed(Exit::Absent).help("its publisher has to publish again"),
+        LookupError::Invalid(_) => failed(Exit::Unverified).help("this provider is broken or lies: ask another with --provider"),
+        LookupError::RolledBack => failed(Exit::Unverified).help("this provider holds newer records back: ask another with --provider"),
+        LookupError::Busy => failed(Exit::Busy).help("try again later"),
+    }
+}
+
+/// A frontend cannot be made.
+pub fn frontend(error: FrontendError) -> Failure {
+    match error {
+        FrontendError::LongOrigin { .. } | FrontendError::RootOrigin => {
+            Failure::new(Exit::Settings, "origin", error).help("choose a shorter domain")
+        }
+        FrontendError::NegativeTtl(_) => Failure::new(Exit::Settings, "negative answers", error),
+        FrontendError::Aliases { file, reason } => {
+            Failure::new(Exit::Settings, file, reason).help("correct or remove that line: `alias  name`, and comments after #")
+        }
+    }
+}
+
+fn unreachable(thing: &str, reason: &str) -> Failure {
+    Failure::new(Exit::Network, thing, reason)
+        .help("start a provider on this machine with `dialtone up`, or name one with --provider or DIALTONE_PROVIDER")
+        .help("`dialtone doctor` shows what is reachable")
+}

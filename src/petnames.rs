@@ -1,0 +1,95 @@
+//! The map file of petnames: what a person calls a name, read wherever a name is asked for, edited by `dialtone alias`.
+
+use crate::bindings;
+use crate::exit::{Exit, Failure};
+use dialtone_resolver::dns::Domain;
+use dialtone_resolver::dns::aliases::{AliasError, Aliases};
+use dialtone_shared::{Name, NameError};
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+/// The file's text; a file that is not there is empty.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read(path: &Path) -> Result<String, Failure> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(Failure::file(path, &error)),
+    }
+}
+
+/// The aliases of the file.
+///
+/// # Errors
+/// It cannot be read, or a line of it is wrong.
+pub fn load(path: &Path) -> Result<Aliases, Failure> {
+    Aliases::parse(&read(path)?).map_err(|error| wrong(path, &error))
+}
+
+/// Replaces the file at once: whoever reads it sees the old text or the new, never a part.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    // A map that is a link to another place stays one.
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let failed = |error: std::io::Error| Failure::file(path, &error);
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let draft = folder.join(format!(".dialtone-names-{}", std::process::id()));
+    let written = std::fs::File::create(&draft)
+        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+        .and_then(|()| std::fs::rename(&draft, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&draft);
+    }
+    written.map_err(failed)
+}
+
+/// The name that was meant: a flat name in any form, or a petname of the map.
+///
+/// # Errors
+/// It is neither; what is wrong with it as a name is said.
+pub fn resolve(typed: &str, map: &Path) -> Result<Name, Failure> {
+    let error = match bindings::parse_name(typed) {
+        Ok(name) => return Ok(name),
+        Err(error) => error,
+    };
+    if let Ok(alias) = Domain::from_text(&typed.to_ascii_lowercase())
+        && let Some(name) = load(map)?.get(&alias)
+    {
+        return Ok(*name);
+    }
+    let shown = crate::show::printable(typed);
+    let failure = Failure::new(Exit::BadInput, format!("`{shown}`"), &error);
+    Err(match error {
+        NameError::Length(_) => failure
+            .help(format!(
+                "it is no petname of {} either: `dialtone alias {shown} NAME` makes it one",
+                map.display()
+            ))
+            .help("a name has 56 characters, or stands as dialtone:<name> or <name>.<origin>"),
+        NameError::Alphabet { .. } | NameError::Checksum | NameError::NonCanonical => {
+            failure.help("copy the name again: a character was changed")
+        }
+        NameError::PkarrKey => failure.help("pkarr and iroh keys are not resolved by this version"),
+        NameError::Scheme(_) => failure.help("a newer version of dialtone may know it"),
+        NameError::Bytes(_) | NameError::Origin(_) => failure,
+    })
+}
+
+/// What a change to the map, or reading it, failed with.
+pub fn wrong(path: &Path, error: &AliasError) -> Failure {
+    match error {
+        AliasError::Line { .. } => {
+            Failure::new(Exit::Settings, path.display(), error).help("correct or remove that line: `alias  name`, and comments after #")
+        }
+        AliasError::Asked(problem) => Failure::new(Exit::BadInput, "alias", problem),
+        AliasError::TooMany => Failure::new(Exit::Settings, path.display(), error).help("remove some, or use several maps"),
+    }
+}

@@ -1,0 +1,153 @@
+//! What the documentation names exists: verbs, flags, files, exit statuses, examples.
+
+use crate::support::World;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+#[test]
+fn every_command_in_the_docs_is_one_that_help_knows() {
+    let world = World::new();
+    let mut seen = 0;
+    for doc in docs() {
+        let text = std::fs::read_to_string(&doc).expect("a page");
+        for command in commands_in(&text) {
+            let mut words = command.split_whitespace().skip(1).peekable();
+            let mut path = vec!["help"];
+            while let Some(word) = words.next_if(|word| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') && !word.starts_with('-')) {
+                path.push(word);
+                if path.len() == 2 && !HAS_VERBS.contains(&word) || path.len() == 3 {
+                    break;
+                }
+            }
+            // `provider` is a verb with verbs: what follows may be an argument.
+            let help = world.run(&path);
+            let help = if help.status == Some(0) { help } else { world.run(&path[..path.len().min(2)]) };
+            assert_eq!(help.status, Some(0), "{}: `{command}`: {help}", doc.display());
+            for flag in command.split_whitespace().filter(|word| word.starts_with("--")) {
+                let flag = flag.split('=').next().unwrap_or(flag);
+                let known = help.stdout.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).any(|word| word == flag);
+                assert!(known, "{}: `{command}`: {flag} is not in\n{}", doc.display(), help.stdout);
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 5, "only {seen} commands were found: is the README read at all?");
+}
+
+#[test]
+fn every_exit_status_is_in_the_help() {
+    let help = World::new().ok(["--help"]).stdout;
+    let list = help.split("Exit status:").nth(1).expect("the list of exit statuses");
+    let numbers: Vec<u8> = list.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect();
+    assert_eq!(numbers, (0..=10).collect::<Vec<u8>>());
+}
+
+#[test]
+fn every_verb_has_help_with_its_purpose_and_its_usage() {
+    let world = World::new();
+    let help = world.ok(["--help"]).stdout;
+    let verbs: BTreeSet<&str> = help
+        .split("Commands:")
+        .nth(1)
+        .expect("commands")
+        .lines()
+        .take_while(|line| !line.contains("Options:"))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|verb| *verb != "help")
+        .collect();
+    for verb in ["up", "key", "publish", "unpublish", "resolve", "provider", "dns", "template", "check-config", "alias", "doctor", "completions", "account"] {
+        assert!(verbs.contains(verb), "{verb} is not in\n{help}");
+        let own = world.ok(["help", verb]).stdout;
+        assert!(own.contains(&format!("Usage: dialtone {verb}")), "{own}");
+    }
+    for verb in ["up", "publish", "unpublish", "resolve", "provider", "dns", "template", "check-config", "alias", "doctor", "completions"] {
+        assert!(world.ok(["help", verb]).stdout.contains("Examples:"), "{verb} has no examples");
+    }
+}
+
+#[test]
+fn every_file_that_a_page_links_to_exists() {
+    for doc in docs() {
+        let text = std::fs::read_to_string(&doc).expect("a page");
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = link.split('#').next().unwrap_or(link);
+            if file.is_empty() || file.contains("://") || file.starts_with("mailto:") {
+                continue;
+            }
+            let target = doc.parent().expect("a folder").join(file);
+            assert!(target.exists(), "{} links to {link}, which is not there", doc.display());
+        }
+    }
+}
+
+#[test]
+fn every_example_that_a_page_names_exists() {
+    for doc in docs() {
+        let text = std::fs::read_to_string(&doc).expect("a page");
+        for name in text.split("--example ").skip(1).filter_map(|rest| rest.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next()) {
+            assert!(root().join(format!("examples/{name}.rs")).exists(), "{} names the example {name}", doc.display());
+        }
+    }
+}
+
+#[test]
+fn completions_are_printed_for_every_shell() {
+    let world = World::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = world.ok(["completions", shell]).stdout;
+        assert!(script.contains("check-config") && script.contains("dialtone"), "{shell}");
+    }
+}
+
+/// Lines of code blocks that call the command, their continuation lines joined and comments removed.
+fn commands_in(text: &str) -> Vec<String> {
+    let mut commands = Vec::new();
+    let (mut in_code, mut open): (bool, Option<String>) = (false, None);
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            in_code = !in_code;
+            continue;
+        }
+        if !in_code {
+            continue;
+        }
+        let code = line.split(" #").next().unwrap_or_default().trim();
+        let (code, goes_on) = match code.strip_suffix('\\') {
+            Some(code) => (code.trim(), true),
+            None => (code, false),
+        };
+        let called = code.strip_prefix("cargo run --release -- ").or_else(|| code.strip_prefix("dialtone "));
+        let joined = match (open.take(), called) {
+            (Some(begun), _) => Some(format!("{begun} {code}")),
+            (None, Some(rest)) => Some(format!("dialtone {rest}")),
+            (None, None) => None,
+        };
+        match joined {
+            Some(command) if goes_on => open = Some(command),
+            // What a pipe or a second command does is not ours.
+            Some(command) => commands.extend(command.split(['|', '>', ';', '&']).next().map(|own| own.trim().to_owned())),
+            None => {}
+        }
+    }
+    commands
+}
+
+/// Every page that people read first.
+fn docs() -> Vec<PathBuf> {
+    let mut docs: Vec<PathBuf> = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"]
+        .iter()
+        .map(|page| root().join(page))
+        .filter(|page| page.exists())
+        .collect();
+    if let Ok(folder) = std::fs::read_dir(root().join("docs")) {
+        docs.extend(folder.map(|entry| entry.expect("a page").path()).filter(|path| path.extension().is_some_and(|end| end == "md")));
+    }
+    docs
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Verbs that have verbs of their own.
+const HAS_VERBS: [&str; 3] = ["key", "provider", "account"];

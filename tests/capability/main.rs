@@ -1,0 +1,13 @@
+//! What Dialtone can do, seen from outside: the real binary, real sockets, real files.
+//!
+//! One file is one capability; its tests read like promises. `support/` starts and stops things.
+
+mod support;
+
+mod docs_tell_the_truth;
+mod keys;
+mod publish_and_resolve;
+mod real_clients;
+mod templates;
+mod up_once;
+mod wrong_use;

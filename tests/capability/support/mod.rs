@@ -1,0 +1,11 @@
+//! What the tests stand on: the command, processes that end with their test, folders that go away, ports, other people's clients.
+
+mod cli;
+mod process;
+mod providers;
+mod tools;
+
+pub use cli::{Ran, World};
+pub use process::Running;
+pub use providers::ProviderProcess;
+pub use tools::{Tool, free_port, free_udp_port};

@@ -1,0 +1,163 @@
+//! Wrong use gets a clear error with a remedy and the right exit status, and changes nothing.
+
+use crate::support::{Running, World, free_port, free_udp_port};
+use std::net::TcpListener;
+
+#[test]
+fn a_wrong_verb_or_flag_is_usage() {
+    let world = World::new();
+    world.run(["conjure"]).failed(2, &["conjure", "--help"]);
+    world.run(["resolve"]).failed(2, &["NAME"]);
+    world.run(["provider", "--htpp", "127.0.0.1:0"]).failed(2, &["--htpp", "--http"]);
+    world.run(["up", "--providers", "1"]).failed(2, &["--providers"]);
+    world.run(["up", "--providers", "9"]).failed(2, &["--providers"]);
+    world.run(["resolve", "x", "--provider", "127.0.0.1:1"]).failed(2, &["http://"]);
+}
+
+#[test]
+fn a_wrong_binding_is_usage_and_says_what_would_be_right() {
+    let world = World::new();
+    world.ok(["key", "new", "a.key"]);
+    for (flag, value, says) in [
+        ("--address", "localhost", "192.0.2.7"),
+        ("--address", "192.0.2.7,weight=x", "0 to 65535"),
+        ("--service", "https:443", "https:tcp:443"),
+        ("--service", "https:tcp:443,pin=12", "64 hexadecimal digits"),
+        ("--delegate", "a b.example", "DNS name"),
+        ("--opaque", "hello", "TYPE/SUBTYPE"),
+        ("--expires", "401d", "400 days"),
+        ("--ttl", "8d", "7d"),
+        ("--scope", "nobody", "56 characters"),
+        ("--if-match", "7", "rank"),
+    ] {
+        world.run(["publish", "--key", "a.key", "--dry-run", flag, value]).failed(2, &[flag, says]);
+    }
+}
+
+#[test]
+fn a_wrong_name_is_told_apart_by_what_is_wrong() {
+    let world = World::new();
+    let name = world.ok(["key", "new", "a.key"]).stdout.trim().to_owned();
+    let (swapped, alphabet, uri) = (swap(&name), name.replacen(&name[9..10], "l", 1), format!("dialtone:{}", &name[1..]));
+    for (typed, says) in [
+        (&name[1..], "56 characters"),
+        (&format!("{name}y"), "57"),
+        (&swapped, "checksum"),
+        (&alphabet, "z-base-32"),
+        (&uri, "55"),
+        (&"y".repeat(52), "pkarr"),
+        ("nobody", "dialtone alias"),
+        ("\u{1b}[2J", "\\u{1b}"),
+        ("", "this has 0"),
+    ] {
+        let ran = world.run(["resolve", typed]);
+        ran.failed(3, &[says, "help: "]);
+        assert!(!ran.stderr.contains('\u{1b}'));
+    }
+}
+
+#[test]
+fn nobody_at_the_provider_s_address_is_a_network_error() {
+    let world = World::new();
+    let name = world.ok(["key", "new", "a.key"]).stdout.trim().to_owned();
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    world.run(["resolve", &name, "--provider", &nobody]).failed(6, &[&nobody, "dialtone up"]);
+    world
+        .run(["publish", "--key", "a.key", "--address", "192.0.2.7", "--provider", &nobody])
+        .failed(6, &[&nobody]);
+    let doctor = world.run(["doctor", "--provider", &nobody]);
+    assert_eq!(doctor.status, Some(6), "{doctor}");
+    assert!(doctor.stdout.contains(&nobody) && doctor.stdout.contains("dialtone up"), "{doctor}");
+}
+
+#[test]
+fn what_a_record_cannot_say_is_refused_before_anything_is_sent() {
+    let world = World::new();
+    world.ok(["key", "new", "a.key"]);
+    let publish = |more: &[&str]| world.run([&["publish", "--key", "a.key", "--dry-run"], more].concat());
+    world.write("big", vec![b'x'; 5_000]);
+    publish(&["--opaque", "text/plain:@big"]).failed(3, &["4096"]);
+    publish(&["--opaque", "text/plain:@nowhere"]).failed(9, &["nowhere"]);
+    publish(&["--dns", "@ 60 NS ns.example."]).failed(3, &["NS"]);
+    publish(&["--dns", "@ 60 A 192.0.2"]).failed(3, &["--dns", "192.0.2"]);
+    publish(&["--dns", "@ 60 CNAME other.example.", "--address", "192.0.2.7"]).failed(3, &["CNAME"]);
+    world.write("bad.zone", "@ 60 IN A 192.0.2.7\nwww 60 IN A nowhere\n");
+    publish(&["--zone", "bad.zone"]).failed(3, &["bad.zone", "line 2"]);
+    publish(&["--zone", "no.zone"]).failed(9, &["no.zone"]);
+    world.run(["publish", "--key", "b.key", "--address", "192.0.2.7"]).failed(9, &["b.key"]);
+    world.run(["publish", "--key", "a.pub", "--address", "192.0.2.7"]).failed(3, &["a.pub", "private"]);
+}
+
+#[test]
+fn a_port_in_use_is_named_with_the_setting_to_change() {
+    let world = World::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    world
+        .run(["provider", "--data", "d", "--http", &address, "--dns", "127.0.0.1:0", "--peering", "127.0.0.1:0"])
+        .failed(9, &[&address, "in use", "http.listen"]);
+    world
+        .run(["dns", "--listen", &address, "--origin", "dialtone.alt", "--provider", "dns://127.0.0.1:1/dialtone.alt"])
+        .failed(9, &[&address, "in use"]);
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_is_named_with_the_remedy() {
+    let world = World::new();
+    world.write("file", "not a folder");
+    world.run(["provider", "--data", "file/data", "--http", "127.0.0.1:0"]).failed(9, &["file/data", "help: "]);
+    world.run(["up", "--once", "--data", "file/data"]).failed(9, &["file/data"]);
+    assert_eq!(std::fs::read(world.path("file")).unwrap(), b"not a folder");
+}
+
+#[test]
+fn a_second_process_on_the_same_folder_is_refused() {
+    let world = World::new();
+    let provider = ["provider", "--data", "d", "--http", "127.0.0.1:0", "--dns", "127.0.0.1:0", "--peering", "127.0.0.1:0"];
+    let mut first = Running::start(&world, &provider);
+    first.line("provider");
+    world.run(provider).failed(9, &["d", "another process", "data"]);
+    let mut up = Running::start(&world, &["up", "--data", "u", "--json"]);
+    up.line("{");
+    world.run(["up", "--data", "u", "--once"]).failed(9, &["another process", "--data"]);
+}
+
+#[test]
+fn unknown_settings_are_refused_where_they_are_used() {
+    let world = World::new();
+    world.write("p.toml", "[http]\nlistne = ['127.0.0.1:0']\n");
+    world.run(["provider", "--config", "p.toml"]).failed(8, &["p.toml, line 2", "listne"]);
+    world.write("d.toml", "listne = ['127.0.0.1:0']\n");
+    world.run(["dns", "--config", "d.toml"]).failed(8, &["d.toml, line 1", "listne"]);
+    world.write("c.toml", "provider = 'x'\n");
+    world.run(["resolve", "x", "--client-config", "c.toml"]).failed(8, &["c.toml, line 1", "provider"]);
+    world.run(["provider", "--config", "nowhere.toml"]).failed(8, &["nowhere.toml"]);
+    assert!(!world.path("dialtone-data").exists(), "nothing was made");
+}
+
+#[test]
+fn a_peer_with_another_key_than_agreed_is_not_believed() {
+    let world = World::new();
+    let port = free_udp_port();
+    let (stranger, agreed) = (world.ok(["key", "new", "s.key"]), world.ok(["key", "new", "g.key"]));
+    assert_ne!(stranger.stdout, agreed.stdout);
+    let listening = format!("127.0.0.1:{port}");
+    let mut there = Running::start(&world, &["provider", "--data", "there", "--http", "127.0.0.1:0", "--dns", "127.0.0.1:0", "--peering", &listening]);
+    there.line("provider");
+    let peer = format!("{}@{listening}", agreed.stdout.trim());
+    let mut here = Running::start(
+        &world,
+        &["provider", "--data", "here", "--http", "127.0.0.1:0", "--dns", "127.0.0.1:0", "--peering", "127.0.0.1:0", "--peer", &peer],
+    );
+    here.line("provider");
+    here.said(agreed.stdout.trim());
+    assert!(here.signal("TERM").success());
+}
+
+/// Two neighbouring characters exchanged: a slip of the fingers.
+fn swap(name: &str) -> String {
+    let mut letters: Vec<char> = name.chars().collect();
+    let at = (20..54).find(|&at| letters[at] != letters[at + 1]).expect("no name is one letter");
+    letters.swap(at, at + 1);
+    letters.into_iter().collect()
+}
