@@ -7,9 +7,9 @@
 
 use super::media;
 use super::problem::{RETRY_SECS, Refusal};
-use super::put::{Admitted, examine, kept_json};
+use super::put::{Admitted, KeptView, examine};
 use super::queue::Kept;
-use super::{Service, answer, read_if};
+use super::{Service, answer, json, read_if};
 use crate::settings::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX};
 use crate::store::Condition;
 use axum::body::Body;
@@ -18,7 +18,8 @@ use axum::http::{Request, Response};
 use bytes::Bytes;
 use dialtone_shared::Name;
 use dialtone_shared::cbor::{CborError, Reader};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 use std::sync::Arc;
 
 /// `POST /v1/records`.
@@ -27,8 +28,8 @@ pub async fn post(State(service): State<Arc<Service>>, request: Request<Body>) -
     done.unwrap_or_else(Refusal::into_response)
 }
 
-/// One of a batch: the name, once it is known, and what became of it.
-type Item = (Option<Name>, Result<Kept, Refusal>);
+/// One of a batch: the name, if the record could be read so far, and what became of it.
+type Item = (Option<Name>, Result<(Name, Kept), Refusal>);
 
 impl Service {
     async fn post(self: &Arc<Self>, request: Request<Body>) -> Result<Response<Body>, Refusal> {
@@ -73,32 +74,50 @@ impl Service {
             }
         }
         for ((index, name), to_come) in joined.into_iter().zip(self.queue.join_all(puts)?) {
-            items[index] = Some((Some(name), to_come.await.unwrap_or(Err(Refusal::Stopping))));
+            let kept = to_come.await.unwrap_or(Err(Refusal::Stopping));
+            items[index] = Some((Some(name), kept.map(|kept| (name, kept))));
         }
-        let shown: Vec<Value> = items.into_iter().flatten().map(|item| self.shown(item)).collect();
-        Ok(answer(Value::Array(shown).to_string(), media::JSON))
+        let shown: Vec<ItemView> = items.into_iter().flatten().map(|item| self.shown(item)).collect();
+        Ok(answer(json(&shown)?, media::JSON))
     }
 
-    fn shown(&self, (name, done): Item) -> Value {
-        match (name, done) {
-            (Some(name), Ok(kept)) => {
+    fn shown(&self, (name, done): Item) -> ItemView {
+        match done {
+            Ok((name, kept)) => {
                 self.metrics.put(kept.how.as_str());
-                let mut shown = kept_json(&name, &kept);
-                shown["status"] = json!(if kept.how.is_new() { 201 } else { 200 });
-                shown
+                ItemView {
+                    status: if kept.how.is_new() { 201 } else { 200 },
+                    done: Done::Kept(KeptView::of(&name, &kept)),
+                }
             }
-            (name, Err(refusal)) => {
+            Err(refusal) => {
                 let problem = refusal.problem();
                 self.metrics.put(problem.slug);
-                json!({
-                    "name": name.map(|name| name.to_string()),
-                    "status": problem.status.as_u16(),
-                    "problem": refusal.details(),
-                })
+                ItemView {
+                    status: problem.status.as_u16(),
+                    done: Done::Refused {
+                        name: name.map(|name| name.to_string()),
+                        problem: refusal.details(),
+                    },
+                }
             }
-            (None, Ok(_)) => json!({"status": 500, "problem": Refusal::Bug("a put without a name".to_owned()).details()}),
         }
     }
+}
+
+/// One of a batch, for people and scripts.
+#[derive(Serialize)]
+struct ItemView {
+    status: u16,
+    #[serde(flatten)]
+    done: Done,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Done {
+    Kept(KeptView),
+    Refused { name: Option<String>, problem: Map<String, Value> },
 }
 
 /// Takes a batch apart. Each record is copied, so that none holds on to the whole request.

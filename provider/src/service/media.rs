@@ -3,7 +3,6 @@
 use axum::http::{HeaderMap, HeaderValue, header};
 use bytes::Bytes;
 use dialtone_shared::Rank;
-use std::io::Write;
 
 /// A signed record.
 pub const RECORD: &str = "application/vnd.dialtone.record";
@@ -57,16 +56,22 @@ pub fn unexpected_type(headers: &HeaderMap, taken: &[&str]) -> Option<String> {
 
 /// A rank as an entity tag.
 pub fn etag(rank: &Rank) -> HeaderValue {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = Vec::with_capacity(128);
-    // Writing to a vector does not fail. The digest is spelt out here because every put and get has an entity tag, and a
-    // formatter called 32 times costs as much as reading the record.
-    let _ = write!(text, "\"{}.{}.{}.", rank.epoch, u8::from(rank.revoked), rank.sequence.0);
-    for byte in rank.digest {
-        text.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-    }
-    text.push(b'"');
+    let text = format!("\"{}\"", rank_text(rank));
+    // Digits and dots are a header's.
     HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or(HeaderValue::from_static("\"\""))
+}
+
+/// A rank as text. The digest is spelt out here because every put and get has it, and a formatter called 32 times costs as much as
+/// reading the record.
+pub fn rank_text(rank: &Rank) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = format!("{}.{}.{}.", rank.epoch, u8::from(rank.revoked), rank.sequence.0);
+    text.reserve(64);
+    for byte in rank.digest {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text
 }
 
 /// What `If-Match` and `If-None-Match` list.

@@ -34,6 +34,7 @@ use dialtone_shared::receipt::Signer;
 use dialtone_shared::{Name, NameError};
 use http_body_util::BodyExt;
 use prometheus_client::registry::Registry;
+use serde::Serialize;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -161,6 +162,11 @@ async fn read(body: Body, most: usize) -> Result<Bytes, Refusal> {
         Ok(read) => read,
         Err(_) => Err(Refusal::Body(format!("nothing came for {HTTP_PATIENCE_SECS} seconds"))),
     }
+}
+
+/// What is answered as JSON.
+fn json(value: &impl Serialize) -> Result<Vec<u8>, Refusal> {
+    serde_json::to_vec(value).map_err(|error| Refusal::Bug(error.to_string()))
 }
 
 /// An answer of one media type.

@@ -3,7 +3,7 @@
 use super::media::{self, Tags};
 use super::problem::Refusal;
 use super::queue::{Before, Kept};
-use super::{NameInPath, Remote, Service, answer, name_in, read_if};
+use super::{NameInPath, Remote, Service, answer, json, name_in, read_if};
 use crate::accounting::Caller;
 use crate::store::{Class, Condition, Held, Put};
 use axum::body::Body;
@@ -16,7 +16,7 @@ use bytes::Bytes;
 use dialtone_shared::limits::RECORD_BYTES_MAX;
 use dialtone_shared::record::Timeliness;
 use dialtone_shared::{Name, Scheme, SignedRecord, UnixSecs, VerifiedRecord};
-use serde_json::{Value, json};
+use serde::Serialize;
 use std::cmp::Ordering;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -66,7 +66,7 @@ impl Service {
         let kept = self.queue.join(put, before)?.await.unwrap_or(Err(Refusal::Stopping))?;
         self.metrics.put(kept.how.as_str());
         tracing::debug!(%name, rank = %kept.rank, how = kept.how.as_str(), "put");
-        Ok(kept_response(&name, &kept, media::prefers_json(&head.headers, media::RECEIPT)))
+        kept_response(&name, &kept, media::prefers_json(&head.headers, media::RECEIPT))
     }
 
     /// Who puts, and whether what it sends says that it is `expected`.
@@ -220,9 +220,9 @@ impl Wanted {
     }
 }
 
-fn kept_response(name: &Name, kept: &Kept, as_json: bool) -> Response<Body> {
+fn kept_response(name: &Name, kept: &Kept, as_json: bool) -> Result<Response<Body>, Refusal> {
     let mut response = if as_json {
-        answer(kept_json(name, kept).to_string(), media::JSON)
+        answer(json(&KeptView::of(name, kept))?, media::JSON)
     } else {
         answer(kept.receipt.encode(), media::RECEIPT)
     };
@@ -230,18 +230,31 @@ fn kept_response(name: &Name, kept: &Kept, as_json: bool) -> Response<Body> {
         *response.status_mut() = StatusCode::CREATED;
     }
     response.headers_mut().insert(header::ETAG, media::etag(&kept.rank));
-    response
+    Ok(response)
 }
 
 /// A kept put, for people and scripts.
-pub(super) fn kept_json(name: &Name, kept: &Kept) -> Value {
-    json!({
-        "name": name.to_string(),
-        "rank": kept.rank.to_string(),
-        "outcome": kept.how.as_str(),
-        "keep_until": kept.keep_until.map(|until| until.0),
-        "receipt": BASE64.encode(kept.receipt.encode()),
-    })
+#[derive(Serialize)]
+pub(super) struct KeptView {
+    name: String,
+    rank: String,
+    outcome: &'static str,
+    /// Seconds since 1970; nothing: for ever.
+    keep_until: Option<u64>,
+    /// In base64.
+    receipt: String,
+}
+
+impl KeptView {
+    pub(super) fn of(name: &Name, kept: &Kept) -> Self {
+        Self {
+            name: name.to_string(),
+            rank: media::rank_text(&kept.rank),
+            outcome: kept.how.as_str(),
+            keep_until: kept.keep_until.map(|until| until.0),
+            receipt: BASE64.encode(kept.receipt.encode()),
+        }
+    }
 }
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
