@@ -158,9 +158,9 @@ fn layers_are_followed_through_targets_and_delegates() {
     let shop = key(&world, "shop.key");
     let door = key(&world, "door.key");
     let put = |key: &str, says: &[&str]| {
-        let url = first.url();
+        let (url, seen_at) = (first.url(), second.url());
         let args = [
-            &["publish", "--key", key, "--provider", &url, "--wait-visible-at", &second.url()],
+            &["publish", "--key", key, "--provider", &url, "--wait-visible-at", &seen_at],
             says,
         ]
         .concat();
