@@ -159,11 +159,7 @@ fn layers_are_followed_through_targets_and_delegates() {
     let door = key(&world, "door.key");
     let put = |key: &str, says: &[&str]| {
         let (url, seen_at) = (first.url(), second.url());
-        let args = [
-            &["publish", "--key", key, "--provider", &url, "--wait-visible-at", &seen_at],
-            says,
-        ]
-        .concat();
+        let args = [&["publish", "--key", key, "--provider", &url, "--wait-visible-at", &seen_at], says].concat();
         world.ok(args);
     };
     put("host.key", &["--address", "192.0.2.1,priority=2", "--address", "2001:db8::1"]);

@@ -38,7 +38,7 @@ fn a_round_with_three_providers_is_one_json_object_for_scripts() {
         .iter()
         .map(|step| step["step"].as_str().unwrap())
         .collect();
-    assert_eq!(steps, ["put", "visible", "stub", "layers", "DNS A", "DNS AAAA"]);
+    assert_eq!(steps, ["peered", "put", "visible", "stub", "layers", "DNS A", "DNS AAAA"]);
     let again = world.ok(["up", "--once", "--providers", "3", "--json", "--data", "here"]).json();
     assert_eq!(again["sample"]["name"], all["sample"]["name"], "keys are used again");
     assert_eq!(again["providers"][2]["name"], all["providers"][2]["name"]);
