@@ -1,11 +1,16 @@
 //! Links on the loopback: real sockets, real TLS, several providers in one process.
 
 use dialtone_provider::io::peering::{self, PeeringContext, PeeringHandle};
+use dialtone_provider::io::quic::{self, LinkKey};
 use dialtone_provider::peering::agreement::Agreement;
+use dialtone_provider::peering::greeting;
 use dialtone_provider::peering::health::{LinkState, PeerStatus};
 use dialtone_provider::store::{Class, Condition, MemoryStore, Outcome, Put, RecordStore};
+use dialtone_shared::cbor::Writer;
+use dialtone_shared::message::{ALPN, Batch, CloseCode, Entry, Hello, Message, Mode, Relationship};
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::{Body, Genesis, Name, Record, SecretKey, SignedRecord, Ttl, UnixMicros, VerifiedRecord};
+use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -173,4 +178,378 @@ async fn what_is_put_at_one_end_of_a_chain_is_held_at_the_other() {
     for provider in [a, b, c] {
         provider.handle.shutdown().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_of_either_side_goes_on_where_it_stopped() {
+    let mut a = Provider::new(1, vec![awaited(named(2))]).await;
+    let mut b = Provider::new(2, vec![a.dialled()]).await;
+    let puts = (0..600).map(|index| put_of(record(index))).collect();
+    a.store.put(puts).await.expect("an open store");
+    let count = async |provider: &Provider| provider.store.count().records;
+    until("all is there", async || {
+        count(&b).await == 600 && a.status(&b.name()).progress.sent_all
+    })
+    .await;
+    assert_eq!(a.status(&b.name()).progress.records_sent, 600);
+
+    a.restart(vec![awaited(b.name())]).await;
+    a.put(record(1_000)).await;
+    until("the new one is there", async || {
+        count(&b).await == 601 && a.status(&b.name()).progress.sent_all
+    })
+    .await;
+    assert_eq!(a.status(&b.name()).progress.records_sent, 1, "after a restart of the sender");
+
+    b.restart(vec![a.dialled()]).await;
+    a.put(record(1_001)).await;
+    until("the next one is there", async || {
+        count(&b).await == 602 && a.status(&b.name()).progress.sent_all
+    })
+    .await;
+    assert_eq!(a.status(&b.name()).progress.records_sent, 2, "after a restart of the receiver");
+    assert_eq!(
+        b.status(&a.name()).progress.records_sent,
+        0,
+        "what came from a peer does not go back to it"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_lost_its_store_gets_everything_again_even_what_it_once_sent() {
+    let a = Provider::new(1, vec![awaited(named(2))]).await;
+    let mut b = Provider::new(2, vec![a.dialled()]).await;
+    let (ours, theirs) = (record(1), record(2));
+    a.put(ours.clone()).await;
+    b.put(theirs.clone()).await;
+    until("both hold both", async || a.holds(&theirs).await && b.holds(&ours).await).await;
+
+    b.store = MemoryStore::new();
+    b.restart(vec![a.dialled()]).await;
+    until("the empty store is full again", async || {
+        b.holds(&theirs).await && b.holds(&ours).await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_both_dial_one_link_stays() {
+    let (signers, stores) = ([signer(1), signer(2)], [MemoryStore::new(), MemoryStore::new()]);
+    // Ports are chosen by the first start; then both know the other's.
+    let first = start(&signers[0], &stores[0], any_port(), Vec::new()).await;
+    let second = start(&signers[1], &stores[1], any_port(), Vec::new()).await;
+    let addresses = [&first, &second].map(|one| one.local_addr().expect("bound"));
+    first.shutdown().await;
+    second.shutdown().await;
+    let dial = |index: usize| vec![Agreement::mutual(signers[index].name(), vec![addresses[index].to_string()])];
+    let a = start(&signers[0], &stores[0], addresses[0], dial(1)).await;
+    let b = start(&signers[1], &stores[1], addresses[1], dial(0)).await;
+    until("it is up on both sides", async || {
+        [&a, &b]
+            .iter()
+            .all(|one| one.peers()[0].state == LinkState::Up && one.peers()[0].progress.received_all)
+    })
+    .await;
+    sleep(Duration::from_millis(1_500)).await;
+    let links = [&a, &b].map(|one| one.peers()[0].progress.links);
+    assert!(
+        links.iter().all(|links| *links <= 3),
+        "the two links go on replacing each other: {links:?}"
+    );
+    let put = record(1);
+    stores[0].put(vec![put_of(put.clone())]).await.expect("open");
+    until("it still carries", async || {
+        stores[1].get(put.name()).await.is_ok_and(|held| held.is_some())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_under_another_name_than_the_pinned_one_is_refused_and_told_so() {
+    let a = Provider::new(1, vec![awaited(named(2))]).await;
+    // B believes that provider 9 is to be found at A's address.
+    let b = Provider::new(2, vec![Agreement::mutual(named(9), vec![a.address().to_string()])]).await;
+    a.put(record(1)).await;
+    let error = error_of(&b, &named(9)).await;
+    let words = format!("presented the name {}, but the agreement pins {}", a.name(), named(9));
+    assert!(error.contains("closed here") && error.contains(&words), "{error}");
+    let error = error_of(&a, &b.name()).await;
+    assert!(error.contains("closed the link") && error.contains(&words), "{error}");
+    assert_eq!(b.store.count().records, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_is_turned_away_and_told_so() {
+    let a = Provider::new(1, vec![awaited(named(2))]).await;
+    let stranger = Provider::new(3, vec![a.dialled()]).await;
+    a.put(record(1)).await;
+    stranger.put(record(2)).await;
+    let error = error_of(&stranger, &a.name()).await;
+    assert!(error.contains("closed the link") && error.contains("no agreement"), "{error}");
+    assert_eq!((a.store.count().records, stranger.store.count().records), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agreements_that_contradict_each_other_are_explained_on_both_sides() {
+    let mut theirs = awaited(named(2));
+    theirs.relationship = Relationship::Customer;
+    let a = Provider::new(1, vec![theirs]).await;
+    let b = Provider::new(2, vec![a.dialled()]).await;
+    for (at, of) in [(&b, a.name()), (&a, b.name())] {
+        let error = error_of(at, &of).await;
+        assert!(error.contains("customer") && error.contains("mutual"), "{error}");
+    }
+}
+
+/// What is said of a link that does not come about.
+async fn error_of(at: &Provider, peer: &Name) -> String {
+    until("an error is told", async || at.status(peer).last_error.is_some()).await;
+    let status = at.status(peer);
+    assert_ne!(status.state, LinkState::Up);
+    status.last_error.unwrap_or_default()
+}
+
+/// A peer that is written by hand: whatever it sends is up to the test.
+struct ByHand {
+    connection: Connection,
+    send: SendStream,
+    recv: RecvStream,
+    pin: [u8; 32],
+}
+
+impl ByHand {
+    async fn dial(address: SocketAddr, alpn: &[u8]) -> Result<Self, ConnectionError> {
+        let key = LinkKey::generate().expect("a key");
+        let (endpoint, _) = quic::endpoint_speaking(any_port(), &key, alpn).expect("a port");
+        let connection = endpoint.connect(address, "dialtone").expect("an address").await?;
+        let (send, recv) = connection.open_bi().await?;
+        let pin = key.pin;
+        Ok(Self {
+            connection,
+            send,
+            recv,
+            pin,
+        })
+    }
+
+    /// Greets as `signer`, with a record that lists `pin`.
+    async fn greet(&mut self, signer: &Signer, pin: [u8; 32], at: UnixMicros) {
+        let record = greeting::own_record(signer, at, 1, &[], vec![pin]).expect("a record");
+        let hello = Hello {
+            versions: vec![1],
+            record: record.bytes().clone(),
+            store: [1; 16],
+            boot: [2; 16],
+            relationship: Relationship::Mutual,
+            pushes: Mode::Values,
+            accepts: Mode::Values,
+        };
+        self.send(&Message::Hello(hello).to_frame()).await;
+    }
+
+    async fn send(&mut self, frame: &[u8]) {
+        // A refusal shows in how the link is closed.
+        let _ = self.send.write_all(frame).await;
+    }
+
+    async fn hear(&mut self) -> Message {
+        let mut head = [0; 4];
+        self.recv.read_exact(&mut head).await.expect("a frame");
+        let mut body = vec![0; u32::from_be_bytes(head) as usize];
+        self.recv.read_exact(&mut body).await.expect("a whole frame");
+        Message::decode(&body).expect("a message")
+    }
+
+    /// How the other side closes the link.
+    async fn closed(&self) -> (u64, String) {
+        match timeout(Duration::from_secs(60), self.connection.closed()).await.expect("a close") {
+            ConnectionError::ApplicationClosed(close) => {
+                (close.error_code.into_inner(), String::from_utf8_lossy(&close.reason).into_owned())
+            }
+            other => panic!("closed without words: {other}"),
+        }
+    }
+}
+
+fn batch(cursor: u64, records: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
+    let entry = |record: Vec<u8>| Entry {
+        class: 3,
+        keep_until: now().secs().plus(600),
+        record: record.into(),
+    };
+    let entries = records.into_iter().map(entry).collect();
+    let (lane, behind) = (1, 0);
+    Message::Batch(Batch {
+        lane,
+        cursor,
+        behind,
+        entries,
+    })
+    .to_frame()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_version_is_told_which_one_is_spoken_here() {
+    let a = Provider::new(1, vec![awaited(named(2))]).await;
+    let mut peer = ByHand::dial(a.address(), ALPN).await.expect("a connection");
+    let mut body = Writer::new();
+    body.map(3)
+        .uint(0)
+        .uint(1)
+        .uint(1)
+        .array(1)
+        .uint(2)
+        .uint(2)
+        .text("as version 2 has it");
+    let body = body.into_bytes();
+    peer.send(&[&(body.len() as u32).to_be_bytes()[..], &body].concat()).await;
+    let (code, reason) = peer.closed().await;
+    assert_eq!(code, CloseCode::Version as u64);
+    assert!(reason.contains("offered [2]") && reason.contains("spoken here [1]"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_application_protocol_does_not_even_connect() {
+    let a = Provider::new(1, vec![awaited(named(2))]).await;
+    assert!(ByHand::dial(a.address(), b"dialtone-peer-2").await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_lists_another_key_or_is_out_of_date_or_by_another_signer_proves_nothing() {
+    let a = Provider::new(1, vec![awaited(named(2))]).await;
+    let (two, day) = (signer(2), 86_400_000_000);
+    let cases: [(&str, Option<[u8; 32]>, i64, CloseCode); 4] = [
+        ("another key's pin", Some([0; 32]), 0, CloseCode::BadProof),
+        ("a record of the day before yesterday", None, -2 * day, CloseCode::Clock),
+        ("a record of tomorrow", None, day, CloseCode::Clock),
+        ("the right one", None, 0, CloseCode::Stopping),
+    ];
+    for (what, pin, shift, expected) in cases {
+        let mut peer = ByHand::dial(a.address(), ALPN).await.expect("a connection");
+        let pin = pin.unwrap_or(peer.pin);
+        peer.greet(&two, pin, UnixMicros(now().0.saturating_add_signed(shift))).await;
+        if expected == CloseCode::Stopping {
+            assert!(matches!(peer.hear().await, Message::Hello(_)), "{what}");
+        } else {
+            assert_eq!(peer.closed().await.0, expected as u64, "{what}");
+        }
+    }
+
+    // The genesis is provider 2's, the signature provider 3's.
+    let mut peer = ByHand::dial(a.address(), ALPN).await.expect("a connection");
+    let mut record = greeting::own_record(&two, now(), 1, &[], vec![peer.pin])
+        .expect("a record")
+        .bytes()
+        .to_vec();
+    let end = record.len() - 1;
+    record[end - 40] ^= 1;
+    let hello = Hello {
+        versions: vec![1],
+        record: record.into(),
+        store: [1; 16],
+        boot: [2; 16],
+        relationship: Relationship::Mutual,
+        pushes: Mode::Values,
+        accepts: Mode::Values,
+    };
+    peer.send(&Message::Hello(hello).to_frame()).await;
+    assert_eq!(peer.closed().await.0, CloseCode::BadProof as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_whose_key_was_revoked_is_refused() {
+    let a = Provider::new(1, vec![awaited(named(2))]).await;
+    let two = signer(2);
+    let revoked = Record {
+        genesis: two.genesis.clone(),
+        chain: Vec::new(),
+        sequence: now(),
+        scope: Vec::new(),
+        body: Body::Revoked,
+    };
+    a.put(
+        SignedRecord::sign(revoked, &two.secret)
+            .expect("a record")
+            .verify()
+            .expect("genuine"),
+    )
+    .await;
+    let mut peer = ByHand::dial(a.address(), ALPN).await.expect("a connection");
+    let pin = peer.pin;
+    peer.greet(&two, pin, now()).await;
+    let (code, reason) = peer.closed().await;
+    assert_eq!(code, CloseCode::BadProof as u64);
+    assert!(reason.contains("rotated away or revoked"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_said_before_the_greeting_and_only_greetings_are_heard() {
+    let a = Provider::new(1, vec![awaited(named(2))]).await;
+    let mut peer = ByHand::dial(a.address(), ALPN).await.expect("a connection");
+    peer.send(&batch(1, [record(1).bytes().to_vec()])).await;
+    assert_eq!(peer.closed().await.0, CloseCode::Protocol as u64);
+    assert_eq!(a.store.count().records, 0);
+    let mut peer = ByHand::dial(a.address(), ALPN).await.expect("a connection");
+    peer.send(&u32::MAX.to_be_bytes()).await;
+    assert_eq!(peer.closed().await.0, CloseCode::Protocol as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invalid_records_cost_their_neighbours_nothing_and_the_32nd_cuts_the_link() {
+    let a = Provider::new(1, vec![awaited(named(2))]).await;
+    let mut peer = ByHand::dial(a.address(), ALPN).await.expect("a connection");
+    let pin = peer.pin;
+    peer.greet(&signer(2), pin, now()).await;
+    let forged = |index: u32| {
+        let mut bytes = record(index).bytes().to_vec();
+        let last = bytes.len() - 1;
+        bytes[last - 40] ^= 1;
+        bytes
+    };
+    let first = (0..31).map(forged).chain([record(500).bytes().to_vec()]);
+    peer.send(&batch(1, first)).await;
+    until("the good one is there", async || a.store.count().records == 1).await;
+    until("the bad ones are counted", async || a.status(&named(2)).progress.invalid == 31).await;
+    assert_eq!(a.status(&named(2)).state, LinkState::Up);
+    let garbage = vec![vec![0xff; 200], record(501).bytes().to_vec()];
+    peer.send(&batch(2, garbage)).await;
+    let (code, reason) = peer.closed().await;
+    assert_eq!(code, CloseCode::InvalidRecords as u64);
+    assert!(reason.contains("32 invalid records"), "{reason}");
+    assert_eq!(a.store.count().records, 2);
+
+    // It is left alone for a while, whoever dials.
+    let mut again = ByHand::dial(a.address(), ALPN).await.expect("a connection");
+    let pin = again.pin;
+    again.greet(&signer(2), pin, now()).await;
+    assert_eq!(again.closed().await.0, CloseCode::Busy as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_does_not_keep_to_the_window_is_cut() {
+    let a = Provider::new(1, vec![awaited(named(2))]).await;
+    let mut peer = ByHand::dial(a.address(), ALPN).await.expect("a connection");
+    let pin = peer.pin;
+    peer.greet(&signer(2), pin, now()).await;
+    // More batches in one write than may be under way; and then one that goes backwards.
+    let records: Vec<Vec<u8>> = (0..200).map(|index| record(index).bytes().to_vec()).collect();
+    let many: Vec<u8> = (1..=64).flat_map(|cursor| batch(cursor, records.clone())).collect();
+    peer.send(&many).await;
+    assert_eq!(peer.closed().await.0, CloseCode::Protocol as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_reads_nothing_and_acknowledges_nothing_is_closed_after_the_hold() {
+    let a = Provider::new(1, vec![awaited(named(2))]).await;
+    let mut peer = ByHand::dial(a.address(), ALPN).await.expect("a connection");
+    let pin = peer.pin;
+    peer.greet(&signer(2), pin, now()).await;
+    a.store
+        .put((0..100).map(|index| put_of(record(index))).collect())
+        .await
+        .expect("open");
+    let (code, reason) = peer.closed().await;
+    assert_eq!(code, CloseCode::Hold as u64);
+    assert!(reason.contains("30 s"), "{reason}");
+    assert!(a.status(&named(2)).progress.records_sent <= 100);
 }

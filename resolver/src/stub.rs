@@ -13,7 +13,6 @@ use crate::io::{clock, driver, environment, keeper};
 use crate::lookup::{Machine, Moment, Patience};
 use crate::settings::{FloorAt, NEGATIVE_TTL_MAX, ProviderAt, StubSettings};
 use crate::source::{Lookup, LookupError, RecordSource};
-use crate::together::{self, Pending};
 use async_trait::async_trait;
 use dialtone_shared::{Name, Rank, VerifiedRecord};
 use std::collections::HashMap;
@@ -92,11 +91,7 @@ impl Stub {
         let listed = discover::listed(&settings.providers)?;
         let floor = open_floor(&settings)?;
         let http = HttpClient::new();
-        let searches: Vec<Pending<'_, Provider>> = listed
-            .iter()
-            .map(|at| Box::pin(discover::find(&http, at, &[])) as Pending<'_, Provider>)
-            .collect();
-        let providers = together::all(searches).await;
+        let providers = discover::find_all(&http, &listed).await;
         if providers.iter().all(|provider| provider.servers.is_empty()) {
             let tried = providers.iter().filter_map(|provider| {
                 let trouble = provider.trouble.as_ref()?;

@@ -62,9 +62,9 @@ async fn what_a_source_knows_the_stub_finds_whatever_its_size() {
     }
     // Two of them in a row: a stub behind the frontend of a site.
     let provider = serve(Arc::new(map)).await;
-    let site = serve(Arc::new(stub(&[provider.at.clone()]).await)).await;
+    let site = serve(Arc::new(stub(std::slice::from_ref(&provider.at)).await)).await;
     for asked in [&provider, &site] {
-        let stub = stub(&[asked.at.clone()]).await;
+        let stub = stub(std::slice::from_ref(&asked.at)).await;
         for record in &records {
             match stub.lookup(record.name()).await {
                 Ok(Lookup::Found { record: found, ttl }) => {
@@ -89,7 +89,7 @@ async fn absence_and_doubt_arrive_as_such() {
     map.records.insert(unsure, Err(catching_up));
     map.records.insert(expired, Err(LookupError::Expired));
     let provider = serve(Arc::new(map)).await;
-    let stub = stub(&[provider.at.clone()]).await;
+    let stub = stub(std::slice::from_ref(&provider.at)).await;
     assert!(matches!(stub.lookup(&absent).await, Ok(Lookup::Absent { ttl }) if (1..=10).contains(&ttl.0)));
     let doubt = stub.lookup(&unsure).await.unwrap_err();
     assert!(

@@ -1,7 +1,7 @@
 //! Peering, running: listens, dials, keeps one link for each agreement, and says how they are.
 
 use crate::io::peering_node::{Node, Peer};
-use crate::io::quic::{self, EndpointError, LinkKey};
+use crate::io::quic::{self, Ended, EndpointError, LinkKey};
 use crate::io::{peering_deferred, peering_link};
 use crate::peering::agreement::{self, Agreement, AgreementError};
 use crate::peering::dial::Dialler;
@@ -71,8 +71,14 @@ pub enum PeeringError {
 /// Peering that runs. Dropping it stops abruptly; [`PeeringHandle::shutdown`] says goodbye.
 pub struct PeeringHandle {
     node: Arc<Node>,
+    listens: Option<SocketAddr>,
+    running: Mutex<Option<Running>>,
+}
+
+struct Running {
     endpoint: Endpoint,
-    tasks: Mutex<JoinSet<()>>,
+    ended: Ended,
+    tasks: JoinSet<()>,
 }
 
 /// Starts listening and dialling.
@@ -83,7 +89,8 @@ pub async fn start(context: PeeringContext) -> Result<PeeringHandle, PeeringErro
     let own = context.signer.name();
     let agreements = Arc::new(agreement::file(&own, context.agreements)?);
     let key = LinkKey::generate()?;
-    let endpoint = quic::endpoint(context.listen, &key)?;
+    let (endpoint, ended) = quic::endpoint(context.listen, &key)?;
+    let listens = endpoint.local_addr().ok();
     let mut rng = StdRng::seed_from_u64(context.seed);
     let node = Arc::new(Node {
         store: context.store,
@@ -91,7 +98,7 @@ pub async fn start(context: PeeringContext) -> Result<PeeringHandle, PeeringErro
         own,
         clock: context.clock,
         began: Instant::now(),
-        port: endpoint.local_addr().map_or(context.listen.port(), |address| address.port()),
+        port: listens.map_or(context.listen.port(), |address| address.port()),
         addresses: context.addresses,
         pin: key.pin,
         boot: rng.random(),
@@ -108,15 +115,15 @@ pub async fn start(context: PeeringContext) -> Result<PeeringHandle, PeeringErro
     }
     Ok(PeeringHandle {
         node,
-        endpoint,
-        tasks: Mutex::new(tasks),
+        listens,
+        running: Mutex::new(Some(Running { endpoint, ended, tasks })),
     })
 }
 
 impl PeeringHandle {
     /// Where it listens.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.endpoint.local_addr().ok()
+        self.listens
     }
 
     /// Every peer with whom there is an agreement, by name.
@@ -134,18 +141,28 @@ impl PeeringHandle {
         greeting::own_record(&node.signer, (node.clock)(), node.port, &node.addresses, vec![node.pin])
     }
 
-    /// Says goodbye on every link, finishes what was begun, and stops. Idempotent.
+    /// Says goodbye on every link, finishes what was begun, stops, and frees the port. Idempotent.
     pub async fn shutdown(&self) {
         self.node.stopping.send_replace(true);
-        let mut tasks = self.tasks.lock().await;
-        let ended = async { while tasks.join_next().await.is_some() {} };
-        if timeout(STOP_PATIENCE, ended).await.is_err() {
+        let Some(mut running) = self.running.lock().await.take() else {
+            return;
+        };
+        let links = async { while running.tasks.join_next().await.is_some() {} };
+        if timeout(STOP_PATIENCE, links).await.is_err() {
             warn!("links did not end in time and are cut");
-            tasks.shutdown().await;
+            running.tasks.shutdown().await;
         }
-        self.endpoint
+        running
+            .endpoint
             .close(VarInt::from_u32(CloseCode::Stopping as u32), b"this provider stops");
-        let _ = timeout(STOP_PATIENCE, self.endpoint.wait_idle()).await;
+        let idle = async {
+            running.endpoint.wait_idle().await;
+            drop(running.endpoint);
+            running.ended.wait().await;
+        };
+        if timeout(STOP_PATIENCE, idle).await.is_err() {
+            warn!("the port is not free yet: a peer has not taken note of the goodbye");
+        }
     }
 }
 

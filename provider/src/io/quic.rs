@@ -5,7 +5,8 @@
 
 use dialtone_shared::message::ALPN;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ClientConfig, Connection, Endpoint, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn::{AsyncTimer, AsyncUdpSocket, ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, Runtime};
+use quinn::{ServerConfig, TokioRuntime, TransportConfig, VarInt};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, ring, verify_tls13_signature};
@@ -15,9 +16,12 @@ use rustls::server::{NoServerSessionStorage, ParsedCertificate};
 use rustls::version::TLS13;
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, PeerIncompatible, SignatureScheme};
 use sha2::{Digest, Sha256};
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
 
 /// A certificate of its own, and the pin under which a provider's record lists its key.
 #[derive(Debug)]
@@ -66,7 +70,7 @@ impl LinkKey {
 ///
 /// # Errors
 /// [`EndpointError`].
-pub fn endpoint(listen: SocketAddr, key: &LinkKey) -> Result<Endpoint, EndpointError> {
+pub fn endpoint(listen: SocketAddr, key: &LinkKey) -> Result<(Endpoint, Ended), EndpointError> {
     endpoint_speaking(listen, key, ALPN)
 }
 
@@ -74,7 +78,7 @@ pub fn endpoint(listen: SocketAddr, key: &LinkKey) -> Result<Endpoint, EndpointE
 ///
 /// # Errors
 /// [`EndpointError`].
-pub fn endpoint_speaking(listen: SocketAddr, key: &LinkKey, alpn: &[u8]) -> Result<Endpoint, EndpointError> {
+pub fn endpoint_speaking(listen: SocketAddr, key: &LinkKey, alpn: &[u8]) -> Result<(Endpoint, Ended), EndpointError> {
     let bug = |error: &dyn std::fmt::Display| EndpointError::Key(error.to_string());
     let provider = Arc::new(ring::default_provider());
     let verifier = Arc::new(AnyCertificate(provider.signature_verification_algorithms));
@@ -112,9 +116,52 @@ pub fn endpoint_speaking(listen: SocketAddr, key: &LinkKey, alpn: &[u8]) -> Resu
     let mut client = ClientConfig::new(Arc::new(crypto));
     client.transport_config(transport);
 
-    let mut endpoint = Endpoint::server(server, listen).map_err(|error| EndpointError::Listen { address: listen, error })?;
+    let (alive, ended) = mpsc::channel(1);
+    let made = std::net::UdpSocket::bind(listen)
+        .and_then(|socket| Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(Tracked { alive })));
+    let mut endpoint = made.map_err(|error| EndpointError::Listen { address: listen, error })?;
     endpoint.set_default_client_config(client);
-    Ok(endpoint)
+    Ok((endpoint, Ended(ended)))
+}
+
+/// Tells when an endpoint that was dropped is gone: its tasks have ended and its port is free again.
+#[derive(Debug)]
+pub struct Ended(mpsc::Receiver<Infallible>);
+
+impl Ended {
+    /// Waits for it.
+    pub async fn wait(&mut self) {
+        // Nothing is ever sent: this returns when the last task has dropped its end.
+        let _ = self.0.recv().await;
+    }
+}
+
+/// Tokio, with every task that quinn starts holding an end of a channel.
+#[derive(Debug)]
+struct Tracked {
+    alive: mpsc::Sender<Infallible>,
+}
+
+impl Runtime for Tracked {
+    fn new_timer(&self, at: Instant) -> Pin<Box<dyn AsyncTimer>> {
+        TokioRuntime.new_timer(at)
+    }
+
+    fn spawn(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>) {
+        let alive = self.alive.clone();
+        TokioRuntime.spawn(Box::pin(async move {
+            task.await;
+            drop(alive);
+        }));
+    }
+
+    fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> std::io::Result<Arc<dyn AsyncUdpSocket>> {
+        TokioRuntime.wrap_udp_socket(socket)
+    }
+
+    fn now(&self) -> Instant {
+        TokioRuntime.now()
+    }
 }
 
 /// The pin of the certificate that the other side presented; `None`: none that can be read.

@@ -1,7 +1,7 @@
 //! The store in memory: every promise but durability. For tests, simulated worlds and providers that only relay.
 
 use super::join::{Standing, Verdict, judge};
-use super::{Change, Count, Cursor, Held, Lane, Outcome, Put, RecordStore, StoreError, check_note_keys, check_puts};
+use super::{Change, Count, Cursor, Held, Lane, Note, Outcome, Put, RecordStore, StoreError, check_note_keys, check_puts};
 use async_trait::async_trait;
 use dialtone_shared::{Name, UnixSecs};
 use std::collections::{BTreeMap, BTreeSet};
@@ -127,7 +127,7 @@ impl RecordStore for MemoryStore {
         Ok(self.open()?.notes.get(key).cloned())
     }
 
-    async fn notes(&self, prefix: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    async fn notes(&self, prefix: &[u8], limit: usize) -> Result<Vec<Note>, StoreError> {
         let state = self.open()?;
         let from = state.notes.range(prefix.to_vec()..);
         let rows = from.take_while(|(key, _)| key.starts_with(prefix)).take(limit);

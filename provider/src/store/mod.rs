@@ -82,7 +82,7 @@ pub trait RecordStore: Send + Sync + fmt::Debug + 'static {
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn notes(&self, prefix: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError>;
+    async fn notes(&self, prefix: &[u8], limit: usize) -> Result<Vec<Note>, StoreError>;
 
     /// Takes no more puts, finishes those it took, and lets go of the disk. Idempotent.
     ///
@@ -90,6 +90,9 @@ pub trait RecordStore: Send + Sync + fmt::Debug + 'static {
     /// [`StoreError`].
     async fn close(&self) -> Result<(), StoreError>;
 }
+
+/// A note: its key and its value.
+pub type Note = (Vec<u8>, Vec<u8>);
 
 /// A position in a lane of the change log; 0 is before everything.
 pub type Cursor = u64;

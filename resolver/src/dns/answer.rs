@@ -222,7 +222,7 @@ impl Spot<'_> {
         }
         let mut targets = self.services().map(|service| service.target);
         match targets.next()? {
-            Target::Name(first) if targets.all(|target| target == Target::Name(first)) => Some(first),
+            Target::Name(first) if first != self.record.name() && targets.all(|target| target == Target::Name(first)) => Some(first),
             _ => None,
         }
     }

@@ -162,9 +162,12 @@ impl Sent {
         } else {
             negative_ttl(reply, &authorities).map(|ttl| answers.iter().map(|answer| answer.ttl).fold(ttl, u32::min))
         };
+        let mut message = reply[..end].to_vec();
+        // The case was for the way only; names that point to the question get it back from who asks.
+        message[HEADER_BYTES..HEADER_BYTES + name.as_wire().len()].make_ascii_lowercase();
         Some(Verdict::Answer(Answered {
             rcode,
-            message: reply[..end].to_vec(),
+            message,
             counts: [header.counts[1], kept_authorities.len() as u16],
             ttls_at: answers.iter().chain(kept_authorities).map(|record| record.ttl_at).collect(),
             ttl: ttl.unwrap_or_default().min(UPSTREAM_TTL_SECS_MAX),

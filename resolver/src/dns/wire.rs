@@ -257,8 +257,14 @@ impl Writer {
     pub fn name(&mut self, name: &Domain) -> &mut Self {
         let wire = name.as_wire();
         let mut at = 0;
+        // What is being written here has no end yet, and is not pointed to.
+        let before = self.starts.len();
         while wire[at] != 0 {
-            if let Some(start) = self.starts.iter().copied().find(|&start| self.stands_at(start, &wire[at..])) {
+            if let Some(start) = self.starts[..before]
+                .iter()
+                .copied()
+                .find(|&start| self.stands_at(start, &wire[at..]))
+            {
                 return self.u16(0xc000 | start);
             }
             if self.bytes.len() < 0x4000 {
@@ -315,12 +321,21 @@ mod tests {
     fn names_are_compressed_and_read_back() {
         let mut w = Writer::new();
         w.put(&[0; HEADER_BYTES]);
-        let names = ["www.example.com", "example.com", "mail.EXAMPLE.com", ".", "com", "www.example.com"];
+        let names = [
+            "www.example.com",
+            "example.com",
+            "mail.EXAMPLE.com",
+            ".",
+            "com",
+            "www.example.com",
+            "1.1.1.1",
+            "1.1",
+        ];
         for name in names {
             w.name(&domain(name));
         }
         let bytes = w.into_bytes();
-        assert_eq!(bytes.len(), HEADER_BYTES + 17 + 2 + 7 + 1 + 2 + 2);
+        assert_eq!(bytes.len(), HEADER_BYTES + 17 + 2 + 7 + 1 + 2 + 2 + 9 + 2);
         let mut r = Reader::at(&bytes, HEADER_BYTES);
         for name in names {
             assert_eq!(r.name().expect(name), domain(name));

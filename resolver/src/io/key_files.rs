@@ -84,13 +84,13 @@ pub fn load_public(path: &Path) -> Result<PublicFile, KeyFileError> {
         return read_public(path);
     }
     let text = read_text(path)?;
-    if is_pem(&text) {
+    if is_pem(&text.0) {
         let (public, secret) = (beside(path)?, secret_of(path, &text)?);
         // A public file of another key beside it would be believed silently.
         public.signer(secret).map_err(|reason| contents(path, reason))?;
         return Ok(public);
     }
-    PublicFile::parse(&text).map_err(|reason| contents(path, reason))
+    PublicFile::parse(&text.0).map_err(|reason| contents(path, reason))
 }
 
 /// Reads the private file and the public one beside it: who signs for the name.
@@ -108,7 +108,7 @@ pub fn load_signer(path: &Path) -> Result<Signer, KeyFileError> {
 /// [`KeyFileError`]; a file that others can read is refused.
 pub fn load_secret(path: &Path) -> Result<SecretKey, KeyFileError> {
     let text = read_text(path)?;
-    if !is_pem(&text) && PublicFile::parse(&text).is_ok() {
+    if !is_pem(&text.0) && PublicFile::parse(&text.0).is_ok() {
         return Err(KeyFileError::NotPrivate(path.to_owned()));
     }
     secret_of(path, &text)
@@ -120,8 +120,8 @@ pub fn load_secret(path: &Path) -> Result<SecretKey, KeyFileError> {
 /// [`KeyFileError`]; a file that others can read is refused.
 pub fn load_recovery_seed(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
     let text = read_text(path)?;
-    refuse_exposed(path)?;
-    let bytes = from_hex(text.trim()).map(Zeroizing::new);
+    refuse_exposed(path, &text)?;
+    let bytes = from_hex(text.0.trim()).map(Zeroizing::new);
     let seed = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok());
     seed.map(Zeroizing::new)
         .ok_or_else(|| contents(path, ContentsError::Hex("recovery-seed")))
@@ -136,27 +136,30 @@ fn beside(private: &Path) -> Result<PublicFile, KeyFileError> {
 }
 
 fn read_public(path: &Path) -> Result<PublicFile, KeyFileError> {
-    PublicFile::parse(&read_text(path)?).map_err(|reason| contents(path, reason))
+    PublicFile::parse(&read_text(path)?.0).map_err(|reason| contents(path, reason))
 }
 
-fn secret_of(path: &Path, text: &str) -> Result<SecretKey, KeyFileError> {
-    refuse_exposed(path)?;
-    SecretKey::from_pem(text).map_err(|reason| contents(path, reason.into()))
+fn secret_of(path: &Path, text: &Text) -> Result<SecretKey, KeyFileError> {
+    refuse_exposed(path, text)?;
+    SecretKey::from_pem(&text.0).map_err(|reason| contents(path, reason.into()))
 }
 
-fn refuse_exposed(path: &Path) -> Result<(), KeyFileError> {
-    let mode = fs::metadata(path).map_err(|reason| disk(path, reason))?.mode() & 0o7777;
+fn refuse_exposed(path: &Path, Text(_, mode): &Text) -> Result<(), KeyFileError> {
     if mode & 0o077 != 0 {
         return Err(KeyFileError::Exposed {
             path: path.to_owned(),
-            mode,
+            mode: *mode,
         });
     }
     Ok(())
 }
 
-fn read_text(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
+/// What a file says, and the permissions of that very file.
+struct Text(Zeroizing<String>, u32);
+
+fn read_text(path: &Path) -> Result<Text, KeyFileError> {
     let file = File::open(path).map_err(|reason| disk(path, reason))?;
+    let mode = file.metadata().map_err(|reason| disk(path, reason))?.mode() & 0o7777;
     // Room for everything at once: a buffer that grows leaves copies of the secret behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(KEY_FILE_BYTES_MAX as usize + 1));
     file.take(KEY_FILE_BYTES_MAX + 1)
@@ -166,7 +169,7 @@ fn read_text(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
         return Err(contents(path, ContentsError::TooLarge));
     }
     match str::from_utf8(&bytes) {
-        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Ok(text) => Ok(Text(Zeroizing::new(text.to_owned()), mode)),
         Err(_) => Err(contents(path, ContentsError::NotText)),
     }
 }

@@ -79,11 +79,7 @@ impl SignedRecord {
             return Err(SignError::WrongKey(record.epoch()));
         }
         let signature = secret.sign(&to_be_signed(RECORD_DOMAIN, &payload));
-        let bytes = Bytes::from(envelope(&payload, &signature));
-        if bytes.len() > RECORD_BYTES_MAX {
-            return Err(RecordError::TooLarge(bytes.len()).into());
-        }
-        Ok(Self::decode(bytes)?)
+        Ok(Self::decode(envelope(&payload, &signature).into())?)
     }
 
     /// Takes an envelope apart and checks everything but the signature: the frame, the encoding, every rule of the format.

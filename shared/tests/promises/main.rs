@@ -14,7 +14,7 @@
 //! - [`documents`]: `docs/` says what the code does.
 
 mod cbor;
-
+mod documents;
 mod envelope;
 mod names;
 mod rank;

@@ -2,8 +2,9 @@
 
 use crate::world::*;
 use dialtone_shared::key::{KeyChain, KeyError};
-use dialtone_shared::receipt::{Receipt, ReceiptError, Signer, Status, issue};
+use dialtone_shared::receipt::{ROOT_DOMAIN, Receipt, ReceiptError, STATUS_DOMAIN, Signer, Status, issue};
 use dialtone_shared::{Name, Rank, SecretKey, UnixMicros, UnixSecs};
+use sha2::{Digest, Sha256};
 
 const NOW: UnixMicros = UnixMicros(1_700_000_000_000_000);
 
@@ -119,6 +120,71 @@ fn a_promise_of_another_provider_or_commit_does_not_count() {
         joined(&body, index, &path, &parts(later).3).verify(),
         Err(ReceiptError::NotIncluded)
     );
+}
+
+/// A status of `name(5)` with `more` fields written after its own, under a head that speaks of `pairs`.
+fn status_with(pairs: u8, more: &str) -> Result<Status, ReceiptError> {
+    let genesis = provider(1).genesis.encode();
+    let fields = [
+        "01 01 02",
+        &hex::encode(genesis),
+        "04 01 05 5821",
+        &hex::encode(name(5).as_bytes()),
+        more,
+    ]
+    .concat();
+    let payload = [&[0xa0 | pairs][..], &unhex(&fields)].concat();
+    Status::verify(&seal_as(STATUS_DOMAIN, &payload, &key(1)))
+}
+
+#[test]
+fn a_status_has_its_own_fields_and_no_others() {
+    assert_eq!(status_with(4, "").unwrap().rank, None);
+    for (pairs, more) in [
+        (5, ""),
+        (3, ""),
+        (4, "00"),
+        (5, "07 00"),
+        (5, "1840 00"),
+        (5, "05 00"),
+        (5, "06 f6"),
+    ] {
+        let refused = status_with(pairs, more);
+        assert!(matches!(refused, Err(ReceiptError::Cbor(_))), "{pairs} {more}: {refused:?}");
+    }
+}
+
+#[test]
+fn a_promise_under_a_root_of_another_time_does_not_count() {
+    let (body, _, _, _) = parts(&issue(&provider(1), NOW, &kept(1))[0]);
+    let leaf: [u8; 32] = Sha256::new().chain_update([0]).chain_update(&body).finalize().into();
+    let root_at = |time: u64, leaves: u64| {
+        let mut w = dialtone_shared::cbor::Writer::new();
+        w.map(5).uint(1).uint(1).uint(2).raw(&provider(1).genesis.encode());
+        w.uint(4).uint(time).uint(5).uint(leaves).uint(6).bytes(&leaf);
+        seal_as(ROOT_DOMAIN, &w.into_bytes(), &key(1))
+    };
+    assert!(joined(&body, 0, &[], &root_at(NOW.0, 1)).verify().is_ok());
+    assert_eq!(
+        joined(&body, 0, &[], &root_at(NOW.0 + 1, 1)).verify(),
+        Err(ReceiptError::NotIncluded)
+    );
+    assert_eq!(joined(&body, 0, &[], &root_at(NOW.0, 2)).verify(), Err(ReceiptError::NotIncluded));
+    assert_eq!(joined(&body, 0, &[], &root_at(NOW.0, 0)).verify(), Err(ReceiptError::NotIncluded));
+}
+
+#[test]
+fn a_path_is_never_longer_than_a_tree_can_be_deep() {
+    let with = |nodes: usize| {
+        let mut w = dialtone_shared::cbor::Writer::new();
+        w.array(4).bytes(b"").uint(0).array(nodes);
+        (0..nodes).for_each(|_| {
+            w.bytes(&[0; 32]);
+        });
+        w.bytes(b"");
+        Receipt::decode(&w.into_bytes())
+    };
+    assert!(with(64).is_ok() && with(65).is_err());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A name's keys have one possible history, fixed when the name is made.
 
 use crate::world::*;
+use dialtone_shared::cbor::CborError;
 use dialtone_shared::key::{KeyChain, KeyError, current_key};
 use dialtone_shared::limits::{CHAIN_LINKS_MAX, SALT_BYTES_MAX};
 use dialtone_shared::record::signed::SignError;
@@ -121,6 +122,28 @@ fn whoever_steals_todays_key_cannot_outlive_a_rotation() {
 }
 
 #[test]
+fn a_link_has_nothing_that_its_commitment_does_not_cover() {
+    let chain = chain(1);
+    let payload = at(&chain, 1).encode_payload().unwrap();
+    let link = chain.links[0].key;
+    let found = payload.windows(32).position(|window| window == link.as_bytes()).unwrap();
+    // The link is {1: -19, 2: key}: its head stands 6 bytes before the key.
+    assert_eq!(payload[found - 6..found], unhex("a2 01 32 02 5820"));
+    for more in ["03 4161", "05 00", "1840 00"] {
+        let longer = [
+            &payload[..found - 6],
+            &[0xa3],
+            &payload[found - 5..found + 32],
+            &unhex(more),
+            &payload[found + 32..],
+        ]
+        .concat();
+        let refused = SignedRecord::decode(seal(&longer, &secret(1)));
+        assert!(matches!(refused, Err(RecordError::Cbor(CborError::Type(_)))), "{more}: {refused:?}");
+    }
+}
+
+#[test]
 fn a_name_without_a_chain_and_the_end_of_one_cannot_rotate() {
     let link = Link {
         key: key(9).public(),
@@ -149,6 +172,8 @@ fn the_longest_chain_still_leaves_room_in_a_record() {
     signed.verify().unwrap();
     assert_eq!(KeyChain::generate(&SEED, b"", CHAIN_LINKS_MAX + 1), Err(KeyError::TooManyLinks));
     assert_eq!(KeyChain::generate(&SEED, b"", usize::MAX), Err(KeyError::TooManyLinks));
+    let longer = [&chain.links[..], &chain.links[..1]].concat();
+    assert_eq!(current_key(&chain.genesis, &longer), Err(KeyError::TooManyLinks));
     assert_eq!(KeyChain::generate(&SEED, &[1; SALT_BYTES_MAX + 1], 1), Err(KeyError::Salt));
 }
 

@@ -2,7 +2,7 @@
 
 use crate::world::*;
 use dialtone_shared::key::KeyChain;
-use dialtone_shared::{Record, SecretKey, SignedRecord, VerifiedRecord};
+use dialtone_shared::{Record, RecordError, SecretKey, SignedRecord, VerifiedRecord};
 use proptest::prelude::*;
 
 /// Records of every shape: all bindings, a revocation, a scope and a rotation.
@@ -42,6 +42,35 @@ fn every_single_flipped_bit_is_noticed() {
             let mut bytes = sample.bytes().to_vec();
             bytes[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(believed(bytes), None, "bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn every_single_byte_added_or_taken_is_refused_before_any_signature_is_checked() {
+    for sample in samples() {
+        for at in 0..=sample.bytes().len() {
+            for byte in [0x00, 0x40, 0x58, 0xa0, 0xf6, 0xff] {
+                let mut bytes = sample.bytes().to_vec();
+                bytes.insert(at, byte);
+                assert!(SignedRecord::decode(bytes.into()).is_err(), "{byte:x} at {at}");
+            }
+        }
+        for at in 0..sample.bytes().len() {
+            let mut bytes = sample.bytes().to_vec();
+            bytes.remove(at);
+            assert!(SignedRecord::decode(bytes.into()).is_err(), "without byte {at}");
+        }
+    }
+}
+
+#[test]
+fn nothing_fits_between_payload_and_signature() {
+    for sample in samples() {
+        let at = sample.bytes().len() - 66;
+        for junk in [vec![0], vec![0xf6], vec![0x58, 0x40], vec![0; 66]] {
+            let bytes = [&sample.bytes()[..at], &junk, &sample.bytes()[at..]].concat();
+            assert_eq!(SignedRecord::decode(bytes.into()), Err(RecordError::Envelope(at)));
         }
     }
 }

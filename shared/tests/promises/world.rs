@@ -102,13 +102,18 @@ pub fn verified(record: &Record) -> VerifiedRecord {
     signed(record).verify().unwrap()
 }
 
-/// Any payload at all in a well-formed, well-signed envelope, made by another COSE implementation than ours.
+/// Any payload at all in a well-formed, well-signed envelope of a record, made by another COSE implementation than ours.
 pub fn seal(payload: &[u8], key: &SecretKey) -> Bytes {
+    seal_as(RECORD_DOMAIN, payload, key)
+}
+
+/// The same for any statement.
+pub fn seal_as(domain: &str, payload: &[u8], key: &SecretKey) -> Bytes {
     let protected = HeaderBuilder::new().algorithm(iana::Algorithm::Ed25519).build();
     let sign1 = CoseSign1Builder::new()
         .protected(protected)
         .payload(payload.to_vec())
-        .create_signature(RECORD_DOMAIN.as_bytes(), |message| key.sign(message).to_vec())
+        .create_signature(domain.as_bytes(), |message| key.sign(message).to_vec())
         .build();
     assert!(sign1.clone().to_vec().is_ok());
     sign1.to_tagged_vec().unwrap().into()

@@ -4,7 +4,7 @@ use super::EmbeddedOptions;
 use super::folder::{Folder, folder_error, is_full, sync_folder};
 use super::layout::{self, FORMAT, FORMAT_KEY, ID_KEY, TOTALS_KEY, Totals, damaged};
 use crate::store::backup::{BackupError, Entry, Sink};
-use crate::store::{Change, Cursor, Held, Lane, StoreError};
+use crate::store::{Change, Cursor, Held, Lane, Note, StoreError};
 use dialtone_shared::{Name, UnixSecs};
 use fjall::config::FilterPolicy;
 use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Slice};
@@ -171,7 +171,7 @@ impl Engine {
     }
 
     /// At most `limit` notes under `prefix`.
-    pub fn notes(&self, prefix: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub fn notes(&self, prefix: &[u8], limit: usize) -> Result<Vec<Note>, StoreError> {
         let rows = self.db.snapshot().prefix(&self.notes, layout::note_key(prefix));
         rows.take(limit)
             .map(|row| {

@@ -175,7 +175,7 @@ impl<'a> Row<'a> {
 
 /// The error for a row that is not what was written.
 pub(super) fn damaged(name: &Name) -> StoreError {
-    StoreError::Corrupt(format!("the record of {name}; a provider that holds it can send it again"))
+    StoreError::Corrupt(format!("the record of {name}; restore a backup, or let peers fill a new folder"))
 }
 
 /// The key of a change.
@@ -248,3 +248,115 @@ const FORGET_KEY_BYTES: usize = 8 + Name::BYTES;
 const REVOKED: u8 = 1;
 const HAS_FROM: u8 = 2;
 const HAS_ACCOUNT: u8 = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dialtone_shared::{Body, Genesis, Record, SecretKey, SignedRecord, Ttl};
+
+    fn held(revoked: bool) -> Held {
+        let secret = SecretKey::from_seed(&[1; 32]);
+        let live = Body::Live {
+            expiry: UnixSecs(2_000),
+            ttl: Ttl(60),
+            bindings: Vec::new(),
+        };
+        let record = Record {
+            genesis: Genesis::of(secret.public()),
+            chain: Vec::new(),
+            sequence: UnixMicros(0x0102_0304),
+            scope: Vec::new(),
+            body: if revoked { Body::Revoked } else { live },
+        };
+        Held {
+            record: SignedRecord::sign(record, &secret)
+                .expect("a record")
+                .verify()
+                .expect("a signature"),
+            class: Class::Peer,
+            keep_until: UnixSecs(1_000),
+            from: Some(Name::of_content(b"a peer")),
+            account: Some("bob".into()),
+        }
+    }
+
+    #[test]
+    fn a_row_is_these_bytes() {
+        let held = held(false);
+        let row = write_row(&held, 9);
+        let (digest, from) = (held.record.rank().digest, Name::of_content(b"a peer"));
+        let head = [
+            &[1, 2, 2 | 4][..],
+            &[0; 4],
+            &[0, 0, 0, 0, 1, 2, 3, 4],
+            &[0, 0, 0, 0, 0, 0, 3, 0xe8],
+            // The lease ends before the record expires: it goes with the lease.
+            &[0, 0, 0, 0, 0, 0, 3, 0xe8],
+            &[0, 0, 0, 0, 0, 0, 0, 9],
+            &digest,
+            from.as_bytes(),
+            &[0, 3],
+            b"bob",
+            held.record.bytes(),
+        ];
+        assert_eq!(row, head.concat());
+    }
+
+    #[test]
+    fn a_row_reads_back_as_what_was_held() {
+        for revoked in [false, true] {
+            for (from, account) in [(None, None), (Some(Name::of_content(b"p")), None), (None, Some(String::new()))] {
+                let held = Held {
+                    from,
+                    account,
+                    ..held(revoked)
+                };
+                let bytes = write_row(&held, u64::MAX);
+                let row = read_row(&bytes).expect("a row");
+                assert_eq!((row.cursor, row.forget_at, row.lane()), (u64::MAX, held.forget_at(), held.lane()));
+                assert_eq!(row.held(held.record.name()).expect("sound"), held);
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_that_was_cut_or_changed_is_not_believed() {
+        let held = held(false);
+        let name = held.record.name();
+        let whole = write_row(&held, 9);
+        for end in 0..whole.len() {
+            assert!(read_row(&whole[..end]).is_none_or(|row| row.held(name).is_err()), "cut at {end}");
+        }
+        let rank = 3..15;
+        let rest = whole.len() - held.record.bytes().len()..whole.len();
+        for at in rank.chain(39..71).chain(rest) {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            assert!(read_row(&bytes).is_none_or(|row| row.held(name).is_err()), "changed at {at}");
+        }
+        assert!(read_row(&whole).expect("a row").held(&Name::of_content(b"another")).is_err());
+    }
+
+    #[test]
+    fn totals_read_back_and_nothing_else_does() {
+        let totals = Totals {
+            count: Count { records: 1, bytes: 2 },
+            last: [3, u64::MAX],
+        };
+        let row = totals.write();
+        assert_eq!(Totals::read(&row), Some(totals));
+        assert_eq!(Totals::read(&row[..32]), None);
+        assert_eq!(Totals::read(&[&row[..], &[0]].concat()), None);
+        assert_eq!(Totals::read(&[2; 33]), None);
+    }
+
+    #[test]
+    fn keys_sort_as_their_numbers() {
+        let (one, other) = (Name::of_content(b"1"), Name::of_content(b"2"));
+        assert!(log_key(Lane::Urgent, u64::MAX) < log_key(Lane::Ordinary, 1));
+        assert!(log_key(Lane::Ordinary, 255) < log_key(Lane::Ordinary, 256));
+        assert_eq!(read_log_key(&log_key(Lane::Ordinary, 77)), Some(77));
+        assert!(forget_key(UnixSecs(255), &one.max(other)) < forget_key(UnixSecs(256), &one.min(other)));
+        assert_eq!(read_forget_key(&forget_key(UnixSecs(9), &one)), Some(one));
+    }
+}

@@ -23,7 +23,7 @@ mod layout;
 pub(crate) use folder::{folder_error, sync_folder};
 
 use super::backup::{self, BackupError, Contents};
-use super::{Change, Count, Cursor, Held, Lane, Outcome, Put, RecordStore, StoreError, check_note_keys, check_puts};
+use super::{Change, Count, Cursor, Held, Lane, Note, Outcome, Put, RecordStore, StoreError, check_note_keys, check_puts};
 use async_trait::async_trait;
 use committer::{Committer, Waiting, Work};
 use dialtone_shared::{Name, UnixSecs};
@@ -226,7 +226,7 @@ impl RecordStore for EmbeddedStore {
         self.engine().await?.note(key)
     }
 
-    async fn notes(&self, prefix: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    async fn notes(&self, prefix: &[u8], limit: usize) -> Result<Vec<Note>, StoreError> {
         let prefix = prefix.to_vec();
         self.read(move |engine| engine.notes(&prefix, limit)).await
     }
@@ -287,4 +287,4 @@ impl Drop for Ending {
 /// Most puts that may wait: sixteen full commits, 64 MiB if all were of the largest size. More would wait for longer than clients do.
 const WAITING_MAX: usize = 16_384;
 /// Most names forgotten in one commit, so that puts do not wait long behind it.
-const EXPIRE_MAX: usize = 4_096;
+const EXPIRE_MAX: usize = 1_024;

@@ -1,0 +1,424 @@
+//! Other names: asked of an upstream resolver that is watched, and that may lie.
+
+use crate::world::{Ask, ORIGIN, Records, frontend, name, settings};
+use dialtone_resolver::dns::wire::{Header, Reader, Writer};
+use dialtone_resolver::dns::{Carrier, Domain, Frontend};
+use dialtone_resolver::io::listeners::bind;
+use dialtone_shared::Binding;
+use dialtone_shared::record::rdata::types;
+use dialtone_shared::record::{Address, Delegate, Step};
+use hickory_proto::op::Message;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinHandle;
+
+/// An upstream resolver that answers each query with what it is told to.
+struct Upstream {
+    address: SocketAddr,
+    asked: Arc<Mutex<Vec<(Domain, u16, Carrier)>>>,
+    tasks: [JoinHandle<()>; 2],
+}
+
+type Says = Arc<dyn Fn(&[u8], Carrier) -> Vec<Vec<u8>> + Send + Sync>;
+
+impl Upstream {
+    async fn that(says: impl Fn(&[u8], Carrier) -> Vec<Vec<u8>> + Send + Sync + 'static) -> Self {
+        let says: Says = Arc::new(says);
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (udp, tcp) = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port");
+        let address = udp.local_addr().expect("address");
+        let note = |asked: &Mutex<Vec<_>>, query: &[u8], carrier| {
+            let mut r = Reader::at(query, 12);
+            let question = (r.plain_name().expect("name"), r.u16().expect("type"), carrier);
+            asked.lock().expect("asked").push(question);
+        };
+        let by_udp = tokio::spawn({
+            let (says, asked) = (Arc::clone(&says), Arc::clone(&asked));
+            async move {
+                let mut buffer = [0; 4_096];
+                while let Ok((length, client)) = udp.recv_from(&mut buffer).await {
+                    note(&asked, &buffer[..length], Carrier::Udp);
+                    for reply in says(&buffer[..length], Carrier::Udp) {
+                        udp.send_to(&reply, client).await.ok();
+                    }
+                }
+            }
+        });
+        let by_tcp = tokio::spawn({
+            let asked = Arc::clone(&asked);
+            async move {
+                while let Ok((mut stream, _)) = tcp.accept().await {
+                    let Ok(length) = stream.read_u16().await else { continue };
+                    let mut query = vec![0; usize::from(length)];
+                    stream.read_exact(&mut query).await.ok();
+                    note(&asked, &query, Carrier::Tcp);
+                    for reply in says(&query, Carrier::Tcp) {
+                        stream.write_u16(reply.len() as u16).await.ok();
+                        stream.write_all(&reply).await.ok();
+                    }
+                }
+            }
+        });
+        Self {
+            address,
+            asked,
+            tasks: [by_udp, by_tcp],
+        }
+    }
+
+    fn asked(&self) -> Vec<(Domain, u16, Carrier)> {
+        self.asked.lock().expect("asked").clone()
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+struct Rr<'a>(&'a str, u16, u32, &'a [u8]);
+
+/// A reply to `query`, with RA and AD as a validating resolver has it.
+fn reply(query: &[u8], rcode: u16, answers: &[Rr<'_>], authorities: &[Rr<'_>]) -> Vec<u8> {
+    let mut r = Reader::new(query);
+    let header = r.header().expect("header");
+    let name = r.plain_name().expect("name");
+    let mut w = Writer::new();
+    w.header(&Header {
+        id: header.id,
+        flags: 0x8180 | 0x0020 | rcode,
+        counts: [1, answers.len() as u16, authorities.len() as u16, 0],
+    });
+    w.name(&name).put(r.take(4).expect("type and class"));
+    for Rr(owner, kind, ttl, rdata) in answers.iter().chain(authorities) {
+        w.name(&Domain::from_text(owner).expect("owner")).u16(*kind).u16(1).u32(*ttl);
+        w.u16(rdata.len() as u16).put(rdata);
+    }
+    w.into_bytes()
+}
+
+const SOA: Rr<'static> = Rr(
+    "example",
+    types::SOA,
+    900,
+    b"\0\0\0\0\0\x01\0\0\0\x02\0\0\0\x03\0\0\0\x04\0\0\0\x3c",
+);
+
+async fn forwarding(upstreams: &[&Upstream]) -> (Arc<Records>, Arc<Frontend>) {
+    let records = Arc::new(Records::default());
+    let mut settings = settings();
+    settings.upstreams = upstreams.iter().map(|upstream| upstream.address).collect();
+    let frontend = frontend(&records, settings);
+    (records, frontend)
+}
+
+fn parsed(answer: &[u8]) -> Message {
+    Message::from_vec(answer).expect("another implementation reads the answer")
+}
+
+fn ede(message: &Message) -> Option<u16> {
+    use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
+    match message.edns.as_ref()?.option(EdnsCode::Unknown(15))? {
+        EdnsOption::Unknown(_, ede) => Some(u16::from_be_bytes([ede[0], ede[1]])),
+        _ => None,
+    }
+}
+
+fn lines(records: &[hickory_proto::rr::Record]) -> Vec<String> {
+    records.iter().map(|record| record.to_string().trim_end().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn other_names_are_asked_upstream_once_and_kept() {
+    let upstream = Upstream::that(|query, _| {
+        let answers = [
+            Rr("www.example", types::CNAME, 600, b"\x04host\x07example\0"),
+            Rr("host.example", types::A, 300, &[192, 0, 2, 1]),
+        ];
+        vec![reply(query, 0, &answers, &[Rr("example", types::NS, 9, b"\x02ns\x07example\0")])]
+    })
+    .await;
+    let (_, frontend) = forwarding(&[&upstream]).await;
+    for asked in ["www.example", "WWW.Example"] {
+        let ask = Ask::of(asked, types::A);
+        let answer = ask.of_frontend(&frontend).await;
+        assert_eq!(answer[12..12 + ask.name.as_wire().len()], *ask.name.as_wire());
+        let message = parsed(&answer);
+        let flags = &message.metadata;
+        assert!(flags.recursion_available && !flags.authoritative && !flags.authentic_data);
+        let answers: Vec<String> = lines(&message.answers).iter().map(|line| line.to_lowercase()).collect();
+        assert_eq!(
+            answers,
+            ["www.example. 600 in cname host.example.", "host.example. 300 in a 192.0.2.1"]
+        );
+        assert!(message.authorities.is_empty(), "what was not asked for is not passed on");
+    }
+    assert_eq!(upstream.asked().len(), 1);
+    assert_eq!(frontend.counts().forwarded, 2);
+    assert_eq!(frontend.counts().upstream_sent, 1);
+    // With DNSSEC it is another answer.
+    let mut ask = Ask::of("www.example", types::A);
+    ask.edns = Some((1_232, 0, true));
+    ask.of_frontend(&frontend).await;
+    assert_eq!(upstream.asked().len(), 2);
+}
+
+#[tokio::test]
+async fn there_is_none_is_kept_as_long_as_the_soa_says_and_without_one_not_at_all() {
+    let upstream = Upstream::that(|query, _| {
+        let with_soa = query[12..].to_ascii_lowercase().starts_with(b"\x04with");
+        vec![reply(query, 3, &[], if with_soa { &[SOA] } else { &[] })]
+    })
+    .await;
+    let (_, frontend) = forwarding(&[&upstream]).await;
+    for (name, asked) in [("with.example", 1), ("without.example", 2)] {
+        let before = upstream.asked().len();
+        for _ in 0..2 {
+            let message = parsed(&Ask::of(name, types::A).of_frontend(&frontend).await);
+            assert_eq!(format!("{:?}", message.metadata.response_code), "NXDomain");
+            assert_eq!(message.authorities.len(), usize::from(asked == 1));
+        }
+        assert_eq!(upstream.asked().len() - before, asked, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn junk_does_not_end_the_wait_for_the_answer() {
+    let upstream = Upstream::that(|query, _| {
+        let right = reply(query, 0, &[Rr("www.example", types::A, 60, &[192, 0, 2, 1])], &[]);
+        let changed = |at: usize, byte: u8| {
+            let mut reply = right.clone();
+            reply[at] ^= byte;
+            reply
+        };
+        let mut other_answer = right.clone();
+        let length = other_answer.len();
+        other_answer[length - 1] = 66;
+        let other_name = reply(query, 0, &[Rr("other.example", types::A, 60, &[192, 0, 2, 66])], &[]);
+        let other_question = {
+            let mut reply = other_answer.clone();
+            reply[13] = b'x';
+            reply
+        };
+        let mut other_id = other_answer.clone();
+        other_id[1] ^= 1;
+        let mut other_case = other_answer.clone();
+        other_case[13] ^= 0x20;
+        vec![
+            b"".to_vec(),
+            b"junk".to_vec(),
+            query.to_vec(),
+            right[..20].to_vec(),
+            right[..right.len() - 1].to_vec(),
+            changed(5, 1),
+            changed(7, 2),
+            other_id,
+            other_question,
+            other_name,
+            other_case,
+            right,
+        ]
+    })
+    .await;
+    let (_, frontend) = forwarding(&[&upstream]).await;
+    let message = parsed(&Ask::of("www.example", types::A).of_frontend(&frontend).await);
+    assert_eq!(lines(&message.answers), ["www.example. 60 IN A 192.0.2.1"]);
+    assert_eq!(upstream.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn a_cut_answer_or_one_in_another_case_is_asked_for_again_by_tcp() {
+    for cut in [true, false] {
+        let upstream = Upstream::that(move |query, carrier| {
+            let mut right = reply(query, 0, &[Rr("www.example", types::A, 60, &[192, 0, 2, 1])], &[]);
+            if cut && carrier == Carrier::Udp {
+                right[2] |= 0x02;
+            }
+            if !cut {
+                // An upstream that changes the case, whoever asks.
+                right[13..16].copy_from_slice(b"wWw");
+                if query[13..16] == *b"wWw" {
+                    right[13] = b'W';
+                }
+            }
+            vec![right]
+        })
+        .await;
+        let (_, frontend) = forwarding(&[&upstream]).await;
+        let message = parsed(&Ask::of("www.example", types::A).of_frontend(&frontend).await);
+        assert_eq!(lines(&message.answers), ["www.example. 60 IN A 192.0.2.1"]);
+        let carriers: Vec<Carrier> = upstream.asked().into_iter().map(|(.., carrier)| carrier).collect();
+        assert_eq!(carriers, [Carrier::Udp, Carrier::Tcp]);
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_fails_is_passed_over_for_the_next() {
+    let broken = Upstream::that(|query, _| vec![reply(query, 2, &[], &[])]).await;
+    let sound = Upstream::that(|query, _| vec![reply(query, 0, &[Rr("www.example", types::A, 60, &[192, 0, 2, 1])], &[])]).await;
+    let (_, frontend) = forwarding(&[&broken, &sound]).await;
+    let message = parsed(&Ask::of("www.example", types::A).of_frontend(&frontend).await);
+    assert_eq!(message.answers.len(), 1);
+    assert_eq!((broken.asked().len(), sound.asked().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_failure_is_said_and_not_repeated_at_once() {
+    let broken = Upstream::that(|query, _| vec![reply(query, 2, &[], &[])]).await;
+    let (_, frontend) = forwarding(&[&broken]).await;
+    for expected in [23, 13, 13] {
+        let message = parsed(&Ask::of("www.example", types::A).of_frontend(&frontend).await);
+        assert_eq!(format!("{:?}", message.metadata.response_code), "ServFail");
+        assert_eq!(ede(&message), Some(expected));
+    }
+    assert_eq!(broken.asked().len(), 2, "each try once");
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_not_there_is_said_to_be_so() {
+    let gone = Upstream::that(|_, _| Vec::new()).await;
+    let (_, frontend) = forwarding(&[&gone]).await;
+    drop(gone);
+    tokio::task::yield_now().await;
+    let message = parsed(&Ask::of("www.example", types::A).of_frontend(&frontend).await);
+    assert_eq!(ede(&message), Some(23));
+}
+
+#[tokio::test]
+async fn those_who_ask_the_same_at_the_same_time_share_one_question() {
+    let upstream = Upstream::that(|query, _| vec![reply(query, 0, &[Rr("www.example", types::A, 0, &[192, 0, 2, 1])], &[])]).await;
+    let (_, frontend) = forwarding(&[&upstream]).await;
+    let mut asking = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let frontend = Arc::clone(&frontend);
+        asking.spawn(async move { Ask::of("www.example", types::A).of_frontend(&frontend).await });
+    }
+    for answer in asking.join_all().await {
+        assert_eq!(parsed(&answer).answers.len(), 1);
+    }
+    assert_eq!(upstream.asked().len(), 1);
+    // A TTL of 0 is for those who were waiting, and nobody else.
+    Ask::of("www.example", types::A).of_frontend(&frontend).await;
+    assert_eq!(upstream.asked().len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_nobodys_business_never_leaves_the_house() {
+    let upstream = Upstream::that(|query, _| vec![reply(query, 3, &[], &[SOA])]).await;
+    let (_, frontend) = forwarding(&[&upstream]).await;
+    let web = format!("{}.{ORIGIN}", name("web"));
+    let under = format!("a.b.{web}");
+    for asked in [
+        "alt",
+        "x.alt",
+        "key.gns.ALT",
+        "x.dialtone.alt",
+        "dialtone.alt",
+        "localhost",
+        "x.onion",
+        "x.invalid",
+        "x.test",
+        "x.local",
+        "x.home.arpa",
+        "1.0.0.10.in-addr.arpa",
+        "_dns.resolver.arpa",
+        web.as_str(),
+        under.as_str(),
+    ] {
+        for kind in [types::A, types::TXT, types::SOA, types::ANY, 65_350] {
+            let mut ask = Ask::of(asked, kind);
+            ask.edns = Some((1_232, 0, true));
+            ask.of_frontend(&frontend).await;
+        }
+    }
+    assert_eq!(upstream.asked(), []);
+    assert_eq!(frontend.counts().upstream_sent, 0);
+}
+
+#[tokio::test]
+async fn names_are_forwarded_for_those_near_by_who_want_it() {
+    let upstream = Upstream::that(|query, _| vec![reply(query, 0, &[Rr("www.example", types::A, 60, &[192, 0, 2, 1])], &[])]).await;
+    let (_, frontend) = forwarding(&[&upstream]).await;
+    let mut stranger = Ask::of("www.example", types::A);
+    stranger.client = SocketAddr::from(([203, 0, 113, 5], 4_000));
+    let refused = parsed(&stranger.of_frontend(&frontend).await);
+    assert_eq!((ede(&refused), refused.metadata.recursion_available), (Some(18), false));
+    let mut iterating = Ask::of("www.example", types::A);
+    iterating.flags = 0;
+    assert_eq!(ede(&parsed(&iterating.of_frontend(&frontend).await)), Some(20));
+    assert_eq!(upstream.asked(), []);
+    for near in ["127.0.0.9", "192.168.1.2", "::1", "fd00::1", "::ffff:10.0.0.1"] {
+        let mut ask = Ask::of("www.example", types::A);
+        ask.client = SocketAddr::new(near.parse::<IpAddr>().expect(near), 4_000);
+        assert_eq!(parsed(&ask.of_frontend(&frontend).await).answers.len(), 1, "{near}");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_answer_that_is_too_large_says_tc() {
+    let upstream = Upstream::that(|query, _| {
+        let text = [[200].as_slice(), &[b'x'; 200]].concat();
+        let answers: Vec<Rr<'_>> = (0..5).map(|_| Rr("www.example", types::TXT, 60, &text)).collect();
+        vec![reply(query, 0, &answers, &[])]
+    })
+    .await;
+    let (_, frontend) = forwarding(&[&upstream]).await;
+    let mut ask = Ask::of("www.example", types::TXT);
+    ask.edns = None;
+    let answer = ask.of_frontend(&frontend).await;
+    assert!(answer.len() <= 512);
+    let message = parsed(&answer);
+    assert_eq!((message.metadata.truncation, message.answers.len()), (true, 0));
+    ask.carrier = Carrier::Tcp;
+    assert_eq!(parsed(&ask.of_frontend(&frontend).await).answers.len(), 5);
+}
+
+#[tokio::test]
+async fn delegates_to_legacy_names_are_followed_there() {
+    let upstream = Upstream::that(|query, _| {
+        let kind = u16::from_be_bytes([query[query.len() - 15], query[query.len() - 14]]);
+        let alias = Rr("www.example", types::CNAME, 600, b"\x04host\xc0\x10");
+        if kind == types::A {
+            vec![reply(query, 0, &[alias, Rr("host.example", types::A, 30, &[192, 0, 2, 1])], &[])]
+        } else {
+            vec![reply(query, 0, &[alias], &[SOA])]
+        }
+    })
+    .await;
+    let (records, frontend) = forwarding(&[&upstream]).await;
+    let delegate = || {
+        Binding::Delegate(Delegate {
+            path: vec![Step::Legacy("www.example".to_owned())],
+        })
+    };
+    records.publish("plain", 60, vec![delegate()]);
+    let own = Binding::Address(Address::of(IpAddr::from([192, 0, 2, 99])));
+    records.publish("flat", 60, vec![delegate(), own]);
+    let ask = |who: &str, kind| Ask::of(&format!("{}.{ORIGIN}", name(who)), kind);
+
+    let message = parsed(&ask("plain", types::A).of_frontend(&frontend).await);
+    let plain = format!("{}.{ORIGIN}.", name("plain"));
+    assert_eq!(
+        lines(&message.answers),
+        [
+            format!("{plain} 60 IN CNAME www.example."),
+            "www.example. 600 IN CNAME host.example.".to_owned(),
+            "host.example. 30 IN A 192.0.2.1".to_owned()
+        ]
+    );
+    let message = parsed(&ask("plain", types::AAAA).of_frontend(&frontend).await);
+    assert_eq!((message.answers.len(), message.authorities.len()), (2, 1));
+
+    let message = parsed(&ask("flat", types::A).of_frontend(&frontend).await);
+    let flat = format!("{}.{ORIGIN}.", name("flat"));
+    assert_eq!(lines(&message.answers), [format!("{flat} 30 IN A 192.0.2.1")]);
+    let message = parsed(&ask("flat", types::AAAA).of_frontend(&frontend).await);
+    assert_eq!((message.answers.len(), message.authorities.len()), (0, 1));
+
+    // A stranger gets the name's own data, and is not taken elsewhere.
+    let mut stranger = ask("plain", types::A);
+    stranger.client = SocketAddr::from(([203, 0, 113, 5], 4_000));
+    assert_eq!(parsed(&stranger.of_frontend(&frontend).await).answers.len(), 1);
+}

@@ -1,0 +1,8 @@
+//! What the DNS frontend promises: each file is something it can do.
+
+mod forwarding;
+mod malformed;
+mod names_under_the_origin;
+mod scenario;
+mod sockets;
+mod world;
