@@ -9,15 +9,16 @@ use clap::Args;
 use dialtone_resolver::dns::Domain;
 use dialtone_resolver::dns::zone::bindings_from_zone;
 use dialtone_resolver::error::PutError;
+use dialtone_resolver::io::publisher::Publisher;
 use dialtone_resolver::io::{clock, key_files};
 use dialtone_resolver::keyfile::to_hex;
-use dialtone_resolver::publish::{self, Account, Acknowledged, Publisher, PutIf};
+use dialtone_resolver::publish::{self, Account, Acknowledged, PutIf};
 use dialtone_resolver::settings::ProviderAt;
 use dialtone_resolver::view;
 use dialtone_shared::limits::RECORD_BYTES_MAX;
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::record::{Address, Binding, Body, Delegate, Service};
-use dialtone_shared::{Name, Rank, Ttl, VerifiedRecord};
+use dialtone_shared::{Name, Rank, Ttl, UnixMicros, VerifiedRecord};
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -140,15 +141,23 @@ pub async fn put(signer: &Signer, bindings: Vec<Binding>, terms: &TermsArgs, how
     }
     let client = Client::load(client)?;
     let publisher = Publisher::new(accounts(&client));
-    let held = publisher.held(&signer.name()).await.map_err(failures::put)?;
-    if let Some(last) = held.map(|held| held.record().sequence)
-        && last >= now
-    {
-        record = sign_at(publish::next_sequence(now, Some(last)))?;
-    }
     let condition = how.if_match.map_or(PutIf::Always, PutIf::Held);
-    let puts = publisher.put(&record, condition).await;
+    let mut puts = publisher.put(&record, condition).await;
+    // What is held may come from a clock ahead of ours. Nobody made that a condition, so stand above it, once.
+    if let (PutIf::Always, Some(last)) = (condition, last_sequence(&puts, &record)) {
+        record = sign_at(publish::next_sequence(now, Some(last)))?;
+        puts = publisher.put(&record, condition).await;
+    }
     report(&publisher, &record, puts, how).await
+}
+
+/// The latest sequence that stood in the way of a put, where a later one is all that it takes.
+fn last_sequence(puts: &[Result<Acknowledged, PutError>], record: &VerifiedRecord) -> Option<UnixMicros> {
+    let in_the_way = |put: &Result<Acknowledged, PutError>| match put {
+        Err(PutError::Older { held: Some(held), .. }) if held.epoch == record.rank().epoch && !held.revoked => Some(held.sequence),
+        _ => None,
+    };
+    puts.iter().filter_map(in_the_way).max()
 }
 
 /// The providers to put at. A token is for the first of them: it is nobody else's business.

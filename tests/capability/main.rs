@@ -5,6 +5,7 @@
 mod support;
 
 mod docs_tell_the_truth;
+mod examples;
 mod keys;
 mod publish_and_resolve;
 mod real_clients;

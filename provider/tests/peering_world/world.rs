@@ -538,6 +538,15 @@ impl World {
 
 /// A record of the `index`-th name.
 pub fn record(index: u32, sequence: UnixMicros, scope: &[Name], revoked: bool) -> VerifiedRecord {
+    sign(index, sequence, scope, revoked, 60)
+}
+
+/// Another record of the same name and sequence: only the bytes decide which of the two wins.
+pub fn twin(index: u32, sequence: UnixMicros, ttl: u32) -> VerifiedRecord {
+    sign(index, sequence, &[], false, ttl)
+}
+
+fn sign(index: u32, sequence: UnixMicros, scope: &[Name], revoked: bool, ttl: u32) -> VerifiedRecord {
     let mut seed = [7; 32];
     seed[..4].copy_from_slice(&index.to_be_bytes());
     let secret = SecretKey::from_seed(&seed);
@@ -545,7 +554,7 @@ pub fn record(index: u32, sequence: UnixMicros, scope: &[Name], revoked: bool) -
     scope.sort();
     let live = Body::Live {
         expiry: sequence.secs().plus(30 * 86_400),
-        ttl: Ttl(60),
+        ttl: Ttl(ttl),
         bindings: Vec::new(),
     };
     let record = Record {
