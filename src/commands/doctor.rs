@@ -152,12 +152,12 @@ async fn http_speed_and_clock(http: &HttpClient, base: &str, thing: &str) -> Opt
         ("the provider", "this machine")
     };
     let says = format!("answers in {}; {ahead} is {skew} s ahead of {behind}", output::millis(took));
-    Some(match skew {
-        0..=SKEW_FINE => Finding::good(&thing, format!("answers in {}, the clocks agree", output::millis(took))),
-        0..=SKEW_REFUSED => Finding::odd(&thing, says).help("set the clock by NTP: records are ordered by the time of signing"),
-        _ => {
-            Finding::bad(&thing, Exit::Local, says).help("set the clock by NTP: records from more than 5 minutes in the future are refused")
-        }
+    Some(if skew <= SKEW_FINE {
+        Finding::good(&thing, format!("answers in {}, the clocks agree", output::millis(took)))
+    } else if skew <= SKEW_REFUSED {
+        Finding::odd(&thing, says).help("set the clock by NTP: records are ordered by the time of signing")
+    } else {
+        Finding::bad(&thing, Exit::Local, says).help("set the clock by NTP: records from more than 5 minutes in the future are refused")
     })
 }
 
