@@ -89,3 +89,79 @@ pub fn replaces(own: &Name, peer: &Name, standing: Which, new: Which) -> bool {
     }
     new.dialled == (own < peer)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    /// The pauses after links that ended like this, one after another.
+    fn pauses(seed: u64, count: usize, stood: Option<Duration>, code: Option<CloseCode>) -> Vec<Duration> {
+        let mut dialler = Dialler::new(seed, secs(0));
+        assert_eq!(dialler.due(), secs(0), "the first attempt is made at once");
+        let mut now = secs(0);
+        let mut next = || {
+            dialler.ended(now, stood, code);
+            let pause = dialler.due() - now;
+            now = dialler.due();
+            pause
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn pauses_double_up_to_a_minute_and_are_spread() {
+        for (attempt, pause) in pauses(1, 20, None, None).into_iter().enumerate() {
+            let whole = REDIAL_FIRST.saturating_mul(1 << attempt).min(REDIAL_MAX);
+            assert!(pause >= whole / 2 && pause <= whole, "attempt {attempt}: {pause:?}");
+        }
+        assert_ne!(pauses(1, 3, None, None), pauses(2, 3, None, None), "two providers do not come back at once");
+        assert_eq!(pauses(1, 3, None, None), pauses(1, 3, None, None), "one seed is one story");
+    }
+
+    #[test]
+    fn a_link_that_held_makes_pauses_small_again_and_a_short_one_does_not() {
+        assert!(pauses(1, 9, Some(LINK_STEADY), None).iter().all(|pause| *pause <= REDIAL_FIRST));
+        assert!(pauses(1, 9, Some(secs(1)), None)[8] >= REDIAL_MAX / 2);
+    }
+
+    #[test]
+    fn what_needs_a_person_or_did_harm_waits_longer() {
+        for (code, whole) in [
+            (CloseCode::Version, REDIAL_CONFIGURED),
+            (CloseCode::WrongName, REDIAL_CONFIGURED),
+            (CloseCode::Clock, REDIAL_CONFIGURED),
+            (CloseCode::InvalidRecords, REDIAL_QUARANTINE),
+            (CloseCode::Protocol, REDIAL_QUARANTINE),
+        ] {
+            assert!(pauses(1, 5, None, Some(code)).iter().all(|pause| *pause >= whole / 2 && *pause <= whole), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn both_sides_keep_the_same_one_of_two_links() {
+        let (small, large) = (Name::key_set([1; 32]), Name::key_set([2; 32]));
+        let boot = [0; 16];
+        // The small one's link stands and the large one's is new, or the other way round.
+        for first_by_small in [true, false] {
+            let at = |own: &Name, peer: &Name| {
+                let standing = (*own == small) == first_by_small;
+                let new = !standing;
+                replaces(own, peer, Which { dialled: standing, boot }, Which { dialled: new, boot })
+            };
+            assert_eq!(at(&small, &large), at(&large, &small), "both come to the same");
+            assert_eq!(at(&small, &large), !first_by_small, "the one that the smaller name dialled stays");
+        }
+    }
+
+    #[test]
+    fn a_link_left_over_gives_way() {
+        let (own, peer) = (Name::key_set([1; 32]), Name::key_set([2; 32]));
+        let which = |dialled, boot| Which { dialled, boot: [boot; 16] };
+        assert!(replaces(&own, &peer, which(true, 1), which(false, 2)), "the peer's process is another");
+        assert!(replaces(&own, &peer, which(false, 1), which(false, 1)), "the peer gave its first link up");
+    }
+}

@@ -259,11 +259,14 @@ impl Put {
         }
     }
 
-    /// What is held once this has renewed a record that was charged to `account`.
+    /// What is held once this has renewed a record that was charged to `account`. If the class is from here and the
+    /// keep-until is not, or the other way round, then it is from nobody: whoever brought the one has yet to hear of the other.
     fn into_renewed(self, class: Class, keep_until: UnixSecs, account: Option<String>) -> Held {
+        let whole = (class, keep_until) == (self.class, self.keep_until);
         Held {
             class,
             keep_until,
+            from: self.from.filter(|_| whole),
             account: self.account.clone().or(account),
             ..self.into_held()
         }

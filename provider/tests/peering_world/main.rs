@@ -10,7 +10,7 @@ use dialtone_shared::message::CloseCode;
 use dialtone_shared::{UnixMicros, UnixSecs};
 use rand::RngExt;
 use std::time::Duration;
-use world::{BEGIN, World, record};
+use world::{BEGIN, World, record, twin};
 
 /// Runs `promise` in worlds of many seeds, and says which one broke it.
 fn in_worlds(name: &str, promise: impl Fn(u64) + std::panic::RefUnwindSafe) {
@@ -72,6 +72,12 @@ fn all_providers_hold_the_same_once_the_faults_stop() {
                 let (node, days) = (world.rng.random_range(0..nodes), world.rng.random_range(10..30));
                 world.put(node, put, UnixSecs(BEGIN + days * 86_400));
             }
+            if world.rng.random_bool(0.2) {
+                // One sequence, two records: a publisher that signs on two machines, or one that equivocates.
+                let (node, ttl) = (world.rng.random_range(0..nodes), world.rng.random_range(50..70));
+                let put = twin(name, at(&world), ttl);
+                world.put_all(node, vec![put]);
+            }
             if world.rng.random_bool(0.03) {
                 let node = world.rng.random_range(0..nodes);
                 let keep = world.rng.random_bool(0.7);
@@ -113,11 +119,17 @@ fn a_change_crosses_each_link_at_most_once_each_way() {
         assert_eq!(world.map(0).len(), 100);
         for link in &world.links {
             for sent in &link.sent {
-                assert!(sent.values().all(|times| *times == 1), "a change crossed a link twice in one direction");
+                assert!(
+                    sent.values().all(|times| *times == 1),
+                    "a change crossed a link twice in one direction"
+                );
             }
         }
-        // Once over each pair to spread, and at worst once back where it crossed its own kind on the way.
-        assert!(world.records_sent() <= 2 * 100 * pairs.len() as u64);
+        // Where there is one way only, each change takes it once; where there are several, two may cross on a link.
+        let once = 100 * pairs.len() as u64;
+        let tree = pairs.len() + 1 == nodes;
+        let sent = world.records_sent();
+        assert!(sent == once || (!tree && sent < 2 * once), "{sent} records sent where {once} are needed");
     });
 }
 
@@ -137,7 +149,9 @@ fn a_name_that_changes_faster_than_the_link_is_sent_at_its_latest() {
 
 #[test]
 fn a_revocation_overtakes_a_long_backlog() {
-    let backlog: Vec<_> = (0..5_000).map(|name| record(name, UnixMicros(BEGIN * 1_000_000), &[], false)).collect();
+    let backlog: Vec<_> = (0..5_000)
+        .map(|name| record(name, UnixMicros(BEGIN * 1_000_000), &[], false))
+        .collect();
     in_worlds("a_revocation_overtakes_a_long_backlog", |seed| {
         // Nothing is left to chance here but the delays.
         if seed > 5 {
@@ -252,7 +266,11 @@ fn a_peer_that_stops_reading_is_closed_and_the_others_do_not_feel_it() {
         }
         assert!(world.map(2).len() > 490, "the other peer lags behind: {}", world.map(2).len());
         world.run(Duration::from_secs(31));
-        let over = world.links.iter().filter(|link| link.nodes.contains(&1)).flat_map(|link| link.over.iter().flatten());
+        let over = world
+            .links
+            .iter()
+            .filter(|link| link.nodes.contains(&1))
+            .flat_map(|link| link.over.iter().flatten());
         let codes: Vec<_> = over.filter_map(|end| end.code).collect();
         assert!(codes.contains(&CloseCode::Hold), "{codes:?}");
         world.nodes[1].deaf = false;
@@ -271,7 +289,11 @@ fn a_link_that_comes_and_goes_is_dialled_ever_more_slowly() {
         world.run(Duration::from_secs(1));
     }
     // Pauses double from 250 ms to 60 s: 8 doublings, then one or two attempts a minute from each side.
-    assert!(world.links.len() < 2 * (10 + 2 * 10), "{} attempts in ten minutes", world.links.len());
+    assert!(
+        world.links.len() < 2 * (10 + 2 * 10),
+        "{} attempts in ten minutes",
+        world.links.len()
+    );
 }
 
 #[test]
@@ -287,7 +309,11 @@ fn the_same_seed_is_the_same_world() {
             let pause = world.draw(0, 200);
             world.run(pause);
         }
-        let ends: Vec<_> = world.links.iter().map(|link| (link.nodes, link.over.clone(), link.sent.clone())).collect();
+        let ends: Vec<_> = world
+            .links
+            .iter()
+            .map(|link| (link.nodes, link.over.clone(), link.sent.clone()))
+            .collect();
         (ends, world.map(0))
     };
     assert_eq!(story(11), story(11));
