@@ -37,7 +37,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// A provider that runs. Dropped, it stops as soon as it can; [`Provider::shutdown`] stops it in good order.
@@ -193,9 +193,9 @@ impl Provider {
             signer,
         });
         let router = service::router(service);
-        let room = Arc::new(Semaphore::new(settings.limits.http_connections));
+        let room = http::Room::new(settings.limits.http_connections);
         for listener in listeners.http {
-            let serve = http::serve(listener, router.clone(), Arc::clone(&metrics), Arc::clone(&room), listening.told());
+            let serve = http::serve(listener, router.clone(), Arc::clone(&metrics), room.clone(), listening.told());
             listening.tasks.spawn(serve);
         }
         tracing::info!(%name, http = ?addresses.http, dns = ?addresses.dns, peering = ?addresses.peering, "the provider runs");

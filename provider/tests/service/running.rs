@@ -94,6 +94,20 @@ async fn what_has_ended_is_forgotten() {
 }
 
 #[tokio::test]
+async fn connections_that_only_occupy_room_make_way() {
+    let world = World::with(MemoryStore::new(), |settings| settings.limits.http_connections = 8).await;
+    let address = world.provider.addresses().http[0];
+    let idle: Vec<_> = (0..40).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+    let record = Publisher::number(1).signed(world.now());
+    assert_eq!(
+        world.put(&record).await.status,
+        201,
+        "behind five times as many as there is room for"
+    );
+    drop(idle);
+}
+
+#[tokio::test]
 async fn who_sends_slowly_is_hung_up_on() {
     let world = World::start().await;
     let address = world.provider.addresses().http[0];
