@@ -2,6 +2,7 @@
 
 use crate::support::{ProviderProcess, Running, World};
 use serde_json::Value;
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_provider_that_wants_accounts_refuses_strangers_and_takes_its_customers() {
@@ -82,6 +83,7 @@ fn doctor_finds_a_healthy_provider_healthy_and_says_how_fast() {
         "ms",
         "the clocks agree",
         "would be kept",
+        "caught up",
         "over UDP",
         "over TCP",
         "alice.key",
@@ -117,6 +119,27 @@ fn results_go_to_standard_output_and_a_reader_that_leaves_is_no_failure() {
         (ended.status.code(), String::from_utf8_lossy(&ended.stderr).as_ref()),
         (Some(0), "")
     );
+}
+
+#[test]
+fn doctor_says_when_a_peer_is_away_and_which() {
+    let world = World::new();
+    let (first, mut second) = ProviderProcess::peered(&world);
+    let healthy = world.ok(["doctor", "--provider", &first.url(), "--provider", &second.url()]);
+    assert!(healthy.stdout.lines().all(|line| !line.starts_with("bad")), "{healthy}");
+    second.stop();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let ran = world.ok(["doctor", "--provider", &first.url()]);
+        if ran
+            .stdout
+            .lines()
+            .any(|line| line.starts_with("odd") && line.contains(&second.name()))
+        {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{ran}");
+    }
 }
 
 #[test]
