@@ -140,6 +140,7 @@ pub async fn put(signer: &Signer, bindings: Vec<Binding>, terms: &TermsArgs, how
         return print_record(&record, how.json);
     }
     let client = Client::load(client)?;
+    warn_of_plain_token(&client);
     let publisher = Publisher::new(accounts(&client));
     let condition = how.if_match.map_or(PutIf::Always, PutIf::Held);
     let mut puts = publisher.put(&record, condition).await;
@@ -168,6 +169,18 @@ fn accounts(client: &Client) -> Vec<Account> {
         token: token.take(),
     };
     client.providers.value.iter().map(account).collect()
+}
+
+/// A token that goes over a network unencrypted is everybody's.
+fn warn_of_plain_token(client: &Client) {
+    let Some(ProviderAt::Http(url)) = client.providers.value.first() else {
+        return;
+    };
+    let Some(rest) = url.strip_prefix("http://") else { return };
+    let here = ["127.", "[::1]", "localhost"].iter().any(|host| rest.starts_with(host));
+    if client.token.value.is_some() && !here {
+        output::remark(format!("warning: the token goes to {url} unencrypted: use https://"));
+    }
 }
 
 /// Says what was acknowledged by whom, waits where that was asked for, and fails if anything did.

@@ -51,8 +51,14 @@ fn says(example: &str, parts: &[&str]) -> Ran {
 
 /// `cargo test` builds examples next to the binary. It does not when it is told to build one test alone (`--test capability`).
 fn binary(example: &str) -> PathBuf {
-    let profile = Path::new(env!("CARGO_BIN_EXE_dialtone")).parent().expect("the binary is in a folder");
+    let profile = Path::new(env!("CARGO_BIN_EXE_dialtone"))
+        .parent()
+        .expect("the binary is in a folder");
     let path = profile.join("examples").join(example);
-    assert!(path.exists(), "{} is not built: run `cargo build --examples`, or plain `cargo test`", path.display());
+    assert!(
+        path.exists(),
+        "{} is not built: run `cargo build --examples`, or plain `cargo test`",
+        path.display()
+    );
     path
 }

@@ -128,6 +128,17 @@ fn a_port_in_use_is_named_with_the_setting_to_change() {
 }
 
 #[test]
+fn ports_that_up_was_told_to_use_are_used_or_it_says_why_not() {
+    let world = World::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    world
+        .run(["up", "--once", "--http-port", &port])
+        .failed(9, &[&format!("127.0.0.1:{port}"), "in use"]);
+    world.run(["up", "--once", "--http-port", "65530"]).failed(2, &["65530", "lower"]);
+}
+
+#[test]
 fn a_data_folder_that_cannot_be_is_named_with_the_remedy() {
     let world = World::new();
     world.write("file", "not a folder");
