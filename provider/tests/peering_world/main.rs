@@ -129,7 +129,10 @@ fn a_change_crosses_each_link_at_most_once_each_way() {
         let once = 100 * pairs.len() as u64;
         let tree = pairs.len() + 1 == nodes;
         let sent = world.records_sent();
-        assert!(sent == once || (!tree && sent < 2 * once), "{sent} records sent where {once} are needed");
+        assert!(
+            sent == once || (!tree && sent < 2 * once),
+            "{sent} records sent where {once} are needed"
+        );
     });
 }
 

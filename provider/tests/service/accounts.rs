@@ -104,6 +104,7 @@ async fn too_many_puts_are_told_when_to_come_again() {
     let mut slow = account("slow", "s");
     slow.puts_per_second = 1;
     let world = world(|settings| settings.accounts = vec![slow, account("fast", "f")]).await;
+    world.clock.stand();
     for seed in 0..5 {
         assert_eq!(put_as(&world, seed, 0, "s").await.status, 201, "a burst passes");
     }
@@ -134,13 +135,13 @@ async fn anonymous_puts_of_one_network_share_a_small_rate() {
         settings.limits.anonymous_puts_per_second = 1;
     })
     .await;
+    world.clock.stand();
     let mut statuses = Vec::new();
     for seed in 0..7 {
         let record = Publisher::number(seed).signed(world.now());
         statuses.push(world.put_with(&record, &[("x-forwarded-for", "192.0.2.1")]).await.status.as_u16());
     }
-    assert_eq!(statuses[..5], [201; 5]);
-    assert!(statuses[5..].contains(&429), "{statuses:?}");
+    assert_eq!(statuses, [201, 201, 201, 201, 201, 429, 429]);
 }
 
 #[tokio::test]

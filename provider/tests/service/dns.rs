@@ -41,7 +41,7 @@ async fn a_record_put_over_http_is_answered_over_dns_at_once() {
         2,
         "an expired record is not served, nor called absent"
     );
-    let metrics = String::from_utf8(world.get("/metrics").await.body.to_vec()).unwrap();
+    let metrics = world.metrics().await;
     assert!(metrics.contains("dialtone_dns_answers_total{rcode=\"nxdomain\"} 1"), "{metrics}");
     assert!(metrics.contains("dialtone_dns_questions_total 4"), "{metrics}");
 }

@@ -156,8 +156,7 @@ async fn what_happens_is_counted() {
     world.ask("PUT", &path_of(record.name()), &[], "junk").await;
     world.get(&path_of(record.name())).await;
     world.get(&path_of(&Publisher::number(2).name())).await;
-    let reply = world.get("/metrics").await;
-    let text = String::from_utf8(reply.body.to_vec()).unwrap();
+    let text = world.metrics().await;
     for line in [
         "dialtone_puts_total{outcome=\"created\"} 1",
         "dialtone_puts_total{outcome=\"same\"} 1",

@@ -1,11 +1,10 @@
 //! Peered providers, as their customers see them.
 
-use crate::world::{Publisher, World, path_of, settings};
+use crate::world::{Publisher, World, path_of, settings, until};
 use dialtone_provider::settings::{PeerSettings, Relationship};
 use dialtone_provider::store::MemoryStore;
 use dialtone_provider::{Provider, identity};
 use dialtone_shared::Name;
-use std::time::Duration;
 
 fn agreement(name: Name, addresses: &[String]) -> PeerSettings {
     PeerSettings {
@@ -20,17 +19,6 @@ fn key(folder: &tempfile::TempDir, file: &str) -> (std::path::PathBuf, Name) {
     let path = folder.path().join(file);
     let name = identity::open(&path, true).unwrap().name();
     (path, name)
-}
-
-/// Asks until it is so, or for too long.
-async fn until(mut so: impl AsyncFnMut() -> bool) {
-    for _ in 0..200 {
-        if so().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("it did not come about");
 }
 
 #[tokio::test]
@@ -65,7 +53,7 @@ async fn what_is_put_at_one_is_got_at_the_other_and_absence_is_said_when_it_is_c
     until(async || one.get(&path_of(back.name())).await.status == 200).await;
 
     until(async || one.get(&absent).await.status == 404 && two.get(&absent).await.status == 404).await;
-    let metrics = String::from_utf8(one.get("/metrics").await.body.to_vec()).unwrap();
+    let metrics = one.metrics().await;
     assert!(metrics.contains(&format!("dialtone_peer_up{{peer=\"{two_name}\"}} 1")), "{metrics}");
 
     two.stop().await;

@@ -1,9 +1,8 @@
 //! A put is kept, receipted, and ordered.
 
-use crate::world::{Publisher, Trouble, TroubledStore, World, path_of};
+use crate::world::{Publisher, Trouble, TroubledStore, World, path_of, until};
 use dialtone_provider::store::{Class, Condition, Put, StoreError};
 use dialtone_shared::{Body, Name};
-use std::time::Duration;
 
 #[tokio::test]
 async fn the_first_record_of_a_name_is_created_and_receipted() {
@@ -56,6 +55,7 @@ async fn a_lease_is_renewed_by_putting_the_same_record_on_a_later_day() {
         settings.limits.anonymous_keep_days = 2;
     })
     .await;
+    world.clock.stand();
     let publisher = Publisher::number(1);
     let mut record = publisher.record(world.now());
     if let Body::Live { expiry, .. } = &mut record.body {
@@ -178,13 +178,21 @@ async fn puts_that_wait_together_share_a_commit_and_each_gets_its_own_proof() {
     let store = TroubledStore::new();
     let world = World::with(store.clone(), |_| {}).await;
     store.trouble.send_replace(Trouble::Stuck);
+    let before = Publisher::number(99).signed(world.now());
     let records: Vec<_> = (0..20).map(|seed| Publisher::number(seed).signed(world.now())).collect();
-    let all = futures_of(records.iter().map(|record| world.put(record)));
+    let first = world.put(&before);
+    let others = async {
+        world.until_counted("dialtone_verify_seconds_count", 1).await;
+        futures_of(records.iter().map(|record| world.put(record))).await
+    };
     let release = async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        // Verified, so that all of them wait in the queue behind the one that is being written.
+        world.until_counted("dialtone_verify_seconds_count", 21).await;
         store.trouble.send_replace(Trouble::None);
     };
-    let (replies, ()) = tokio::join!(all, release);
+    let (first, replies, ()) = tokio::join!(first, others, release);
+    assert_eq!(first.status, 201);
+    world.until_counted("dialtone_commit_puts_count", 2).await;
     for (record, reply) in records.iter().zip(replies) {
         let promise = reply.promise();
         assert_eq!((promise.name, promise.rank), (*record.name(), record.rank()));
@@ -196,10 +204,17 @@ async fn when_the_queue_is_full_a_put_is_refused_at_once_and_nothing_is_lost() {
     let store = TroubledStore::new();
     let world = World::with(store.clone(), |settings| settings.limits.put_queue = 3).await;
     store.trouble.send_replace(Trouble::Stuck);
-    let records: Vec<_> = (0..12).map(|seed| Publisher::number(seed).signed(world.now())).collect();
+    let records: Vec<_> = (0..30).map(|seed| Publisher::number(seed).signed(world.now())).collect();
     let all = futures_of(records.iter().map(|record| world.put(record)));
     let release = async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        // Three are being written or about to be, three more joined them, three wait: nine, however they came.
+        until(async || {
+            world.metrics().await.lines().any(|line| {
+                line.strip_prefix("dialtone_puts_total{outcome=\"busy\"} ")
+                    .is_some_and(|count| count.parse::<u64>().unwrap() >= 21)
+            })
+        })
+        .await;
         store.trouble.send_replace(Trouble::None);
     };
     let (replies, ()) = tokio::join!(all, release);

@@ -20,6 +20,18 @@ async fn a_port_that_is_in_use() {
 }
 
 #[tokio::test]
+async fn a_dns_port_that_is_in_use() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
+    let mut settings = settings(&folder);
+    settings.dns.listen = vec![other.local_addr().unwrap()];
+    let shown = Provider::start(settings).await.unwrap_err().to_string();
+    assert!(
+        shown.contains(&other.local_addr().unwrap().to_string()) && shown.contains("dns.listen"),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
 async fn a_folder_that_cannot_be_written_to() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("data"), "a file, not a folder").unwrap();

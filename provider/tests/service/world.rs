@@ -19,7 +19,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::watch;
 
 pub struct World {
@@ -38,24 +39,39 @@ pub struct Reply {
     pub body: Bytes,
 }
 
-/// The system's clock, some seconds off.
+/// The system's clock, some seconds off; or one that stands.
 #[derive(Debug)]
-pub struct ShiftedClock(AtomicI64);
+pub struct ShiftedClock {
+    secs: AtomicI64,
+    /// Microseconds since 1970; 0: it runs.
+    stands_at: AtomicU64,
+}
 
 impl Clock for ShiftedClock {
     fn now(&self) -> UnixMicros {
-        let shift = self.0.load(Ordering::SeqCst);
-        UnixMicros(SystemClock.now().0.saturating_add_signed(shift * 1_000_000))
+        let now = match self.stands_at.load(Ordering::SeqCst) {
+            0 => SystemClock.now().0,
+            stands_at => stands_at,
+        };
+        UnixMicros(now.saturating_add_signed(self.secs.load(Ordering::SeqCst) * 1_000_000))
     }
 }
 
 impl ShiftedClock {
     pub fn by(secs: i64) -> Arc<Self> {
-        Arc::new(Self(AtomicI64::new(secs)))
+        Arc::new(Self {
+            secs: AtomicI64::new(secs),
+            stands_at: AtomicU64::new(0),
+        })
+    }
+
+    /// Stands still from now on, but for shifts: then rates do not depend on how fast the test runs.
+    pub fn stand(&self) {
+        self.stands_at.store(SystemClock.now().0, Ordering::SeqCst);
     }
 
     pub fn shift(&self, secs: i64) {
-        self.0.fetch_add(secs, Ordering::SeqCst);
+        self.secs.fetch_add(secs, Ordering::SeqCst);
     }
 }
 
@@ -159,6 +175,17 @@ impl World {
         self.ask("PUT", &path_of(record.name()), headers, record.bytes().clone()).await
     }
 
+    /// The lines of `/metrics`.
+    pub async fn metrics(&self) -> String {
+        String::from_utf8(self.get("/metrics").await.body.to_vec()).unwrap()
+    }
+
+    /// Waits until a counter reads `value`.
+    pub async fn until_counted(&self, counter: &str, value: u64) {
+        let line = format!("{counter} {value}");
+        until(async || self.metrics().await.lines().any(|found| found == line)).await;
+    }
+
     /// What is held of a name, expired or not.
     pub async fn held(&self, name: &Name) -> Option<Held> {
         self.provider.store().get(name).await.unwrap()
@@ -203,6 +230,17 @@ impl Reply {
         };
         Receipt::decode(&bytes).unwrap().verify().unwrap()
     }
+}
+
+/// Asks until it is so, or for far too long.
+pub async fn until(mut so: impl AsyncFnMut() -> bool) {
+    for _ in 0..1_200 {
+        if so().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("it did not come about");
 }
 
 pub fn path_of(name: &Name) -> String {
