@@ -118,7 +118,11 @@ mod tests {
             let whole = REDIAL_FIRST.saturating_mul(1 << attempt).min(REDIAL_MAX);
             assert!(pause >= whole / 2 && pause <= whole, "attempt {attempt}: {pause:?}");
         }
-        assert_ne!(pauses(1, 3, None, None), pauses(2, 3, None, None), "two providers do not come back at once");
+        assert_ne!(
+            pauses(1, 3, None, None),
+            pauses(2, 3, None, None),
+            "two providers do not come back at once"
+        );
         assert_eq!(pauses(1, 3, None, None), pauses(1, 3, None, None), "one seed is one story");
     }
 
@@ -137,7 +141,12 @@ mod tests {
             (CloseCode::InvalidRecords, REDIAL_QUARANTINE),
             (CloseCode::Protocol, REDIAL_QUARANTINE),
         ] {
-            assert!(pauses(1, 5, None, Some(code)).iter().all(|pause| *pause >= whole / 2 && *pause <= whole), "{code:?}");
+            assert!(
+                pauses(1, 5, None, Some(code))
+                    .iter()
+                    .all(|pause| *pause >= whole / 2 && *pause <= whole),
+                "{code:?}"
+            );
         }
     }
 
@@ -161,7 +170,13 @@ mod tests {
     fn a_link_left_over_gives_way() {
         let (own, peer) = (Name::key_set([1; 32]), Name::key_set([2; 32]));
         let which = |dialled, boot| Which { dialled, boot: [boot; 16] };
-        assert!(replaces(&own, &peer, which(true, 1), which(false, 2)), "the peer's process is another");
-        assert!(replaces(&own, &peer, which(false, 1), which(false, 1)), "the peer gave its first link up");
+        assert!(
+            replaces(&own, &peer, which(true, 1), which(false, 2)),
+            "the peer's process is another"
+        );
+        assert!(
+            replaces(&own, &peer, which(false, 1), which(false, 1)),
+            "the peer gave its first link up"
+        );
     }
 }

@@ -98,10 +98,16 @@ mod tests {
         assert!(sends(&held(vec![], None), &peer, mutual, false, NOW));
         assert!(sends(&held(vec![peer], Some(other)), &peer, mutual, false, NOW));
         assert!(!sends(&held(vec![other], None), &peer, mutual, false, NOW));
-        assert!(!sends(&held(vec![other], None), &peer, mutual, true, NOW), "not even to an empty store");
+        assert!(
+            !sends(&held(vec![other], None), &peer, mutual, true, NOW),
+            "not even to an empty store"
+        );
         assert!(!sends(&held(vec![], Some(peer)), &peer, mutual, false, NOW));
         assert!(sends(&held(vec![], Some(peer)), &peer, mutual, true, NOW));
-        assert!(!sends(&held(vec![], None), &peer, mutual, false, NOW.plus(2 * DAY)), "its lease is over");
+        assert!(
+            !sends(&held(vec![], None), &peer, mutual, false, NOW.plus(2 * DAY)),
+            "its lease is over"
+        );
     }
 
     #[tokio::test]
@@ -120,7 +126,10 @@ mod tests {
         store.put(vec![put(Class::Customer, 10, customer)]).await.unwrap();
         let held = store.get(record(vec![]).name()).await.unwrap().unwrap();
         assert_eq!((held.class, held.keep_until), (Class::Customer, NOW.plus(20 * DAY)));
-        assert!(sends(&held, &customer, Relationship::Customer, false, NOW), "it has not heard of the longer lease");
+        assert!(
+            sends(&held, &customer, Relationship::Customer, false, NOW),
+            "it has not heard of the longer lease"
+        );
         assert!(sends(&held, &peer, Relationship::Peer, false, NOW));
     }
 }

@@ -119,14 +119,20 @@ fn a_change_crosses_each_link_at_most_once_each_way() {
         assert_eq!(world.map(0).len(), 100);
         for link in &world.links {
             for sent in &link.sent {
-                assert!(sent.values().all(|times| *times == 1), "a change crossed a link twice in one direction");
+                assert!(
+                    sent.values().all(|times| *times == 1),
+                    "a change crossed a link twice in one direction"
+                );
             }
         }
         // Where there is one way only, each change takes it once; where there are several, two may cross on a link.
         let once = 100 * pairs.len() as u64;
         let tree = pairs.len() + 1 == nodes;
         let sent = world.records_sent();
-        assert!(sent == once || (!tree && sent < 2 * once), "{sent} records sent where {once} are needed");
+        assert!(
+            sent == once || (!tree && sent < 2 * once),
+            "{sent} records sent where {once} are needed"
+        );
     });
 }
 
@@ -146,7 +152,9 @@ fn a_name_that_changes_faster_than_the_link_is_sent_at_its_latest() {
 
 #[test]
 fn a_revocation_overtakes_a_long_backlog() {
-    let backlog: Vec<_> = (0..5_000).map(|name| record(name, UnixMicros(BEGIN * 1_000_000), &[], false)).collect();
+    let backlog: Vec<_> = (0..5_000)
+        .map(|name| record(name, UnixMicros(BEGIN * 1_000_000), &[], false))
+        .collect();
     in_worlds("a_revocation_overtakes_a_long_backlog", |seed| {
         // Nothing is left to chance here but the delays.
         if seed > 5 {
@@ -261,7 +269,11 @@ fn a_peer_that_stops_reading_is_closed_and_the_others_do_not_feel_it() {
         }
         assert!(world.map(2).len() > 490, "the other peer lags behind: {}", world.map(2).len());
         world.run(Duration::from_secs(31));
-        let over = world.links.iter().filter(|link| link.nodes.contains(&1)).flat_map(|link| link.over.iter().flatten());
+        let over = world
+            .links
+            .iter()
+            .filter(|link| link.nodes.contains(&1))
+            .flat_map(|link| link.over.iter().flatten());
         let codes: Vec<_> = over.filter_map(|end| end.code).collect();
         assert!(codes.contains(&CloseCode::Hold), "{codes:?}");
         world.nodes[1].deaf = false;
@@ -280,7 +292,11 @@ fn a_link_that_comes_and_goes_is_dialled_ever_more_slowly() {
         world.run(Duration::from_secs(1));
     }
     // Pauses double from 250 ms to 60 s: 8 doublings, then one or two attempts a minute from each side.
-    assert!(world.links.len() < 2 * (10 + 2 * 10), "{} attempts in ten minutes", world.links.len());
+    assert!(
+        world.links.len() < 2 * (10 + 2 * 10),
+        "{} attempts in ten minutes",
+        world.links.len()
+    );
 }
 
 #[test]
@@ -296,7 +312,11 @@ fn the_same_seed_is_the_same_world() {
             let pause = world.draw(0, 200);
             world.run(pause);
         }
-        let ends: Vec<_> = world.links.iter().map(|link| (link.nodes, link.over.clone(), link.sent.clone())).collect();
+        let ends: Vec<_> = world
+            .links
+            .iter()
+            .map(|link| (link.nodes, link.over.clone(), link.sent.clone()))
+            .collect();
         (ends, world.map(0))
     };
     assert_eq!(story(11), story(11));

@@ -12,7 +12,8 @@ use dialtone_provider::peering::feed::Position;
 use dialtone_provider::peering::greeting;
 use dialtone_provider::peering::intake::{self, Checked, Terms, Verdict};
 use dialtone_provider::peering::limits::{DEFERRED_EVERY, DEFERRED_MAX};
-use dialtone_provider::peering::session::{End, Event, Moment, Opening, Session, Step};
+use dialtone_provider::peering::session::Session;
+use dialtone_provider::peering::step::{End, Event, Moment, Opening, Step};
 use dialtone_provider::store::{Class, Condition, Held, MemoryStore, Put, RecordStore};
 use dialtone_shared::message::{CloseCode, Entry, Message};
 use dialtone_shared::receipt::Signer;
@@ -192,12 +193,19 @@ impl World {
     /// What must be the same everywhere: names, the bytes of their records, and until which day they are kept.
     pub fn map(&self, node: usize) -> BTreeMap<Name, ([u8; 32], u64)> {
         let held = ready(self.nodes[node].store.scan(None, usize::MAX)).expect("a memory store");
-        held.into_iter().map(|held| (*held.record.name(), (held.record.rank().digest, held.keep_until.day()))).collect()
+        held.into_iter()
+            .map(|held| (*held.record.name(), (held.record.rank().digest, held.keep_until.day())))
+            .collect()
     }
 
     /// Records sent over all links so far.
     pub fn records_sent(&self) -> u64 {
-        self.links.iter().flat_map(|link| &link.sent).flat_map(|sent| sent.values()).map(|times| u64::from(*times)).sum()
+        self.links
+            .iter()
+            .flat_map(|link| &link.sent)
+            .flat_map(|sent| sent.values())
+            .map(|times| u64::from(*times))
+            .sum()
     }
 
     /// Breaks a link that stands, both ends noticing in their own time.
@@ -205,7 +213,10 @@ impl World {
         if std::mem::replace(&mut self.links[link].alive, false) {
             for end in 0..2 {
                 let later = self.draw(0, 500);
-                self.plan(later, Action::Arrive(link, end, Event::Closed(None, "the network broke".to_owned())));
+                self.plan(
+                    later,
+                    Action::Arrive(link, end, Event::Closed(None, "the network broke".to_owned())),
+                );
             }
         }
     }
@@ -292,8 +303,14 @@ impl World {
             let link = self.links.len();
             let opening = |this: &Self, own: usize, other: usize, dialled: Option<Name>| Opening {
                 own: this.nodes[own].name,
-                record: greeting::own_record(&this.nodes[own].signer, UnixMicros(this.wall(own).0 * 1_000_000), 1, &[], vec![[own as u8; 32]])
-                    .expect("a record"),
+                record: greeting::own_record(
+                    &this.nodes[own].signer,
+                    UnixMicros(this.wall(own).0 * 1_000_000),
+                    1,
+                    &[],
+                    vec![[own as u8; 32]],
+                )
+                .expect("a record"),
                 store: this.nodes[own].store.id(),
                 boot: this.nodes[own].boot,
                 agreements: this.nodes[own].agreements.clone(),
@@ -348,7 +365,9 @@ impl World {
             match session.poll(now) {
                 Step::Wait(due) => {
                     let waiting = &mut state.waiting[end];
-                    let at = waiting.iter().position(|event| !matches!(event, Event::Frame(_)) || (session.reads() && !deaf));
+                    let at = waiting
+                        .iter()
+                        .position(|event| !matches!(event, Event::Frame(_)) || (session.reads() && !deaf));
                     if let Some(at) = at {
                         let event = waiting.remove(at);
                         session.handle(now, event);
@@ -378,7 +397,9 @@ impl World {
             for entry in &batch.entries {
                 let signed = SignedRecord::decode(entry.record.clone()).expect("a record");
                 assert!(signed.record().in_scope(&self.nodes[receiver].name), "a record leaves its scope");
-                *self.links[link].sent[end].entry((*signed.name(), signed.rank().digest)).or_default() += 1;
+                *self.links[link].sent[end]
+                    .entry((*signed.name(), signed.rank().digest))
+                    .or_default() += 1;
             }
         }
         let time = Duration::from_secs_f64(frame.len() as f64 / self.bandwidth as f64);
@@ -403,9 +424,17 @@ impl World {
         let [node, other] = [state.nodes[end], state.nodes[1 - end]];
         let since = state.since;
         if over.by_us && std::mem::replace(&mut state.alive, false) {
-            self.plan(Duration::from_millis(5), Action::Arrive(link, 1 - end, Event::Closed(over.code, over.reason.clone())));
+            self.plan(
+                Duration::from_millis(5),
+                Action::Arrive(link, 1 - end, Event::Closed(over.code, over.reason.clone())),
+            );
         }
-        let mine = proved.filter(|peer| self.nodes[node].standing.get(peer).is_some_and(|(one, side, _)| (*one, *side) == (link, end)));
+        let mine = proved.filter(|peer| {
+            self.nodes[node]
+                .standing
+                .get(peer)
+                .is_some_and(|(one, side, _)| (*one, *side) == (link, end))
+        });
         if let Some(peer) = mine {
             self.nodes[node].standing.remove(&peer);
         }
@@ -435,7 +464,11 @@ impl World {
                         }
                     }
                     Some((other, side, standing)) if dial::replaces(&own, &peer, standing, which) => {
-                        self.handle(other, side, Event::Stop(CloseCode::Duplicate, "a newer link takes its place".to_owned()));
+                        self.handle(
+                            other,
+                            side,
+                            Event::Stop(CloseCode::Duplicate, "a newer link takes its place".to_owned()),
+                        );
                         self.pump(other, side);
                         let again = Step::Admit { peer, boot, store: id };
                         self.plan(Duration::from_millis(5), Action::Finish(link, end, Box::new(again)));
