@@ -248,10 +248,10 @@ async fn admitted(store: &dyn RecordStore, peer: &Name, peers_store: &[u8; 16], 
         .filter(|(other, _)| *other != key)
         .map(|(other, _)| (other, None))
         .collect();
-    if !left.is_empty() {
-        if let Err(error) = store.set_notes(left).await {
-            return failed(&error);
-        }
+    if !left.is_empty()
+        && let Err(error) = store.set_notes(left).await
+    {
+        return failed(&error);
     }
     Event::Admitted { position, heads }
 }

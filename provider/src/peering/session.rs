@@ -45,8 +45,15 @@ pub struct Session {
 #[derive(Debug)]
 enum State {
     Greeting,
-    Recalling { hello: Hello, record: SignedRecord, peer: Name },
-    Admitting { hello: Hello, peer: Name },
+    Recalling {
+        hello: Hello,
+        record: Box<SignedRecord>,
+        peer: Name,
+    },
+    Admitting {
+        hello: Hello,
+        peer: Name,
+    },
     Running(Box<Running>),
     Ended(End),
 }
@@ -302,7 +309,7 @@ impl Session {
         }
         match greeting::claim(&hello, self.opening.dialled.as_ref(), &self.opening.agreements) {
             Ok((record, agreement)) => {
-                let peer = agreement.peer;
+                let (peer, record) = (agreement.peer, Box::new(record));
                 self.todo.push_back(Step::Recall(peer));
                 self.state = State::Recalling { hello, record, peer };
             }
@@ -317,7 +324,7 @@ impl Session {
         let Some(agreement) = self.opening.agreements.get(peer) else {
             return;
         };
-        match greeting::prove(record.clone(), agreement, hello, &self.opening.pin, known, now.wall) {
+        match greeting::prove(SignedRecord::clone(record), agreement, hello, &self.opening.pin, known, now.wall) {
             Ok(()) => {
                 let (hello, peer) = (hello.clone(), *peer);
                 self.proved = Some(peer);

@@ -268,11 +268,10 @@ impl World {
                 self.pump(link, end);
             }
             Action::Finish(link, end, step) => {
-                if self.links[link].ends[end].is_some() {
-                    if let Some(event) = self.finish(link, end, *step) {
-                        self.handle(link, end, event);
-                        self.pump(link, end);
-                    }
+                let lives = self.links[link].ends[end].is_some();
+                if let Some(event) = lives.then(|| self.finish(link, end, *step)).flatten() {
+                    self.handle(link, end, event);
+                    self.pump(link, end);
                 }
             }
             Action::Wake(link, end) => {
