@@ -123,7 +123,7 @@ impl Session {
             let feed = running.feed.as_ref();
             progress.lag = feed.map_or(0, Feed::lag);
             progress.sent_all = progress.lag == 0;
-            progress.received_all = running.intake.as_ref().is_some_and(Intake::has_all);
+            progress.received_all = running.intake.as_ref().is_none_or(Intake::has_all);
         }
         progress
     }
