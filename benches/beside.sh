@@ -27,10 +27,6 @@ listen = ["127.0.0.1:14380"]
 listen = ["127.0.0.1:14353"]
 [peering]
 listen = "127.0.0.1:14381"
-[limits]
-anonymous_puts_per_second = 1000000
-anonymous_puts_burst = 1000000
-anonymous_names_max = 100000000
 C
     TOKIO_WORKER_THREADS=1 taskset -c 0 target/release/dialtone provider --config "$work/provider.toml" >"$work/dialtone.log" 2>&1 &
     pids=($!)

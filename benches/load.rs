@@ -14,7 +14,7 @@
 //! Everything is signed before a clock starts. CPU is read from /proc/PID/task/*/schedstat, in nanoseconds.
 
 use dialtone_provider::store::{Class, Condition, EmbeddedOptions, EmbeddedStore, Put, RecordStore};
-use dialtone_resolver::{RecordSource, Stub, StubSettings};
+use dialtone_resolver::{FloorAt, RecordSource, Stub, StubSettings};
 use dialtone_shared::cbor::Writer;
 use dialtone_shared::record::{Address, Binding, Opaque};
 use dialtone_shared::{Body, Genesis, Name, Record, SecretKey, SignedRecord, Ttl, UnixMicros, UnixSecs, z32};
@@ -214,8 +214,8 @@ async fn stub(http: &str, count: usize) -> Result<(), Error> {
         connection.ask(&put_request(address, record)).await?;
     }
     let settings = StubSettings {
-        providers: vec![format!("http://{http}")],
-        floor: None,
+        providers: vec![format!("http://{http}").parse()?],
+        floor: FloorAt::Memory,
         ..StubSettings::default()
     };
     let stub = Stub::connect(settings).await?;

@@ -102,7 +102,10 @@ impl Client {
     /// As [`Client::load`].
     pub fn load_over(args: &ClientArgs, over: Option<(ClientFile, &Path)>) -> Result<Self, Failure> {
         let folders = Folders::from_env(&variable);
-        let named = args.client_config.clone().or_else(|| variable("DIALTONE_CONFIG").map(PathBuf::from));
+        let named = args
+            .client_config
+            .clone()
+            .or_else(|| variable("DIALTONE_CONFIG").map(PathBuf::from));
         let path = named.clone().unwrap_or_else(|| folders.config.join("client.toml"));
         let mut file: ClientFile = match std::fs::read_to_string(&path) {
             Ok(text) => toml::from_str(&text).map_err(|error| bad_settings(&path, &text, &error, "client"))?,

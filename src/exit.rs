@@ -92,7 +92,7 @@ impl Failure {
         Self {
             exit,
             thing: thing.to_string(),
-            reason: reason.to_string(),
+            reason: without_numbers(&reason.to_string()),
             help: Vec::new(),
         }
     }
@@ -150,13 +150,20 @@ impl fmt::Display for Failure {
     }
 }
 
-/// An I/O error without the operating system's number.
+/// An I/O error as a person reads it.
 pub fn plain(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    match text.find(" (os error") {
-        Some(cut) => text[..cut].to_lowercase(),
-        None => text,
+    without_numbers(&error.to_string())
+}
+
+/// Without the operating system's own numbers, which say nothing that the words do not: ` (os error 98)`.
+fn without_numbers(text: &str) -> String {
+    let mut words = text.to_owned();
+    while let Some(start) = words.find(" (os error ")
+        && let Some(length) = words[start..].find(')')
+    {
+        words.replace_range(start..=start + length, "");
     }
+    words
 }
 
 #[cfg(test)]
@@ -176,5 +183,12 @@ mod tests {
     fn a_failure_names_the_thing_the_reason_and_the_remedy() {
         let failure = Failure::new(Exit::Local, "home.key", "permission denied").help("check who owns it");
         assert_eq!(failure.to_string(), "error: home.key: permission denied\nhelp: check who owns it\n");
+    }
+
+    #[test]
+    fn the_system_s_numbers_are_left_out() {
+        let said = Failure::new(Exit::Network, "x", "refused (os error 111) there (os error 2)").to_string();
+        assert_eq!(said, "error: x: refused there\n");
+        assert_eq!(without_numbers("cut (os error "), "cut (os error ");
     }
 }

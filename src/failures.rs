@@ -191,6 +191,7 @@ pub fn put(error: PutError) -> Failure {
             let failure = Failure::new(Exit::Refused, provider, format!("refused ({status}): {problem}"));
             match status {
                 401 | 403 => failure.help("ask its operator for an account, and set DIALTONE_TOKEN to its token"),
+                _ if problem.kind.ends_with(":future") => failure.help("set this machine's clock by NTP"),
                 404 | 405 => failure.help("check the URL: this may not be a Dialtone provider"),
                 _ => failure,
             }

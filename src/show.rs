@@ -45,13 +45,13 @@ pub fn until(expiry: UnixSecs, now: UnixSecs) -> String {
     format!("{expiry} (in {})", span(expiry.since(now)))
 }
 
-/// Seconds in the largest unit that still says something.
+/// Seconds in the largest unit that still says something, rounded.
 pub fn span(secs: u64) -> String {
     match secs {
         0..120 => format!("{secs} s"),
-        120..7_200 => format!("{} min", secs / 60),
-        7_200..172_800 => format!("{} h", secs / 3_600),
-        _ => format!("{} days", secs / 86_400),
+        120..7_200 => format!("{} min", (secs + 30) / 60),
+        7_200..172_800 => format!("{} h", (secs + 1_800) / 3_600),
+        _ => format!("{} days", (secs + 43_200) / 86_400),
     }
 }
 

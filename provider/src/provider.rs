@@ -21,7 +21,7 @@ use crate::peering::health::PeerStatus;
 use crate::service::get::StoreSource;
 use crate::service::queue::{Batcher, PutQueue};
 use crate::service::{self, Service};
-use crate::settings::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, PeerSettings, Relationship, Settings, SettingsError};
+use crate::settings::{AnonymousPuts, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, PeerSettings, Relationship, Settings, SettingsError};
 use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
 use crate::store::{RecordStore, StoreError};
 use bytes::Bytes;
@@ -37,7 +37,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// A provider that runs. Dropped, it stops as soon as it can; [`Provider::shutdown`] stops it in good order.
@@ -113,7 +113,8 @@ impl Provider {
         match Self::run(settings, listeners, Arc::clone(&store), parts.clock).await {
             Ok(provider) => Ok(provider),
             Err(error) => {
-                store.close().await?;
+                // Why it did not start says more than that closing failed too.
+                let _ = store.close().await;
                 Err(error)
             }
         }
@@ -192,9 +193,9 @@ impl Provider {
             signer,
         });
         let router = service::router(service);
-        let room = Arc::new(Semaphore::new(settings.limits.http_connections));
+        let room = http::Room::new(settings.limits.http_connections);
         for listener in listeners.http {
-            let serve = http::serve(listener, router.clone(), Arc::clone(&metrics), Arc::clone(&room), listening.told());
+            let serve = http::serve(listener, router.clone(), Arc::clone(&metrics), room.clone(), listening.told());
             listening.tasks.spawn(serve);
         }
         tracing::info!(%name, http = ?addresses.http, dns = ?addresses.dns, peering = ?addresses.peering, "the provider runs");
@@ -373,6 +374,11 @@ fn open_identity(settings: &Settings) -> Result<Signer, StartError> {
 /// What `/v1/info` says.
 fn info(settings: &Settings, signer: &Signer, addresses: &Addresses) -> Bytes {
     let peers: Vec<String> = settings.peers.iter().map(|peer| peer.name.to_string()).collect();
+    let anonymous = match settings.http.anonymous_puts {
+        AnonymousPuts::Yes => "anyone",
+        AnonymousPuts::Auto if settings.http_is_local() => "this machine",
+        AnonymousPuts::Auto | AnonymousPuts::No => "nobody",
+    };
     let info = json!({
         "name": signer.name().to_string(),
         "genesis": view::hexadecimal(&signer.genesis.encode()),
@@ -386,6 +392,7 @@ fn info(settings: &Settings, signer: &Signer, addresses: &Addresses) -> Bytes {
             "record_bytes": RECORD_BYTES_MAX,
             "batch_records": BATCH_RECORDS_MAX,
             "batch_bytes": BATCH_BYTES_MAX,
+            "anonymous_puts": anonymous,
             "anonymous_puts_per_second": settings.limits.anonymous_puts_per_second,
             "anonymous_keep_days": settings.limits.anonymous_keep_days,
         },

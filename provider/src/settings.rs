@@ -422,6 +422,8 @@ pub const BATCHES_AT_A_TIME: usize = 8;
 pub const COMMIT_PUTS_MAX: usize = 1_024;
 /// A client that has not sent a whole head or body after this many seconds is hung up on; a quiet connection too.
 pub const HTTP_PATIENCE_SECS: u64 = 10;
+/// The same while less than a quarter of the connections is free.
+pub const HTTP_HASTE_SECS: u64 = 2;
 /// A connection is closed after this many seconds at the latest, so that load spreads again after a restart.
 pub const CONNECTION_AGE_SECS: u64 = 600;
 /// How long a graceful stop waits for requests that were accepted, in seconds.

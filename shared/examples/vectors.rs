@@ -8,6 +8,7 @@
 
 use dialtone_shared::cbor::Writer;
 use dialtone_shared::key::KeyChain;
+use dialtone_shared::message::{Ack, Batch, Counts, Entry, Hello, Message, Mode, Relationship};
 use dialtone_shared::receipt::{Signer, Status, issue};
 use dialtone_shared::record::signed::RECORD_DOMAIN;
 use dialtone_shared::record::{Address, Delegate, DnsData, Opaque, Service, Step, Target, Transport, rdata::types};
@@ -34,6 +35,7 @@ pub fn document() -> Value {
         "ranks_ascending": ranks_ascending(),
         "receipts": receipts(),
         "statuses": statuses(),
+        "messages": messages(),
     })
 }
 
@@ -536,4 +538,41 @@ fn statuses() -> Vec<Value> {
             })
         })
         .collect()
+}
+
+/// One of each message between providers, as frames.
+fn messages() -> Vec<Value> {
+    let records = records();
+    let hello = Message::Hello(Hello {
+        versions: vec![1],
+        record: records[4].1.bytes().clone(),
+        store: [0xaa; 16],
+        boot: [0xbb; 16],
+        relationship: Relationship::Mutual,
+        pushes: Mode::Values,
+        accepts: Mode::Values,
+    });
+    let entry = |index: usize| Entry {
+        class: 3,
+        keep_until: SIGNED.plus(86_400),
+        record: records[index].1.bytes().clone(),
+    };
+    let batch = Message::Batch(Batch {
+        lane: 1,
+        cursor: 300,
+        behind: 2,
+        entries: vec![entry(1), entry(2)],
+    });
+    let ack = Message::Ack(Ack {
+        lane: 1,
+        cursor: 300,
+        counts: Counts {
+            stored: 1,
+            same: 1,
+            ..Counts::default()
+        },
+    });
+    [("hello", hello), ("batch", batch), ("ack", ack)]
+        .map(|(what, message)| json!({ "what": what, "frame": hex::encode(message.to_frame()) }))
+        .to_vec()
 }

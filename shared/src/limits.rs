@@ -74,7 +74,8 @@ pub const CBOR_DEPTH_MAX: usize = 8;
 /// Fields and binding kinds below this number are critical: a reader that does not know one refuses the record.
 pub const UNCRITICAL_FROM: u64 = 64;
 
-/// Largest frame between peers, in bytes: a batch of full-sized records and its head.
+/// Largest frame between peers, in bytes. Some 250 records of full size fit, and far more of the usual: a sender closes a batch
+/// by its bytes before it closes it by its count.
 pub const FRAME_BYTES_MAX: usize = 1 << 20;
 
 /// Most records in one batch between peers. At 400 bytes a record a batch is about 100 kB, and one commit.

@@ -28,6 +28,9 @@ pub fn run(args: CheckConfigArgs) -> Outcome {
     let path = &args.file;
     let text = std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
     let which = args.of.unwrap_or_else(|| told_from_keys(&text));
+    if args.of.is_none() && text.parse::<toml::Table>().is_ok_and(|table| table.is_empty()) {
+        return output::line(format!("{}: good: nothing is set, so the defaults hold", path.display()));
+    }
     let says = match which {
         Which::Provider => provider(&text, path)?,
         Which::Dns => DnsFile::parse(&text, path).map(|file| file.summary())?,

@@ -9,7 +9,7 @@ use clap::Args;
 use dialtone_resolver::io::http::{Answer, HttpClient};
 use dialtone_resolver::io::{clock, environment, key_files};
 use dialtone_resolver::settings::{HTTP_CONNECT, ProviderAt};
-use dialtone_shared::UnixSecs;
+use dialtone_shared::{Name, UnixSecs};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use serde_json::{Value, json};
@@ -110,6 +110,7 @@ async fn provider(http: &HttpClient, at: &ProviderAt, said_by: &Source) -> Vec<F
     )];
     findings.extend(http_speed_and_clock(http, base, &thing).await);
     findings.push(health(http, base, &thing).await);
+    findings.push(absence(http, base, &thing).await);
     if info.dns.is_empty() {
         findings.push(
             Finding::bad(
@@ -152,12 +153,12 @@ async fn http_speed_and_clock(http: &HttpClient, base: &str, thing: &str) -> Opt
         ("the provider", "this machine")
     };
     let says = format!("answers in {}; {ahead} is {skew} s ahead of {behind}", output::millis(took));
-    Some(match skew {
-        0..=SKEW_FINE => Finding::good(&thing, format!("answers in {}, the clocks agree", output::millis(took))),
-        0..=SKEW_REFUSED => Finding::odd(&thing, says).help("set the clock by NTP: records are ordered by the time of signing"),
-        _ => {
-            Finding::bad(&thing, Exit::Local, says).help("set the clock by NTP: records from more than 5 minutes in the future are refused")
-        }
+    Some(if skew <= SKEW_FINE {
+        Finding::good(&thing, format!("answers in {}, the clocks agree", output::millis(took)))
+    } else if skew <= SKEW_REFUSED {
+        Finding::odd(&thing, says).help("set the clock by NTP: records are ordered by the time of signing")
+    } else {
+        Finding::bad(&thing, Exit::Local, says).help("set the clock by NTP: records from more than 5 minutes in the future are refused")
     })
 }
 
@@ -165,16 +166,38 @@ async fn health(http: &HttpClient, base: &str, thing: &str) -> Finding {
     let thing = format!("{thing}: puts");
     match get(http, base, "/healthz").await {
         Ok(answer) if answer.status == 200 => Finding::good(&thing, "would be kept (a write reached its disk)"),
-        Ok(answer) => {
-            let why = serde_json::from_slice::<Value>(&answer.body)
-                .ok()
-                .and_then(|body| Some(body["reason"].as_str()?.to_owned()));
-            let why = why.unwrap_or_else(|| format!("status {}", answer.status));
-            Finding::bad(&thing, Exit::Busy, format!("would not be kept: {}", crate::show::printable(&why)))
-                .help("its operator looks at its disk and log; publish at another provider meanwhile")
-        }
+        Ok(answer) => Finding::bad(&thing, Exit::Busy, format!("would not be kept: {}", reason_in(&answer, "reason")))
+            .help("its operator looks at its disk and log; publish at another provider meanwhile"),
         Err(error) => Finding::bad(&thing, Exit::Network, error),
     }
+}
+
+/// Whether it can say of a name that there is none: only when its links with its peers have caught up.
+async fn absence(http: &HttpClient, base: &str, thing: &str) -> Finding {
+    let thing = format!("{thing}: peers");
+    let nobody = Name::key_set(rand::random());
+    match get(http, base, &format!("/v1/records/{nobody}")).await {
+        Ok(answer) if answer.status == 404 => Finding::good(&thing, "caught up with all it has: it can say that a name does not exist"),
+        Ok(answer) if answer.status == 503 => Finding::odd(
+            &thing,
+            format!("it cannot say that a name does not exist: {}", reason_in(&answer, "detail")),
+        )
+        .help("its operator looks at that link: is the peer up, reachable, and is there an agreement on its side too?"),
+        Ok(answer) => Finding::bad(
+            &thing,
+            Exit::Network,
+            format!("it answers a question for a name with status {}", answer.status),
+        )
+        .help("check the URL: this may not be a Dialtone provider"),
+        Err(error) => Finding::bad(&thing, Exit::Network, error),
+    }
+}
+
+/// What a JSON answer gives as its reason; otherwise its status.
+fn reason_in(answer: &Answer, member: &str) -> String {
+    let said = serde_json::from_slice::<Value>(&answer.body).ok();
+    let said = said.as_ref().and_then(|body| body[member].as_str());
+    said.map_or_else(|| format!("status {}", answer.status), crate::show::printable)
 }
 
 /// One DNS address, over both transports: an answer of the right kind, from what speaks for the origin.

@@ -9,15 +9,16 @@ use clap::Args;
 use dialtone_resolver::dns::Domain;
 use dialtone_resolver::dns::zone::bindings_from_zone;
 use dialtone_resolver::error::PutError;
+use dialtone_resolver::io::publisher::Publisher;
 use dialtone_resolver::io::{clock, key_files};
 use dialtone_resolver::keyfile::to_hex;
-use dialtone_resolver::publish::{self, Account, Acknowledged, Publisher, PutIf};
+use dialtone_resolver::publish::{self, Account, Acknowledged, PutIf};
 use dialtone_resolver::settings::ProviderAt;
 use dialtone_resolver::view;
 use dialtone_shared::limits::RECORD_BYTES_MAX;
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::record::{Address, Binding, Body, Delegate, Service};
-use dialtone_shared::{Name, Rank, Ttl, VerifiedRecord};
+use dialtone_shared::{Name, Rank, Ttl, UnixMicros, VerifiedRecord};
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -139,16 +140,25 @@ pub async fn put(signer: &Signer, bindings: Vec<Binding>, terms: &TermsArgs, how
         return print_record(&record, how.json);
     }
     let client = Client::load(client)?;
+    warn_of_plain_token(&client);
     let publisher = Publisher::new(accounts(&client));
-    let held = publisher.held(&signer.name()).await.map_err(failures::put)?;
-    if let Some(last) = held.map(|held| held.record().sequence)
-        && last >= now
-    {
-        record = sign_at(publish::next_sequence(now, Some(last)))?;
-    }
     let condition = how.if_match.map_or(PutIf::Always, PutIf::Held);
-    let puts = publisher.put(&record, condition).await;
+    let mut puts = publisher.put(&record, condition).await;
+    // What is held may come from a clock ahead of ours. Nobody made that a condition, so stand above it, once.
+    if let (PutIf::Always, Some(last)) = (condition, last_sequence(&puts, &record)) {
+        record = sign_at(publish::next_sequence(now, Some(last)))?;
+        puts = publisher.put(&record, condition).await;
+    }
     report(&publisher, &record, puts, how).await
+}
+
+/// The latest sequence that stood in the way of a put, where a later one is all that it takes.
+fn last_sequence(puts: &[Result<Acknowledged, PutError>], record: &VerifiedRecord) -> Option<UnixMicros> {
+    let in_the_way = |put: &Result<Acknowledged, PutError>| match put {
+        Err(PutError::Older { held: Some(held), .. }) if held.epoch == record.rank().epoch && !held.revoked => Some(held.sequence),
+        _ => None,
+    };
+    puts.iter().filter_map(in_the_way).max()
 }
 
 /// The providers to put at. A token is for the first of them: it is nobody else's business.
@@ -159,6 +169,18 @@ fn accounts(client: &Client) -> Vec<Account> {
         token: token.take(),
     };
     client.providers.value.iter().map(account).collect()
+}
+
+/// A token that goes over a network unencrypted is everybody's.
+fn warn_of_plain_token(client: &Client) {
+    let Some(ProviderAt::Http(url)) = client.providers.value.first() else {
+        return;
+    };
+    let Some(rest) = url.strip_prefix("http://") else { return };
+    let here = ["127.", "[::1]", "localhost"].iter().any(|host| rest.starts_with(host));
+    if client.token.value.is_some() && !here {
+        output::remark(format!("warning: the token goes to {url} unencrypted: use https://"));
+    }
 }
 
 /// Says what was acknowledged by whom, waits where that was asked for, and fails if anything did.

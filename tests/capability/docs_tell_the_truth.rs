@@ -13,7 +13,9 @@ fn every_command_in_the_docs_is_one_that_help_knows() {
         for command in commands_in(&text) {
             let mut words = command.split_whitespace().skip(1).peekable();
             let mut path = vec!["help"];
-            while let Some(word) = words.next_if(|word| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') && !word.starts_with('-')) {
+            while let Some(word) =
+                words.next_if(|word| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') && !word.starts_with('-'))
+            {
                 path.push(word);
                 if path.len() == 2 && !HAS_VERBS.contains(&word) || path.len() == 3 {
                     break;
@@ -21,11 +23,18 @@ fn every_command_in_the_docs_is_one_that_help_knows() {
             }
             // `provider` is a verb with verbs: what follows may be an argument.
             let help = world.run(&path);
-            let help = if help.status == Some(0) { help } else { world.run(&path[..path.len().min(2)]) };
+            let help = if help.status == Some(0) {
+                help
+            } else {
+                world.run(&path[..path.len().min(2)])
+            };
             assert_eq!(help.status, Some(0), "{}: `{command}`: {help}", doc.display());
             for flag in command.split_whitespace().filter(|word| word.starts_with("--")) {
                 let flag = flag.split('=').next().unwrap_or(flag);
-                let known = help.stdout.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).any(|word| word == flag);
+                let known = help
+                    .stdout
+                    .split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'))
+                    .any(|word| word == flag);
                 assert!(known, "{}: `{command}`: {flag} is not in\n{}", doc.display(), help.stdout);
             }
             seen += 1;
@@ -38,7 +47,10 @@ fn every_command_in_the_docs_is_one_that_help_knows() {
 fn every_exit_status_is_in_the_help() {
     let help = World::new().ok(["--help"]).stdout;
     let list = help.split("Exit status:").nth(1).expect("the list of exit statuses");
-    let numbers: Vec<u8> = list.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect();
+    let numbers: Vec<u8> = list
+        .lines()
+        .filter_map(|line| line.split_whitespace().next()?.parse().ok())
+        .collect();
     assert_eq!(numbers, (0..=10).collect::<Vec<u8>>());
 }
 
@@ -55,12 +67,38 @@ fn every_verb_has_help_with_its_purpose_and_its_usage() {
         .filter_map(|line| line.split_whitespace().next())
         .filter(|verb| *verb != "help")
         .collect();
-    for verb in ["up", "key", "publish", "unpublish", "resolve", "provider", "dns", "template", "check-config", "alias", "doctor", "completions", "account"] {
+    for verb in [
+        "up",
+        "key",
+        "publish",
+        "unpublish",
+        "resolve",
+        "provider",
+        "dns",
+        "template",
+        "check-config",
+        "alias",
+        "doctor",
+        "completions",
+        "account",
+    ] {
         assert!(verbs.contains(verb), "{verb} is not in\n{help}");
         let own = world.ok(["help", verb]).stdout;
         assert!(own.contains(&format!("Usage: dialtone {verb}")), "{own}");
     }
-    for verb in ["up", "publish", "unpublish", "resolve", "provider", "dns", "template", "check-config", "alias", "doctor", "completions"] {
+    for verb in [
+        "up",
+        "publish",
+        "unpublish",
+        "resolve",
+        "provider",
+        "dns",
+        "template",
+        "check-config",
+        "alias",
+        "doctor",
+        "completions",
+    ] {
         assert!(world.ok(["help", verb]).stdout.contains("Examples:"), "{verb} has no examples");
     }
 }
@@ -84,8 +122,15 @@ fn every_file_that_a_page_links_to_exists() {
 fn every_example_that_a_page_names_exists() {
     for doc in docs() {
         let text = std::fs::read_to_string(&doc).expect("a page");
-        for name in text.split("--example ").skip(1).filter_map(|rest| rest.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next()) {
-            assert!(root().join(format!("examples/{name}.rs")).exists(), "{} names the example {name}", doc.display());
+        for name in text
+            .split("--example ")
+            .skip(1)
+            .filter_map(|rest| rest.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next())
+        {
+            let exists = ["", "shared/", "resolver/", "provider/"]
+                .iter()
+                .any(|room| root().join(format!("{room}examples/{name}.rs")).exists());
+            assert!(exists, "{} names the example {name}, which is not there", doc.display());
         }
     }
 }
@@ -116,7 +161,9 @@ fn commands_in(text: &str) -> Vec<String> {
             Some(code) => (code.trim(), true),
             None => (code, false),
         };
-        let called = code.strip_prefix("cargo run --release -- ").or_else(|| code.strip_prefix("dialtone "));
+        let called = code
+            .strip_prefix("cargo run --release -- ")
+            .or_else(|| code.strip_prefix("dialtone "));
         let joined = match (open.take(), called) {
             (Some(begun), _) => Some(format!("{begun} {code}")),
             (None, Some(rest)) => Some(format!("dialtone {rest}")),
@@ -140,7 +187,11 @@ fn docs() -> Vec<PathBuf> {
         .filter(|page| page.exists())
         .collect();
     if let Ok(folder) = std::fs::read_dir(root().join("docs")) {
-        docs.extend(folder.map(|entry| entry.expect("a page").path()).filter(|path| path.extension().is_some_and(|end| end == "md")));
+        docs.extend(
+            folder
+                .map(|entry| entry.expect("a page").path())
+                .filter(|path| path.extension().is_some_and(|end| end == "md")),
+        );
     }
     docs
 }

@@ -5,7 +5,9 @@
 mod support;
 
 mod docs_tell_the_truth;
+mod examples;
 mod keys;
+mod operating;
 mod publish_and_resolve;
 mod real_clients;
 mod templates;

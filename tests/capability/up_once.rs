@@ -6,7 +6,19 @@ use crate::support::{Running, World};
 fn one_round_works_and_says_how_long_each_step_took() {
     let world = World::new();
     let ran = world.ok(["up", "--once"]);
-    for step in ["provider 1", "provider 2", "put", "visible", "stub", "layers", "DNS A", "DNS AAAA", "192.0.2.10", "2001:db8::10", " ms"] {
+    for step in [
+        "provider 1",
+        "provider 2",
+        "put",
+        "visible",
+        "stub",
+        "layers",
+        "DNS A",
+        "DNS AAAA",
+        "192.0.2.10",
+        "2001:db8::10",
+        " ms",
+    ] {
         assert!(ran.stdout.contains(step), "{step:?} is not in\n{ran}");
     }
     assert_eq!(std::fs::read_dir(world.path("")).unwrap().count(), 0, "nothing is left behind");
@@ -20,8 +32,13 @@ fn a_round_with_three_providers_is_one_json_object_for_scripts() {
     assert_eq!(all["sample"]["name"].as_str().unwrap().len(), 56);
     let shown = world.ok(["key", "show", "here/sample.pub", "--json"]).json();
     assert_eq!(shown["name"], all["sample"]["name"]);
-    let steps: Vec<&str> = all["steps"].as_array().unwrap().iter().map(|step| step["step"].as_str().unwrap()).collect();
-    assert_eq!(steps, ["put", "visible", "stub", "layers", "DNS A", "DNS AAAA"]);
+    let steps: Vec<&str> = all["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| step["step"].as_str().unwrap())
+        .collect();
+    assert_eq!(steps, ["peered", "put", "visible", "stub", "layers", "DNS A", "DNS AAAA"]);
     let again = world.ok(["up", "--once", "--providers", "3", "--json", "--data", "here"]).json();
     assert_eq!(again["sample"]["name"], all["sample"]["name"], "keys are used again");
     assert_eq!(again["providers"][2]["name"], all["providers"][2]["name"]);
@@ -30,7 +47,10 @@ fn a_round_with_three_providers_is_one_json_object_for_scripts() {
 #[test]
 fn it_stays_until_it_is_told_to_go_and_its_lines_can_be_copied() {
     let world = World::new();
-    let mut up = Running::start(&world, &["up", "--data", "here", "--http-port", "0", "--dns-port", "0", "--peering-port", "0"]);
+    let mut up = Running::start(
+        &world,
+        &["up", "--data", "here", "--http-port", "0", "--dns-port", "0", "--peering-port", "0"],
+    );
     up.line("in another terminal");
     let resolve = up.line(" resolve ");
     let words: Vec<&str> = resolve.split_whitespace().skip(1).collect();

@@ -30,7 +30,9 @@ fn a_wrong_binding_is_usage_and_says_what_would_be_right() {
         ("--scope", "nobody", "56 characters"),
         ("--if-match", "7", "rank"),
     ] {
-        world.run(["publish", "--key", "a.key", "--dry-run", flag, value]).failed(2, &[flag, says]);
+        world
+            .run(["publish", "--key", "a.key", "--dry-run", flag, value])
+            .failed(2, &[flag, says]);
     }
 }
 
@@ -61,7 +63,9 @@ fn nobody_at_the_provider_s_address_is_a_network_error() {
     let world = World::new();
     let name = world.ok(["key", "new", "a.key"]).stdout.trim().to_owned();
     let nobody = format!("http://127.0.0.1:{}", free_port());
-    world.run(["resolve", &name, "--provider", &nobody]).failed(6, &[&nobody, "dialtone up"]);
+    world
+        .run(["resolve", &name, "--provider", &nobody])
+        .failed(6, &[&nobody, "dialtone up"]);
     world
         .run(["publish", "--key", "a.key", "--address", "192.0.2.7", "--provider", &nobody])
         .failed(6, &[&nobody]);
@@ -84,8 +88,12 @@ fn what_a_record_cannot_say_is_refused_before_anything_is_sent() {
     world.write("bad.zone", "@ 60 IN A 192.0.2.7\nwww 60 IN A nowhere\n");
     publish(&["--zone", "bad.zone"]).failed(3, &["bad.zone", "line 2"]);
     publish(&["--zone", "no.zone"]).failed(9, &["no.zone"]);
-    world.run(["publish", "--key", "b.key", "--address", "192.0.2.7"]).failed(9, &["b.key"]);
-    world.run(["publish", "--key", "a.pub", "--address", "192.0.2.7"]).failed(3, &["a.pub", "private"]);
+    world
+        .run(["publish", "--key", "b.key", "--address", "192.0.2.7"])
+        .failed(9, &["b.key"]);
+    world
+        .run(["publish", "--key", "a.pub", "--address", "192.0.2.7"])
+        .failed(3, &["a.pub", "private"]);
 }
 
 #[test]
@@ -94,18 +102,49 @@ fn a_port_in_use_is_named_with_the_setting_to_change() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     world
-        .run(["provider", "--data", "d", "--http", &address, "--dns", "127.0.0.1:0", "--peering", "127.0.0.1:0"])
+        .run([
+            "provider",
+            "--data",
+            "d",
+            "--http",
+            &address,
+            "--dns",
+            "127.0.0.1:0",
+            "--peering",
+            "127.0.0.1:0",
+        ])
         .failed(9, &[&address, "in use", "http.listen"]);
     world
-        .run(["dns", "--listen", &address, "--origin", "dialtone.alt", "--provider", "dns://127.0.0.1:1/dialtone.alt"])
+        .run([
+            "dns",
+            "--listen",
+            &address,
+            "--origin",
+            "dialtone.alt",
+            "--provider",
+            "dns://127.0.0.1:1/dialtone.alt",
+        ])
         .failed(9, &[&address, "in use"]);
+}
+
+#[test]
+fn ports_that_up_was_told_to_use_are_used_or_it_says_why_not() {
+    let world = World::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    world
+        .run(["up", "--once", "--http-port", &port])
+        .failed(9, &[&format!("127.0.0.1:{port}"), "in use"]);
+    world.run(["up", "--once", "--http-port", "65530"]).failed(2, &["65530", "lower"]);
 }
 
 #[test]
 fn a_data_folder_that_cannot_be_is_named_with_the_remedy() {
     let world = World::new();
     world.write("file", "not a folder");
-    world.run(["provider", "--data", "file/data", "--http", "127.0.0.1:0"]).failed(9, &["file/data", "help: "]);
+    world
+        .run(["provider", "--data", "file/data", "--http", "127.0.0.1:0"])
+        .failed(9, &["file/data", "help: "]);
     world.run(["up", "--once", "--data", "file/data"]).failed(9, &["file/data"]);
     assert_eq!(std::fs::read(world.path("file")).unwrap(), b"not a folder");
 }
@@ -113,7 +152,17 @@ fn a_data_folder_that_cannot_be_is_named_with_the_remedy() {
 #[test]
 fn a_second_process_on_the_same_folder_is_refused() {
     let world = World::new();
-    let provider = ["provider", "--data", "d", "--http", "127.0.0.1:0", "--dns", "127.0.0.1:0", "--peering", "127.0.0.1:0"];
+    let provider = [
+        "provider",
+        "--data",
+        "d",
+        "--http",
+        "127.0.0.1:0",
+        "--dns",
+        "127.0.0.1:0",
+        "--peering",
+        "127.0.0.1:0",
+    ];
     let mut first = Running::start(&world, &provider);
     first.line("provider");
     world.run(provider).failed(9, &["d", "another process", "data"]);
@@ -126,11 +175,15 @@ fn a_second_process_on_the_same_folder_is_refused() {
 fn unknown_settings_are_refused_where_they_are_used() {
     let world = World::new();
     world.write("p.toml", "[http]\nlistne = ['127.0.0.1:0']\n");
-    world.run(["provider", "--config", "p.toml"]).failed(8, &["p.toml, line 2", "listne"]);
+    world
+        .run(["provider", "--config", "p.toml"])
+        .failed(8, &["p.toml, line 2", "listne"]);
     world.write("d.toml", "listne = ['127.0.0.1:0']\n");
     world.run(["dns", "--config", "d.toml"]).failed(8, &["d.toml, line 1", "listne"]);
     world.write("c.toml", "provider = 'x'\n");
-    world.run(["resolve", "x", "--client-config", "c.toml"]).failed(8, &["c.toml, line 1", "provider"]);
+    world
+        .run(["resolve", "x", "--client-config", "c.toml"])
+        .failed(8, &["c.toml, line 1", "provider"]);
     world.run(["provider", "--config", "nowhere.toml"]).failed(8, &["nowhere.toml"]);
     assert!(!world.path("dialtone-data").exists(), "nothing was made");
 }
@@ -142,12 +195,37 @@ fn a_peer_with_another_key_than_agreed_is_not_believed() {
     let (stranger, agreed) = (world.ok(["key", "new", "s.key"]), world.ok(["key", "new", "g.key"]));
     assert_ne!(stranger.stdout, agreed.stdout);
     let listening = format!("127.0.0.1:{port}");
-    let mut there = Running::start(&world, &["provider", "--data", "there", "--http", "127.0.0.1:0", "--dns", "127.0.0.1:0", "--peering", &listening]);
+    let mut there = Running::start(
+        &world,
+        &[
+            "provider",
+            "--data",
+            "there",
+            "--http",
+            "127.0.0.1:0",
+            "--dns",
+            "127.0.0.1:0",
+            "--peering",
+            &listening,
+        ],
+    );
     there.line("provider");
     let peer = format!("{}@{listening}", agreed.stdout.trim());
     let mut here = Running::start(
         &world,
-        &["provider", "--data", "here", "--http", "127.0.0.1:0", "--dns", "127.0.0.1:0", "--peering", "127.0.0.1:0", "--peer", &peer],
+        &[
+            "provider",
+            "--data",
+            "here",
+            "--http",
+            "127.0.0.1:0",
+            "--dns",
+            "127.0.0.1:0",
+            "--peering",
+            "127.0.0.1:0",
+            "--peer",
+            &peer,
+        ],
     );
     here.line("provider");
     here.said(agreed.stdout.trim());

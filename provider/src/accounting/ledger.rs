@@ -12,7 +12,7 @@
 use crate::store::{Class, Held};
 use dialtone_shared::cbor::{CborError, Reader, Writer};
 use dialtone_shared::{Name, UnixSecs};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The books of a provider.
 #[derive(Debug)]
@@ -29,6 +29,13 @@ pub struct Tally {
     pub names: u64,
     /// Bytes of their records.
     pub bytes: u64,
+}
+
+/// Room for one more name, held until it is in the store or refused.
+#[derive(Debug)]
+pub struct Place {
+    ledger: Arc<Ledger>,
+    payer: usize,
 }
 
 /// What somebody did in an hour.
@@ -57,6 +64,8 @@ struct Books {
 #[derive(Clone, Copy, Debug, Default)]
 struct Row {
     kept: Tally,
+    /// New names that are on their way into the store.
+    coming: u64,
     hour: Hour,
     changed: bool,
 }
@@ -105,6 +114,20 @@ impl Ledger {
     pub fn kept(&self, account: Option<&str>) -> Tally {
         let payer = self.payer(account);
         payer.map_or_else(Tally::default, |payer| self.books().rows[payer].kept)
+    }
+
+    /// Room for one more name of an account that may keep `most`, those on their way counted too; `None`: there is none.
+    pub fn place(self: &Arc<Self>, account: Option<&str>, most: u64) -> Option<Place> {
+        let payer = self.payer(account)?;
+        let row = &mut self.books().rows[payer];
+        if row.kept.names + row.coming >= most {
+            return None;
+        }
+        row.coming += 1;
+        Some(Place {
+            ledger: Arc::clone(self),
+            payer,
+        })
     }
 
     /// What every payer keeps; the empty name is all who have no account.
@@ -219,6 +242,13 @@ impl Ledger {
     /// A panic elsewhere leaves numbers: still good, and the walk corrects them.
     fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let row = &mut self.ledger.books().rows[self.payer];
+        row.coming = row.coming.saturating_sub(1);
     }
 }
 
@@ -343,6 +373,18 @@ mod tests {
         store(&ledger, &twos, Some(&ones));
         assert_eq!((ledger.kept(Some("one")), ledger.kept(Some("two")).names), (Tally::default(), 1));
         assert_eq!(ledger.kept(None), Tally::default());
+    }
+
+    #[test]
+    fn places_are_given_back_or_become_names() {
+        let ledger = Arc::new(Ledger::new(["one"], NOW));
+        let places: Vec<_> = (0..3).map(|_| ledger.place(Some("one"), 2)).collect();
+        assert_eq!(places.iter().flatten().count(), 2);
+        store(&ledger, &held(1, Some("one")), None);
+        drop(places);
+        let place = ledger.place(Some("one"), 2);
+        assert!(place.is_some() && ledger.place(Some("one"), 2).is_none());
+        assert!(ledger.place(Some("gone"), 2).is_none(), "an account that there is not has no room");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::metrics::Metrics;
 use crate::service::Remote;
-use crate::settings::{CONNECTION_AGE_SECS, HTTP_PATIENCE_SECS, STOP_PATIENCE_SECS};
+use crate::settings::{CONNECTION_AGE_SECS, HTTP_HASTE_SECS, HTTP_PATIENCE_SECS, STOP_PATIENCE_SECS};
 use axum::Router;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -34,18 +34,35 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// Room for connections, shared by all listeners.
+#[derive(Clone, Debug)]
+pub struct Room {
+    places: Arc<Semaphore>,
+    size: usize,
+}
+
+impl Room {
+    /// Room for `size` connections.
+    pub fn new(size: usize) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(size)),
+            size,
+        }
+    }
+}
+
+/// How long a client may take to send a head, and stay quiet: less when room is getting short, so that those who only
+/// occupy it make way for those who ask.
+fn patience(free: usize, size: usize) -> Duration {
+    Duration::from_secs(if free < size / 4 { HTTP_HASTE_SECS } else { HTTP_PATIENCE_SECS })
+}
+
 /// Serves connections of `listener` until `stopping` turns true and those that were accepted have been answered, or patience ends.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    metrics: Arc<Metrics>,
-    room: Arc<Semaphore>,
-    mut stopping: watch::Receiver<bool>,
-) {
+pub async fn serve(listener: TcpListener, router: Router, metrics: Arc<Metrics>, room: Room, mut stopping: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &room) => accepted,
+            accepted = accept(&listener, &room.places) => accepted,
             _ = stopping.wait_for(|stopping| *stopping) => break,
         };
         while connections.try_join_next().is_some() {}
@@ -58,10 +75,11 @@ pub async fn serve(
                 continue;
             }
         };
+        let patience = patience(room.places.available_permits(), room.size);
         let (router, metrics, stopping) = (router.clone(), Arc::clone(&metrics), stopping.clone());
         connections.spawn(async move {
             metrics.connections.inc();
-            converse(stream, from, router, &metrics, stopping).await;
+            converse(stream, from, patience, router, &metrics, stopping).await;
             metrics.connections.dec();
             drop(place);
         });
@@ -84,7 +102,14 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> io::Result<Acc
 }
 
 /// One connection, request after request.
-async fn converse(stream: TcpStream, from: SocketAddr, router: Router, metrics: &Arc<Metrics>, mut stopping: watch::Receiver<bool>) {
+async fn converse(
+    stream: TcpStream,
+    from: SocketAddr,
+    patience: Duration,
+    router: Router,
+    metrics: &Arc<Metrics>,
+    mut stopping: watch::Receiver<bool>,
+) {
     let from = Remote(from.ip());
     let router = TowerToHyperService::new(router);
     let service = service_fn(|mut request: hyper::Request<Incoming>| {
@@ -99,7 +124,7 @@ async fn converse(stream: TcpStream, from: SocketAddr, router: Router, metrics: 
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(HTTP_PATIENCE_SECS))
+        .header_read_timeout(patience)
         .max_buf_size(BUFFER_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
@@ -127,3 +152,16 @@ async fn converse(stream: TcpStream, from: SocketAddr, router: Router, metrics: 
 const BACKLOG: u32 = 4_096;
 /// Most bytes of a head, and of what is read ahead of it, in bytes. A record with its head fits several times.
 const BUFFER_BYTES: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_is_shorter_when_room_is_short() {
+        assert_eq!(patience(1_000, 1_024), Duration::from_secs(10));
+        assert_eq!(patience(256, 1_024), Duration::from_secs(10));
+        assert_eq!(patience(255, 1_024), Duration::from_secs(2));
+        assert_eq!(patience(0, 1), Duration::from_secs(10), "a single place has nobody to make way for");
+    }
+}

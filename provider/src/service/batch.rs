@@ -6,10 +6,10 @@
 //! ```
 
 use super::media;
-use super::problem::Refusal;
-use super::put::{Admitted, examine, kept_json};
+use super::problem::{RETRY_SECS, Refusal};
+use super::put::{Admitted, KeptView, examine};
 use super::queue::Kept;
-use super::{Remote, Service, answer, read};
+use super::{Service, answer, json, read_if};
 use crate::settings::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX};
 use crate::store::Condition;
 use axum::body::Body;
@@ -18,7 +18,8 @@ use axum::http::{Request, Response};
 use bytes::Bytes;
 use dialtone_shared::Name;
 use dialtone_shared::cbor::{CborError, Reader};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 use std::sync::Arc;
 
 /// `POST /v1/records`.
@@ -27,18 +28,17 @@ pub async fn post(State(service): State<Arc<Service>>, request: Request<Body>) -
     done.unwrap_or_else(Refusal::into_response)
 }
 
-/// One of a batch: the name, once it is known, and what became of it.
-type Item = (Option<Name>, Result<Kept, Refusal>);
+/// One of a batch: the name, if the record could be read so far, and what became of it.
+type Item = (Option<Name>, Result<(Name, Kept), Refusal>);
 
 impl Service {
     async fn post(self: &Arc<Self>, request: Request<Body>) -> Result<Response<Body>, Refusal> {
         let (head, body) = request.into_parts();
-        if let Some(given) = media::unexpected_type(&head.headers, &[media::CBOR]) {
-            return Err(Refusal::MediaType(given, media::CBOR));
-        }
-        let caller = self.caller(&head.headers, head.extensions.get::<Remote>())?;
-        let _turn = self.batches.try_acquire().map_err(|_| Refusal::Busy(super::problem::RETRY_SECS))?;
-        let records = records_in(&read(body, BATCH_BYTES_MAX).await?)?;
+        let turn = |caller| Ok((caller, self.batches.try_acquire().map_err(|_| Refusal::Busy(RETRY_SECS))?));
+        let checked = self.caller(&head, media::CBOR).and_then(turn);
+        let (bytes, (caller, _turn)) = read_if(checked, &head.headers, body, BATCH_BYTES_MAX).await?;
+        let records = records_in(&bytes)?;
+        drop(bytes);
         let now = self.clock.now().secs();
         let this = Arc::clone(self);
         let examined = in_parallel(records, move |bytes| examine(bytes, None, &this.name, now)).await?;
@@ -66,40 +66,58 @@ impl Service {
         let (mut puts, mut joined) = (Vec::new(), Vec::new());
         for (index, name, verified) in in_parallel(admitted, verify).await? {
             match verified {
-                Ok((record, held)) => {
-                    puts.push((self.put_of(caller, record, Condition::None, now), held));
+                Ok((record, before)) => {
+                    puts.push((self.put_of(caller, record, Condition::None, now), before));
                     joined.push((index, name));
                 }
                 Err(refusal) => items[index] = Some((Some(name), Err(refusal))),
             }
         }
         for ((index, name), to_come) in joined.into_iter().zip(self.queue.join_all(puts)?) {
-            items[index] = Some((Some(name), to_come.await.unwrap_or(Err(Refusal::Stopping))));
+            let kept = to_come.await.unwrap_or(Err(Refusal::Stopping));
+            items[index] = Some((Some(name), kept.map(|kept| (name, kept))));
         }
-        let shown: Vec<Value> = items.into_iter().flatten().map(|item| self.shown(item)).collect();
-        Ok(answer(Value::Array(shown).to_string(), media::JSON))
+        let shown: Vec<ItemView> = items.into_iter().flatten().map(|item| self.shown(item)).collect();
+        Ok(answer(json(&shown)?, media::JSON))
     }
 
-    fn shown(&self, (name, done): Item) -> Value {
-        match (name, done) {
-            (Some(name), Ok(kept)) => {
+    fn shown(&self, (name, done): Item) -> ItemView {
+        match done {
+            Ok((name, kept)) => {
                 self.metrics.put(kept.how.as_str());
-                let mut shown = kept_json(&name, &kept);
-                shown["status"] = json!(if kept.how.is_new() { 201 } else { 200 });
-                shown
+                ItemView {
+                    status: if kept.how.is_new() { 201 } else { 200 },
+                    done: Done::Kept(KeptView::of(&name, &kept)),
+                }
             }
-            (name, Err(refusal)) => {
+            Err(refusal) => {
                 let problem = refusal.problem();
                 self.metrics.put(problem.slug);
-                json!({
-                    "name": name.map(|name| name.to_string()),
-                    "status": problem.status.as_u16(),
-                    "problem": refusal.details(),
-                })
+                ItemView {
+                    status: problem.status.as_u16(),
+                    done: Done::Refused {
+                        name: name.map(|name| name.to_string()),
+                        problem: refusal.details(),
+                    },
+                }
             }
-            (None, Ok(_)) => json!({"status": 500, "problem": Refusal::Bug("a put without a name".to_owned()).details()}),
         }
     }
+}
+
+/// One of a batch, for people and scripts.
+#[derive(Serialize)]
+struct ItemView {
+    status: u16,
+    #[serde(flatten)]
+    done: Done,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Done {
+    Kept(KeptView),
+    Refused { name: Option<String>, problem: Map<String, Value> },
 }
 
 /// Takes a batch apart. Each record is copied, so that none holds on to the whole request.

@@ -2,7 +2,7 @@
 
 use super::media::{self, Tags};
 use super::problem::Refusal;
-use super::{NameInPath, Service, answer, name_in};
+use super::{NameInPath, Service, answer, json, name_in};
 use crate::io::clock::Clock;
 use crate::settings::NEGATIVE_TTL_SECS;
 use crate::store::{Held, RecordStore};
@@ -136,8 +136,7 @@ impl Service {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             response
         } else if media::prefers_json(headers, media::RECORD) {
-            let shown = serde_json::to_string(&view::record(&record)).map_err(|error| Refusal::Bug(error.to_string()))?;
-            answer(shown, media::JSON)
+            answer(json(&view::record(&record))?, media::JSON)
         } else {
             answer(record.bytes().clone(), media::RECORD)
         };

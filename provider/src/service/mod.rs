@@ -27,13 +27,14 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::http::{Request, Response};
+use axum::http::{HeaderMap, Request, Response, header};
 use axum::routing::{get as on_get, post as on_post};
 use bytes::{Bytes, BytesMut};
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::{Name, NameError};
 use http_body_util::BodyExt;
 use prometheus_client::registry::Registry;
+use serde::Serialize;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,6 +106,20 @@ fn name_in(segment: NameInPath) -> Result<Name, Refusal> {
     }
 }
 
+/// Reads a body if the head of its request was in order. If not, the body is thrown away first, unless the client asked
+/// whether to send it: who is still sending would not hear the refusal.
+async fn read_if<T>(checked: Result<T, Refusal>, headers: &HeaderMap, body: Body, most: usize) -> Result<(Bytes, T), Refusal> {
+    match checked {
+        Ok(checked) => Ok((read(body, most).await?, checked)),
+        Err(refusal) => {
+            if !headers.contains_key(header::EXPECT) {
+                let _ = read(body, 0).await;
+            }
+            Err(refusal)
+        }
+    }
+}
+
 /// Reads a body of at most `most` bytes. Somewhat more is read and thrown away, so that who sends it hears why it was refused
 /// rather than that the connection broke.
 async fn read(body: Body, most: usize) -> Result<Bytes, Refusal> {
@@ -149,11 +164,16 @@ async fn read(body: Body, most: usize) -> Result<Bytes, Refusal> {
     }
 }
 
+/// What is answered as JSON.
+fn json(value: &impl Serialize) -> Result<Vec<u8>, Refusal> {
+    serde_json::to_vec(value).map_err(|error| Refusal::Bug(error.to_string()))
+}
+
 /// An answer of one media type.
 fn answer(body: impl Into<Body>, media_type: &'static str) -> Response<Body> {
     let mut response = Response::new(body.into());
     let value = axum::http::HeaderValue::from_static(media_type);
-    response.headers_mut().insert(axum::http::header::CONTENT_TYPE, value);
+    response.headers_mut().insert(header::CONTENT_TYPE, value);
     response
 }
 

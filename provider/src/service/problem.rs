@@ -81,11 +81,14 @@ pub enum Refusal {
     #[error("more requests are waiting than may wait: try again in {0} seconds")]
     Busy(u64),
     /// The provider is stopping.
-    #[error("the provider is stopping: try again later, or elsewhere")]
+    #[error("the provider is stopping: ask again later, or elsewhere. Whether a put that was under way is kept is unknown")]
     Stopping,
-    /// The store does not do it. What became of a put is unknown.
-    #[error("{0}; whether a put was kept is unknown: ask for the name's status before trying again")]
+    /// The store does not answer.
+    #[error("{0}")]
     Store(StoreError),
+    /// The store failed at a put, whose fate is unknown.
+    #[error("{0}. Whether the record was kept is unknown: put it again, or ask for the name's status")]
+    Unknown(StoreError),
     /// There is no record of the name.
     #[error("there is no record of {0}")]
     Absent(Name),
@@ -182,7 +185,7 @@ impl Refusal {
             Self::TooMany(_) => (429, "rate", "Too many puts", Publisher),
             Self::Busy(_) => (503, "busy", "Too much is waiting", Provider),
             Self::Stopping => (503, "stopping", "The provider is stopping", Provider),
-            Self::Store(error) => match error {
+            Self::Store(error) | Self::Unknown(error) => match error {
                 StoreError::Full(_) => (503, "disk-full", "The disk is full", Provider),
                 StoreError::Busy => (503, "busy", "Too much is waiting", Provider),
                 StoreError::Closed => (503, "stopping", "The provider is stopping", Provider),
@@ -306,6 +309,16 @@ impl From<StoreError> for Refusal {
             StoreError::Busy => Self::Busy(RETRY_SECS),
             StoreError::Closed => Self::Stopping,
             other => Self::Store(other),
+        }
+    }
+}
+
+impl Refusal {
+    /// For an error of the store at a put.
+    pub fn of_put(error: StoreError) -> Self {
+        match Self::from(error) {
+            Self::Store(error) => Self::Unknown(error),
+            other => other,
         }
     }
 }

@@ -2,20 +2,21 @@
 
 use super::media::{self, Tags};
 use super::problem::Refusal;
-use super::queue::Kept;
-use super::{NameInPath, Remote, Service, answer, name_in, read};
+use super::queue::{Before, Kept};
+use super::{NameInPath, Remote, Service, answer, json, name_in, read_if};
 use crate::accounting::Caller;
 use crate::store::{Class, Condition, Held, Put};
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Request, Response, StatusCode, header};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, Request, Response, StatusCode, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use dialtone_shared::limits::RECORD_BYTES_MAX;
 use dialtone_shared::record::Timeliness;
 use dialtone_shared::{Name, Scheme, SignedRecord, UnixSecs, VerifiedRecord};
-use serde_json::{Value, json};
+use serde::Serialize;
 use std::cmp::Ordering;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -38,8 +39,8 @@ pub async fn put(State(service): State<Arc<Service>>, name: NameInPath, request:
 pub(super) struct Admitted {
     /// The record.
     pub signed: SignedRecord,
-    /// What is held of its name.
-    pub held: Option<Held>,
+    /// What is held of its name, and the room that it takes.
+    pub before: Before,
     /// Whether that is this very record: then it was verified before.
     pub same: bool,
 }
@@ -51,29 +52,34 @@ impl Service {
             return Err(Refusal::ContentScheme);
         }
         let (head, body) = request.into_parts();
-        if let Some(given) = media::unexpected_type(&head.headers, &[media::RECORD]) {
-            return Err(Refusal::MediaType(given, media::RECORD));
-        }
-        let caller = self.caller(&head.headers, head.extensions.get::<Remote>())?;
-        let wanted = Wanted::of(&head.headers)?;
-        let bytes = read(body, RECORD_BYTES_MAX).await?;
+        let checked = self
+            .caller(&head, media::RECORD)
+            .and_then(|caller| Ok((caller, Wanted::of(&head.headers)?)));
+        let (bytes, (caller, wanted)) = read_if(checked, &head.headers, body, RECORD_BYTES_MAX).await?;
         let now = self.clock.now();
         // Copied once: otherwise each record held would hold the whole buffer that its connection was read into.
         let signed = examine(Bytes::copy_from_slice(&bytes), Some(&name), &self.name, now.secs())?;
         let admitted = self.admit(caller, signed).await?;
-        let condition = wanted.condition(admitted.held.as_ref())?;
-        let (record, held) = self.verify(admitted)?;
+        let condition = wanted.condition(admitted.before.held.as_ref())?;
+        let (record, before) = self.verify(admitted)?;
         let put = self.put_of(caller, record, condition, now.secs());
-        let kept = self.queue.join(put, held)?.await.unwrap_or(Err(Refusal::Stopping))?;
+        let kept = self.queue.join(put, before)?.await.unwrap_or(Err(Refusal::Stopping))?;
         self.metrics.put(kept.how.as_str());
         tracing::debug!(%name, rank = %kept.rank, how = kept.how.as_str(), "put");
-        Ok(kept_response(&name, &kept, media::prefers_json(&head.headers, media::RECEIPT)))
+        kept_response(&name, &kept, media::prefers_json(&head.headers, media::RECEIPT))
     }
 
-    /// Who puts.
-    pub(super) fn caller(&self, headers: &HeaderMap, from: Option<&Remote>) -> Result<Caller, Refusal> {
+    /// Who puts, and whether what it sends says that it is `expected`.
+    pub(super) fn caller(&self, head: &Parts, expected: &'static str) -> Result<Caller, Refusal> {
+        let (headers, from) = (&head.headers, head.extensions.get::<Remote>());
+        if let Some(given) = media::unexpected_type(headers, &[expected]) {
+            return Err(Refusal::MediaType(given, expected));
+        }
         let authorization = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
-        let forwarded = headers.contains_key(header::FORWARDED) || headers.contains_key("x-forwarded-for");
+        // A proxy passes on somebody else's request; a browser may act for a page from anywhere.
+        let forwarded = [header::FORWARDED, header::ORIGIN, X_FORWARDED_FOR]
+            .iter()
+            .any(|name| headers.contains_key(name));
         // Without an origin, which the listener always adds, it comes from nowhere and is nobody.
         let from = from.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |from| from.0);
         self.admission.caller(authorization, from, forwarded).map_err(Refusal::Auth)
@@ -100,22 +106,28 @@ impl Service {
         let theirs = held
             .as_ref()
             .is_some_and(|held| held.class == Class::Customer && held.account.as_deref() == account);
-        match self.admission.terms(caller).names_max {
-            Some(most) if !theirs && self.ledger.kept(account).names >= most => refused(Refusal::NamesMax(most)),
-            _ => Ok(Admitted { signed, held, same }),
-        }
+        let place = match self.admission.terms(caller).names_max {
+            Some(most) if !theirs => match self.ledger.place(account, most) {
+                None => return refused(Refusal::NamesMax(most)),
+                place => place,
+            },
+            _ => None,
+        };
+        let before = Before { held, place };
+        Ok(Admitted { signed, before, same })
     }
 
-    /// The signature; what is held already passed this door before. Beside the record: what is held.
-    pub(super) fn verify(&self, admitted: Admitted) -> Result<(VerifiedRecord, Option<Held>), Refusal> {
-        let Admitted { signed, held, same } = admitted;
-        if let Some(held) = held.as_ref().filter(|_| same) {
-            return Ok((held.record.clone(), Some(held.clone())));
+    /// The signature; what is held already passed this door before.
+    pub(super) fn verify(&self, admitted: Admitted) -> Result<(VerifiedRecord, Before), Refusal> {
+        let Admitted { signed, before, same } = admitted;
+        if let Some(held) = before.held.as_ref().filter(|_| same) {
+            let record = held.record.clone();
+            return Ok((record, before));
         }
         let begun = Instant::now();
         let verified = signed.verify();
         self.metrics.verified(begun.elapsed());
-        Ok((verified?, held))
+        Ok((verified?, before))
     }
 
     /// A verified record as the store takes it.
@@ -208,9 +220,9 @@ impl Wanted {
     }
 }
 
-fn kept_response(name: &Name, kept: &Kept, as_json: bool) -> Response<Body> {
+fn kept_response(name: &Name, kept: &Kept, as_json: bool) -> Result<Response<Body>, Refusal> {
     let mut response = if as_json {
-        answer(kept_json(name, kept).to_string(), media::JSON)
+        answer(json(&KeptView::of(name, kept))?, media::JSON)
     } else {
         answer(kept.receipt.encode(), media::RECEIPT)
     };
@@ -218,19 +230,34 @@ fn kept_response(name: &Name, kept: &Kept, as_json: bool) -> Response<Body> {
         *response.status_mut() = StatusCode::CREATED;
     }
     response.headers_mut().insert(header::ETAG, media::etag(&kept.rank));
-    response
+    Ok(response)
 }
 
 /// A kept put, for people and scripts.
-pub(super) fn kept_json(name: &Name, kept: &Kept) -> Value {
-    json!({
-        "name": name.to_string(),
-        "rank": kept.rank.to_string(),
-        "outcome": kept.how.as_str(),
-        "keep_until": kept.keep_until.map(|until| until.0),
-        "receipt": BASE64.encode(kept.receipt.encode()),
-    })
+#[derive(Serialize)]
+pub(super) struct KeptView {
+    name: String,
+    rank: String,
+    outcome: &'static str,
+    /// Seconds since 1970; nothing: for ever.
+    keep_until: Option<u64>,
+    /// In base64.
+    receipt: String,
 }
+
+impl KeptView {
+    pub(super) fn of(name: &Name, kept: &Kept) -> Self {
+        Self {
+            name: name.to_string(),
+            rank: media::rank_text(&kept.rank),
+            outcome: kept.how.as_str(),
+            keep_until: kept.keep_until.map(|until| until.0),
+            receipt: BASE64.encode(kept.receipt.encode()),
+        }
+    }
+}
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 #[cfg(test)]
 mod tests {

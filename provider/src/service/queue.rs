@@ -9,6 +9,7 @@
 
 use super::problem::{RETRY_SECS, Refusal};
 use crate::accounting::Ledger;
+use crate::accounting::ledger::Place;
 use crate::io::clock::Clock;
 use crate::metrics::Metrics;
 use crate::settings::COMMIT_PUTS_MAX;
@@ -58,9 +59,18 @@ pub enum How {
 pub struct Waiting {
     /// What to put.
     pub put: Put,
-    /// What was held of the name.
-    pub before: Option<Held>,
+    /// What was held of the name, and the room that a new one takes.
+    pub before: Before,
     answer: oneshot::Sender<Result<Kept, Refusal>>,
+}
+
+/// What was known of a name when its put was judged.
+#[derive(Debug, Default)]
+pub struct Before {
+    /// What was held of it.
+    pub held: Option<Held>,
+    /// The room that it takes of its account's, if that is limited and it is new.
+    pub place: Option<Place>,
 }
 
 /// The answer to come.
@@ -79,7 +89,7 @@ impl PutQueue {
     ///
     /// # Errors
     /// [`Refusal::Busy`] if it is full, [`Refusal::Stopping`] if it is closed.
-    pub fn join(&self, put: Put, before: Option<Held>) -> Result<Answer, Refusal> {
+    pub fn join(&self, put: Put, before: Before) -> Result<Answer, Refusal> {
         let permit = self.puts.try_reserve().map_err(refusal)?;
         let (answer, to_come) = oneshot::channel();
         self.metrics.queue_depth.inc();
@@ -91,7 +101,7 @@ impl PutQueue {
     ///
     /// # Errors
     /// As [`PutQueue::join`].
-    pub fn join_all(&self, batch: Vec<(Put, Option<Held>)>) -> Result<Vec<Answer>, Refusal> {
+    pub fn join_all(&self, batch: Vec<(Put, Before)>) -> Result<Vec<Answer>, Refusal> {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
@@ -142,6 +152,16 @@ impl Batcher {
             if taken == 0 {
                 return;
             }
+            // Whoever is ready to join does so first: no time is lost, and a commit, a signature and two changes of thread are
+            // shared by more. Without this the task that woke us would be alone, since what it wakes runs right after it.
+            tokio::task::yield_now().await;
+            let mut taken = taken;
+            while taken < COMMIT_PUTS_MAX
+                && let Ok(another) = waiting.try_recv()
+            {
+                batch.push(another);
+                taken += 1;
+            }
             self.metrics.queue_depth.dec_by(taken as i64);
             self.keep(std::mem::take(&mut batch)).await;
         }
@@ -160,7 +180,7 @@ impl Batcher {
             Err(error) => {
                 tracing::warn!("{} puts were not kept: {error}", answers.len());
                 for entry in answers {
-                    let _ = entry.answer.send(Err(error.clone().into()));
+                    let _ = entry.answer.send(Err(Refusal::of_put(error.clone())));
                 }
                 return;
             }
@@ -189,7 +209,7 @@ impl Batcher {
             };
             if how != How::Same {
                 self.ledger
-                    .stored(&entry.name, entry.account.as_deref(), entry.bytes, entry.before.as_ref());
+                    .stored(&entry.name, entry.payer(how), entry.bytes, entry.before.held.as_ref());
             }
             promises.push((entry.name, entry.rank, keep_until));
             kept.push((entry.answer, how));
@@ -216,11 +236,11 @@ struct Entry {
     /// `None` for a revocation: there is no end to promise.
     keep_until: Option<UnixSecs>,
     account: Option<String>,
-    before: Option<Held>,
+    before: Before,
 }
 
 impl Entry {
-    fn new(put: &Put, before: Option<Held>, answer: oneshot::Sender<Result<Kept, Refusal>>) -> Self {
+    fn new(put: &Put, before: Before, answer: oneshot::Sender<Result<Kept, Refusal>>) -> Self {
         Self {
             answer,
             name: *put.record.name(),
@@ -232,9 +252,15 @@ impl Entry {
         }
     }
 
+    /// Who is charged: a renewal without an account leaves that as it was, as the store does.
+    fn payer(&self, how: How) -> Option<&str> {
+        let before = self.before.held.as_ref().filter(|_| how == How::Renewed);
+        self.account.as_deref().or_else(|| before.and_then(|held| held.account.as_deref()))
+    }
+
     /// Until when the very same record was kept already.
     fn kept_until(&self) -> Option<UnixSecs> {
-        let same = self.before.as_ref().filter(|held| *held.record.rank() == self.rank);
+        let same = self.before.held.as_ref().filter(|held| *held.record.rank() == self.rank);
         same.map(|held| held.keep_until)
     }
 }

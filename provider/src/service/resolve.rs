@@ -1,7 +1,7 @@
 //! The walk over the layers, done for those who cannot do it themselves. They trust the provider; the records are in the answer.
 
 use super::problem::Refusal;
-use super::{NameInPath, Service, answer, media, name_in};
+use super::{NameInPath, Service, answer, json, media, name_in};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, Response, header};
@@ -35,8 +35,7 @@ impl Service {
         if let layers::Said::Absent { .. } = resolution.tree.said {
             return Err(Refusal::Absent(name));
         }
-        let shown = serde_json::to_string(&view::resolution(&resolution)).map_err(|error| Refusal::Bug(error.to_string()))?;
-        let mut response = answer(shown, media::JSON);
+        let mut response = answer(json(&view::resolution(&resolution))?, media::JSON);
         if let Ok(value) = HeaderValue::try_from(format!("max-age={}", resolution.ttl.0)) {
             response.headers_mut().insert(header::CACHE_CONTROL, value);
         }

@@ -1,8 +1,10 @@
 //! Who may put, and how much.
 
+use crate::puts::futures_of;
 use crate::world::{Publisher, Reply, World, path_of};
 use dialtone_provider::settings::{AccountSettings, AnonymousPuts, Settings, TokenDigest};
 use dialtone_provider::store::{MemoryStore, RecordStore};
+use dialtone_shared::cbor::Writer;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
@@ -56,7 +58,45 @@ async fn a_listener_beyond_loopback_wants_tokens_unless_told_otherwise() {
     let record = Publisher::number(1).signed(world.now());
     assert_eq!(world.put_with(&record, &[("x-forwarded-for", "192.0.2.1")]).await.status, 401);
     assert_eq!(world.put_with(&record, &[("forwarded", "for=192.0.2.1")]).await.status, 401);
+    // A browser does what any page tells it to.
+    assert_eq!(world.put_with(&record, &[("origin", "https://example.com")]).await.status, 401);
     assert_eq!(world.put(&record).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_quota_holds_for_many_at_once() {
+    let mut small = account("small", "s");
+    small.names_max = 5;
+    let world = world(|settings| settings.accounts = vec![small]).await;
+    let mut w = Writer::new();
+    w.array(20);
+    for seed in 0..20 {
+        w.bytes(Publisher::number(seed).signed(world.now()).bytes());
+    }
+    let reply = world
+        .ask("POST", "/v1/records", &[("authorization", "Bearer s")], w.into_bytes())
+        .await;
+    let statuses: Vec<_> = reply
+        .json()
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["status"].as_u64().unwrap())
+        .collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 5, "{statuses:?}");
+    assert_eq!(statuses.iter().filter(|status| **status == 403).count(), 15);
+    let records: Vec<_> = (20..40).map(|seed| Publisher::number(seed).signed(world.now())).collect();
+    let authorization = [("authorization", "Bearer s")];
+    let refused = futures_of(records.iter().map(|record| world.put_with(record, &authorization))).await;
+    assert!(refused.iter().all(|reply| reply.status == 403));
+    assert_eq!(world.provider.store().count().records, 5);
+}
+
+#[tokio::test]
+async fn who_is_refused_while_still_sending_hears_why() {
+    let world = world(|settings| settings.http.anonymous_puts = AnonymousPuts::No).await;
+    let reply = world.ask("POST", "/v1/records", &[], vec![0; 200_000]).await;
+    assert_eq!(reply.status, 401);
 }
 
 #[tokio::test]

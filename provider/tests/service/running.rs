@@ -1,7 +1,9 @@
 //! A provider runs, stops in good order, and goes on where it was.
 
 use crate::puts::futures_of;
-use crate::world::{Publisher, Trouble, TroubledStore, World, path_of};
+use crate::world::{Publisher, ShiftedClock, Trouble, TroubledStore, World, path_of};
+use dialtone_provider::store::{MemoryStore, RecordStore};
+use dialtone_shared::Body;
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
@@ -69,14 +71,40 @@ async fn two_providers_live_in_one_process() {
 
 #[tokio::test]
 async fn what_has_ended_is_forgotten() {
-    let folder = tempfile::tempdir().unwrap();
-    let world = World::in_folder(folder).await;
+    let (before, store) = (ShiftedClock::by(-500 * 86_400), MemoryStore::new());
+    let world = World::on(before, store.clone()).await;
+    let [ended, revoked] = [1, 2].map(Publisher::number);
+    world.put(&ended.signed(world.now())).await;
+    let mut record = revoked.record(world.now());
+    record.body = Body::Revoked;
+    world.put(&revoked.sign(record)).await;
+    assert_eq!(store.count().records, 2);
+    // The same store 500 days later: nothing older of the first can be valid any more.
+    let now = World::on(ShiftedClock::by(0), store.clone()).await;
+    for _ in 0..100 {
+        if store.count().records == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(now.get(&path_of(&ended.name())).await.slug(), "absent");
+    assert_eq!(now.get(&path_of(&revoked.name())).await.status, 200, "a revocation stays for ever");
+    let metrics = String::from_utf8(now.get("/metrics").await.body.to_vec()).unwrap();
+    assert!(metrics.contains("dialtone_forgotten_total 1"), "{metrics}");
+}
+
+#[tokio::test]
+async fn connections_that_only_occupy_room_make_way() {
+    let world = World::with(MemoryStore::new(), |settings| settings.limits.http_connections = 8).await;
+    let address = world.provider.addresses().http[0];
+    let idle: Vec<_> = (0..40).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
     let record = Publisher::number(1).signed(world.now());
-    world.put(&record).await;
-    world.clock.shift(401 * 86_400);
-    let forgotten = world.provider.store().expire(world.now(), 10).await.unwrap();
-    assert_eq!(forgotten, [*record.name()]);
-    assert_eq!(world.get(&path_of(record.name())).await.slug(), "absent");
+    assert_eq!(
+        world.put(&record).await.status,
+        201,
+        "behind five times as many as there is room for"
+    );
+    drop(idle);
 }
 
 #[tokio::test]

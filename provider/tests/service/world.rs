@@ -39,7 +39,7 @@ pub struct Reply {
 }
 
 /// The system's clock, some seconds off.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ShiftedClock(AtomicI64);
 
 impl Clock for ShiftedClock {
@@ -50,6 +50,10 @@ impl Clock for ShiftedClock {
 }
 
 impl ShiftedClock {
+    pub fn by(secs: i64) -> Arc<Self> {
+        Arc::new(Self(AtomicI64::new(secs)))
+    }
+
     pub fn shift(&self, secs: i64) {
         self.0.fetch_add(secs, Ordering::SeqCst);
     }
@@ -76,7 +80,12 @@ impl World {
     /// A provider on `store`, with other settings.
     pub async fn with(store: Arc<dyn RecordStore>, change: impl FnOnce(&mut Settings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self::again(folder, Some(store), change).await
+        Self::again(folder, ShiftedClock::by(0), store, change).await
+    }
+
+    /// A provider at another time.
+    pub async fn on(clock: Arc<ShiftedClock>, store: Arc<dyn RecordStore>) -> Self {
+        Self::again(tempfile::tempdir().unwrap(), clock, store, |_| {}).await
     }
 
     /// A provider on an embedded store in `folder`, which may have been one before.
@@ -88,15 +97,19 @@ impl World {
         };
         std::fs::create_dir_all(folder.path().join("data")).unwrap();
         let store = EmbeddedStore::open(&folder.path().join("data/store"), options).unwrap();
-        Self::again(folder, Some(store), |_| {}).await
+        Self::again(folder, ShiftedClock::by(0), store, |_| {}).await
     }
 
-    async fn again(folder: tempfile::TempDir, store: Option<Arc<dyn RecordStore>>, change: impl FnOnce(&mut Settings)) -> Self {
+    async fn again(
+        folder: tempfile::TempDir,
+        clock: Arc<ShiftedClock>,
+        store: Arc<dyn RecordStore>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let mut settings = settings(&folder);
         change(&mut settings);
-        let clock = Arc::new(ShiftedClock::default());
         let parts = Parts {
-            store,
+            store: Some(store),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
         };
         let provider = Provider::start_with(settings, parts).await.unwrap();

@@ -1,20 +1,17 @@
-//! What is asked of upstream resolvers, which of their replies are believed, and what of them is kept.
+//! What is asked of upstream resolvers, which of their replies are believed, and how they are passed on.
 //!
 //! A reply that is not exactly the answer to what was asked is passed over, and the wait goes on: whoever can end the wait with junk
-//! can choose the answer. Only the answer that was asked for is kept, under its own question, apart from everything that is signed.
+//! can choose the answer.
 
 use crate::dns::domain::Domain;
 use crate::dns::question::{DNSSEC_OK, Query, Question};
-use crate::dns::rcode::{Rcode, UpstreamError};
+use crate::dns::rcode::Rcode;
 use crate::dns::response::{OPT_BYTES, Rdata, Rr, echoed_flags, write_opt, write_question};
-use crate::dns::settings::{UPSTREAM_CACHE_ENTRIES, UPSTREAM_CACHED_BYTES_MAX, UPSTREAM_FAILURE_SECS, UPSTREAM_TTL_SECS_MAX};
+use crate::dns::settings::{ALIAS_HOPS_MAX, UPSTREAM_TTL_SECS_MAX};
 use crate::dns::wire::{CLASS_IN, HEADER_BYTES, Header, RawRecord, Reader, Writer, flags};
 use bytes::Bytes;
 use dialtone_shared::record::rdata::types;
-use lru::LruCache;
-use std::num::NonZeroUsize;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What tells one answer of an upstream from another.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -176,6 +173,11 @@ impl Sent {
 }
 
 impl Answered {
+    /// How much room it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.message.len()
+    }
+
     /// The answer to `query`, which asks for just this, `age` after it came; at most `limit` bytes.
     pub fn relay(&self, query: &Query, age: Duration, limit: usize) -> Vec<u8> {
         let mut header = Header {
@@ -235,70 +237,6 @@ impl Answered {
     }
 }
 
-/// What upstream resolvers said lately. Time is an argument.
-#[derive(Debug)]
-pub struct UpstreamCache(LruCache<Asked, Kept>);
-
-#[derive(Debug)]
-struct Kept {
-    /// The answer, or that there was none.
-    outcome: Option<Arc<Answered>>,
-    since: Instant,
-    ttl: Duration,
-}
-
-impl UpstreamCache {
-    /// An empty one.
-    pub fn new() -> Self {
-        Self(LruCache::new(CACHE_ENTRIES))
-    }
-
-    /// What is known of `asked` at `now`: an answer and its age, or that it failed a moment ago.
-    pub fn get(&mut self, asked: &Asked, now: Instant) -> Option<Result<(Arc<Answered>, Duration), UpstreamError>> {
-        let kept = self.0.get(asked)?;
-        let age = now.saturating_duration_since(kept.since);
-        if age >= kept.ttl {
-            self.0.pop(asked);
-            return None;
-        }
-        Some(match &kept.outcome {
-            Some(answered) => Ok((Arc::clone(answered), age)),
-            None => Err(UpstreamError::FailedBefore),
-        })
-    }
-
-    /// Keeps an outcome that came at `now`.
-    pub fn put(&mut self, asked: Asked, outcome: &Result<Arc<Answered>, UpstreamError>, now: Instant) {
-        let (outcome, ttl) = match outcome {
-            Ok(answered) if answered.message.len() > UPSTREAM_CACHED_BYTES_MAX => return,
-            Ok(answered) => (Some(Arc::clone(answered)), answered.ttl),
-            // Nothing was asked, so nothing was learnt.
-            Err(UpstreamError::Busy | UpstreamError::FailedBefore) => return,
-            Err(UpstreamError::TimedOut | UpstreamError::Failed) => (None, UPSTREAM_FAILURE_SECS),
-        };
-        if ttl > 0 {
-            let ttl = Duration::from_secs(u64::from(ttl));
-            self.0.put(asked, Kept { outcome, since: now, ttl });
-        }
-    }
-
-    /// How many are kept.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether none is kept.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl Default for UpstreamCache {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// Whether every answer belongs to the chain of aliases that starts with the question's name. `None` if an alias cannot be read.
 fn is_one_chain(message: &[u8], question: &Question, answers: &[RawRecord<'_>]) -> Option<bool> {
     let mut chain = vec![question.name.clone()];
@@ -310,6 +248,9 @@ fn is_one_chain(message: &[u8], question: &Question, answers: &[RawRecord<'_>]) 
             let target = Reader::at(message, answer.rdata_at).name()?;
             if chain.contains(&answer.owner) && !chain.contains(&target) {
                 chain.push(target);
+            }
+            if chain.len() > CHAIN_MAX {
+                return Some(false);
             }
         }
     }
@@ -368,9 +309,99 @@ fn uncompressed(message: &[u8], record: &RawRecord<'_>) -> Option<Bytes> {
     Some(rdata.into())
 }
 
-const CACHE_ENTRIES: NonZeroUsize = match NonZeroUsize::new(UPSTREAM_CACHE_ENTRIES) {
-    Some(entries) => entries,
-    None => NonZeroUsize::MIN,
-};
+/// Longest chain of aliases that is believed: twice what is followed here, for upstreams that follow further.
+const CHAIN_MAX: usize = 2 * ALIAS_HOPS_MAX;
+
 const TYPE_DNAME: u16 = 39;
 const TYPE_RRSIG: u16 = 46;
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    pub(crate) fn asked(name: &str) -> Asked {
+        Asked {
+            name: Domain::from_text(name).expect(name),
+            kind: types::A,
+            dnssec_ok: false,
+            checking_disabled: false,
+        }
+    }
+
+    /// The answer to a question for `www.example` whose one record has this TTL.
+    pub(crate) fn answered(ttl: u32) -> Answered {
+        let sent = asked("www.example").query(7, &[0; 32]);
+        let mut w = Writer::new();
+        w.header(&Header {
+            id: 7,
+            flags: flags::QR | flags::RD | flags::RA,
+            counts: [1, 1, 0, 0],
+        });
+        write_question(&mut w, &sent.question);
+        w.name(&sent.question.name)
+            .u16(types::A)
+            .u16(CLASS_IN)
+            .u32(ttl)
+            .u16(4)
+            .put(&[192, 0, 2, 1]);
+        match sent.judge(&w.into_bytes()) {
+            Verdict::Answer(answered) => answered,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_query_has_the_name_in_chosen_letters_and_nothing_of_who_asked() {
+        let sent = asked("www.example").query(0x1234, &[0xff; 32]);
+        let expected = b"\x12\x34\x01\x00\0\x01\0\0\0\0\0\x01\x03WWW\x07EXAMPLE\0\0\x01\0\x01\0\0\x29\x04\xd0\0\0\0\0\0\0";
+        assert_eq!(sent.bytes, expected);
+    }
+
+    proptest! {
+        #[test]
+        fn no_reply_is_too_odd_to_be_judged_and_what_is_believed_can_be_passed_on(
+            names in proptest::collection::vec(0_u8..4, 0..4),
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+            cut in any::<prop::sample::Index>(),
+            positive in any::<bool>(),
+            limit in prop::sample::select(vec![512_usize, 65_535]),
+        ) {
+            let sent = asked("www.example").query(7, &[0x55; 32]);
+            let mut w = Writer::new();
+            w.header(&Header { id: 7, flags: flags::QR, counts: [1, names.len() as u16, 1, 0] });
+            write_question(&mut w, &sent.question);
+            for (index, name) in names.iter().enumerate() {
+                let owner = if index == 0 { sent.question.name.clone() } else { Domain::root().child(&[b'a' + name]).expect("name") };
+                let kind = if positive && index + 1 == names.len() { types::A } else { types::CNAME };
+                w.name(&owner).u16(kind).u16(CLASS_IN).u32(60);
+                w.with_length(|w| { w.name(&Domain::root().child(&[b'a' + name]).expect("name")); });
+            }
+            w.name(&sent.question.name).u16(types::SOA).u16(CLASS_IN).u32(60).u16(22).put(&[0; 22]);
+            let mut reply = w.into_bytes();
+            for (at, byte) in changes {
+                let at = at.index(reply.len());
+                reply[at] = byte;
+            }
+            let whole = reply.len();
+            if cut.index(4) == 0 {
+                reply.truncate(cut.index(whole));
+            }
+            if let Verdict::Answer(answered) = sent.judge(&reply) {
+                let query = Query::read(&sent.bytes).expect("a query");
+                let relayed = answered.relay(&query, Duration::from_secs(30), limit);
+                prop_assert!(relayed.len() <= limit);
+                let header = Reader::new(&relayed).header().expect("a header");
+                let mut r = Reader::at(&relayed, HEADER_BYTES);
+                let name = r.plain_name().expect("the name");
+                prop_assert_eq!(name.as_wire(), query.question.name.as_wire());
+                r.u32().expect("type and class");
+                for _ in 0..header.counts[1..].iter().sum() {
+                    prop_assert!(r.record().is_some());
+                }
+                prop_assert!(r.is_at_end());
+                answered.records(Duration::ZERO);
+            }
+        }
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! In the order in which a question walks: [`question`] reads it, [`frontend`] takes it in, [`place`] says whose the name is, [`walk`]
 //! goes from there to the data, [`answer`] turns a record into DNS (with [`services`] for what has an owner of its own), [`local`] knows
-//! the names that never leave the house, [`forward`] judges and keeps what upstream resolvers say, [`response`] writes the bytes,
+//! the names that never leave the house, [`forward`] judges what upstream resolvers say and [`upstream_cache`] keeps it, [`response`] writes the bytes,
 //! [`rcode`] says what went wrong. [`aliases`] is the file that maps legacy names onto flat ones; [`zone`] and [`rdata_text`] read zone
 //! files into bindings. Sockets and files are in [`crate::io`].
 
@@ -21,6 +21,7 @@ pub mod response;
 pub mod services;
 pub mod settings;
 mod svcb_text;
+pub mod upstream_cache;
 pub mod walk;
 pub mod wire;
 pub mod zone;

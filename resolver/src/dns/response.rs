@@ -211,3 +211,69 @@ const EDE_OPTION: u16 = 15;
 const EDE_TEXT_BYTES_MAX: usize = 120;
 
 const _: () = assert!(HEADER_BYTES + 255 + 4 + OPT_BYTES <= UDP_BYTES_MIN);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::rcode::ede;
+
+    fn query(hex: &str) -> Query {
+        Query::read(&hex::decode(hex).expect("hex")).expect("a query")
+    }
+
+    fn rr(owner: &str, kind: u16, ttl: u32, rdata: Rdata) -> Rr {
+        let owner = Domain::from_text(owner).expect(owner);
+        Rr { owner, kind, ttl, rdata }
+    }
+
+    #[test]
+    fn an_answer_with_an_extended_error_is_these_bytes() {
+        let query = query("123401000001000000000001076578616d706c6503616c74000001000100002904d0000000000000");
+        let mut response = Response::code(Rcode::NoError, Some(Ede::new(3, "")));
+        let address = Rdata::Bytes(Bytes::from_static(&[192, 0, 2, 1]));
+        response.answers.push(rr("example.alt", types::A, 30, address));
+        let expected =
+            "123481800001000100000001076578616d706c6503616c740000010001c00c000100010000001e0004c000020100002904d0000000000006000f00020003";
+        assert_eq!(hex::encode(response.encode(&query, UDP_BYTES_MAX, true)), expected);
+    }
+
+    #[test]
+    fn there_is_no_such_name_is_these_bytes() {
+        let query = query("123501000001000000000001046e6f706503616c7400000100010000291000000000000000");
+        let mut response = Response::code(Rcode::NxDomain, None);
+        response.authoritative = true;
+        let soa = SoaData {
+            mname: Domain::from_text("localhost").expect("name"),
+            rname: Domain::from_text("nobody.invalid").expect("name"),
+            serial: 1,
+            refresh: 3_600,
+            retry: 1_200,
+            expire: 604_800,
+            minimum: 60,
+        };
+        response.authority.push(rr("alt", types::SOA, 60, Rdata::Soa(soa)));
+        let expected = "123585030001000000010001046e6f706503616c740000010001c011000600010000003c002f096c6f63616c686f737400066e6f626f647907696e76616c\
+                        6964000000000100000e10000004b000093a800000003c00002904d0000000000000";
+        assert_eq!(hex::encode(response.encode(&query, UDP_BYTES_MAX, false)), expected);
+    }
+
+    #[test]
+    fn the_extended_error_goes_before_a_record_does() {
+        let query = query("123401000001000000000001076578616d706c6503616c7400000100010000290200000000000000");
+        let mut response = Response::code(Rcode::NoError, Some(Ede::new(ede::OTHER, "x".repeat(500))));
+        for last in 0..40 {
+            let address = Rdata::Bytes(Bytes::copy_from_slice(&[192, 0, 2, last]));
+            response.answers.push(rr("example.alt", types::A, 30, address));
+        }
+        let answers = |limit| {
+            let bytes = response.encode(&query, limit, false);
+            assert!(bytes.len() <= limit);
+            (u16::from_be_bytes([bytes[6], bytes[7]]), bytes[2] & 2 != 0, bytes.ends_with(b"xx"))
+        };
+        // The head and the question are 29 bytes, each record 16, OPT 11, the error and its text at most 126.
+        assert_eq!(answers(29 + 40 * 16 + 11 + 126), (40, false, true));
+        assert_eq!(answers(29 + 40 * 16 + 11 + 125), (40, false, false));
+        assert_eq!(answers(29 + 40 * 16 + 11), (40, false, false));
+        assert_eq!(answers(29 + 40 * 16 + 10), (39, true, false));
+    }
+}

@@ -56,7 +56,7 @@ pub fn rdata_at(service: &Service, spot: &Spot<'_>, labels: &[&[u8]]) -> Vec<Byt
     }
     match spot.kind {
         types::SRV => srv(service, spot).into_iter().collect(),
-        types::TLSA => service.pins.iter().map(|pin| tlsa(pin)).collect(),
+        types::TLSA => service.pins.iter().map(tlsa).collect(),
         types::HTTPS | types::SVCB => svcb(service, spot, labels).into_iter().collect(),
         _ => Vec::new(),
     }

@@ -126,6 +126,9 @@ pub const UPSTREAM_IN_FLIGHT_MAX: usize = 1_024;
 /// How long one upstream may take over one try.
 pub const UPSTREAM_TRY: Duration = Duration::from_millis(1_500);
 
+/// How long an upstream that did not answer is asked after the others: its restart, or a change of network, and no longer.
+pub const UPSTREAM_REST: Duration = Duration::from_secs(30);
+
 /// How often each upstream is tried.
 pub const UPSTREAM_TRIES: usize = 2;
 

@@ -15,8 +15,10 @@ use crate::source::{Lookup, RecordSource};
 use bytes::Bytes;
 use dialtone_shared::Name;
 use dialtone_shared::record::rdata::{TYPE_RECORD, types};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 
 /// What one answer is made from.
 #[derive(Clone, Copy, Debug)]
@@ -180,13 +182,7 @@ impl Walk<'_> {
             kind,
             at_hand: &[],
         };
-        let mut at_hand = Vec::new();
-        for wanted in spot.wanted(TARGETS_MAX) {
-            // Hints: an answer without them is as right.
-            if let Ok(Lookup::Found { record, .. }) = self.source.lookup(&wanted).await {
-                at_hand.push((wanted, ordered_addresses(record.record())));
-            }
-        }
+        let at_hand = self.addresses_of(spot.wanted(TARGETS_MAX)).await;
         spot.at_hand = &at_hand;
         Ok(match spot.find(owner) {
             Found::Records(records) => Step::Records(records),
@@ -198,6 +194,18 @@ impl Walk<'_> {
             Found::NoData => none(Rcode::NoError, ttl.0, None),
             Found::NoName => none(Rcode::NxDomain, ttl.0, None),
         })
+    }
+
+    /// The addresses of other names, as far as they are known at once: an answer without hints is as right as one with them.
+    async fn addresses_of(&self, names: Vec<Name>) -> Vec<(Name, Vec<IpAddr>)> {
+        let mut at_hand = Vec::with_capacity(names.len());
+        let until = Instant::now() + HINTS_PATIENCE;
+        for name in names {
+            if let Ok(Ok(Lookup::Found { record, .. })) = timeout_at(until, self.source.lookup(&name)).await {
+                at_hand.push((name, ordered_addresses(record.record())));
+            }
+        }
+        at_hand
     }
 
     /// The rest of the way is the upstream's.
@@ -254,6 +262,9 @@ fn loopback(owner: &Domain, kind: u16, ip: &[u8]) -> Step {
         rdata: Rdata::Bytes(Bytes::copy_from_slice(ip)),
     }])
 }
+
+/// How long an answer waits for the hints in it, all together: less than it costs who asks to ask for them.
+const HINTS_PATIENCE: Duration = Duration::from_millis(50);
 
 /// How long `localhost` may be kept, in seconds: it never changes.
 const LOOPBACK_TTL_SECS: u32 = 86_400;

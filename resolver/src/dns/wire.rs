@@ -267,7 +267,7 @@ impl Writer {
             {
                 return self.u16(0xc000 | start);
             }
-            if self.bytes.len() < 0x4000 {
+            if self.bytes.len() < 0x4000 && self.starts.len() < STARTS_MAX {
                 self.starts.push(self.bytes.len() as u16);
             }
             let next = at + 1 + usize::from(wire[at]);
@@ -308,6 +308,10 @@ impl Writer {
         }
     }
 }
+
+/// Most places that names may point to. Those of the question and of a chain of aliases are the first; beyond them a
+/// search through all would cost more than it saves.
+const STARTS_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {

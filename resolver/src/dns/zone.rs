@@ -202,6 +202,7 @@ const OF_A_ZONE: [u16; 12] = [types::NS, types::SOA, 43, 46, 47, 48, 50, 51, 59,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn read(text: &str) -> Result<ZoneBindings, ZoneError> {
         bindings_from_zone(text, &Domain::from_text("n.dialtone.alt").expect("origin"))
@@ -290,6 +291,24 @@ n.Dialtone.ALT. 1d MX 5 mail
         }
         for text in ["", "h", "-1", "1h h", "99999999999999999999", "2147483648"] {
             assert!(ttl_from_text(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_too_odd_to_be_refused(text in "[ -~\\t\\n]{0,200}") {
+            let _refused_or_not = read(&text);
+        }
+
+        #[test]
+        fn no_data_is_too_odd_to_be_refused(
+            kind in prop::sample::select(vec!["A", "MX", "TXT", "SVCB", "NAPTR", "CAA", "TLSA", "URI", "TYPE99"]),
+            text in r#"[ -~]{0,40}"#,
+        ) {
+            match read(&format!("@ {kind} {text}")) {
+                Ok(zone) => prop_assert!(zone.bindings.iter().all(|binding| binding.check().is_ok())),
+                Err(error) => prop_assert_eq!(error.line, 1),
+            }
         }
     }
 }

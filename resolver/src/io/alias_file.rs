@@ -52,8 +52,11 @@ impl AliasFile {
 
     /// The aliases as of a second ago at most. A change that cannot be read is logged, and what was read before stands.
     pub fn current(&self) -> Arc<Aliases> {
+        self.at(Instant::now())
+    }
+
+    fn at(&self, now: Instant) -> Arc<Aliases> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
         if now.saturating_duration_since(state.looked) >= LOOK_EVERY {
             state.looked = now;
             // A stat a second, of a file that is in memory: shorter than handing it to another thread.
@@ -90,3 +93,33 @@ fn read(path: &PathBuf, stamp: Option<Stamp>) -> Result<Aliases, AliasFileError>
 
 /// How often the file is looked at: an edit is seen about as soon as it is made.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::domain::Domain;
+    use dialtone_shared::Name;
+
+    #[test]
+    fn a_change_is_seen_within_a_second_and_a_broken_one_changes_nothing() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("aliases");
+        let (name, alias) = (Name::of_content(b"x"), Domain::from_text("home").expect("alias"));
+        let file = AliasFile::open(path.clone()).expect("a file that is not there yet");
+        let start = Instant::now() + LOOK_EVERY;
+        assert!(file.at(start).is_empty());
+        fs::write(&path, format!("home {name}\n")).expect("written");
+        assert!(file.at(start + LOOK_EVERY / 2).is_empty(), "not looked at yet");
+        assert_eq!(file.at(start + LOOK_EVERY).get(&alias), Some(&name));
+        fs::write(&path, "home nobody\n").expect("written");
+        assert_eq!(
+            file.at(start + 2 * LOOK_EVERY).get(&alias),
+            Some(&name),
+            "what was read before stands"
+        );
+        fs::write(&path, format!("# moved\nwork {name}\n")).expect("written");
+        assert_eq!(file.at(start + 3 * LOOK_EVERY).get(&alias), None);
+        fs::remove_file(&path).expect("removed");
+        assert!(file.at(start + 4 * LOOK_EVERY).is_empty());
+    }
+}

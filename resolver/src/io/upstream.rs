@@ -1,9 +1,10 @@
 //! Questions to upstream resolvers: a fresh, connected socket for each, so that a forger has to guess a port, an id and the case of
 //! every letter (RFC 5452 §9). Which reply counts is decided in [`forward`](crate::dns::forward).
 
-use crate::dns::forward::{Answered, Asked, Sent, UpstreamCache, Verdict};
+use crate::dns::forward::{Answered, Asked, Sent, Verdict};
 use crate::dns::rcode::UpstreamError;
-use crate::dns::settings::{UPSTREAM_IN_FLIGHT_MAX, UPSTREAM_TOTAL, UPSTREAM_TRIES, UPSTREAM_TRY};
+use crate::dns::settings::{UPSTREAM_IN_FLIGHT_MAX, UPSTREAM_REST, UPSTREAM_TOTAL, UPSTREAM_TRIES, UPSTREAM_TRY};
+use crate::dns::upstream_cache::UpstreamCache;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -28,6 +29,8 @@ pub struct Upstream {
 struct State {
     cache: UpstreamCache,
     waiting: HashMap<Asked, watch::Receiver<Option<Outcome>>>,
+    /// Until when a server that did not answer is asked last.
+    resting: HashMap<SocketAddr, Instant>,
 }
 
 type Outcome = Result<Arc<Answered>, UpstreamError>;
@@ -91,16 +94,31 @@ impl Upstream {
     async fn try_all(&self, asked: &Asked) -> Result<Answered, UpstreamError> {
         let mut outcome = Err(UpstreamError::TimedOut);
         for _ in 0..UPSTREAM_TRIES {
-            for &server in &self.servers {
+            for server in self.in_order(Instant::now()) {
                 match timeout(UPSTREAM_TRY, self.try_one(server, asked)).await {
-                    Ok(Ok(Some(answered))) => return Ok(answered),
-                    Ok(Ok(None)) => outcome = Err(UpstreamError::Failed),
+                    Ok(Ok(Some(answered))) => {
+                        self.lock().resting.remove(&server);
+                        return Ok(answered);
+                    }
+                    Ok(Ok(None)) => {
+                        outcome = Err(UpstreamError::Failed);
+                        continue;
+                    }
                     Ok(Err(error)) => tracing::debug!(%server, %error, "upstream resolver"),
                     Err(_) => tracing::debug!(%server, "upstream resolver: no answer in time"),
                 }
+                self.lock().resting.insert(server, Instant::now() + UPSTREAM_REST);
             }
         }
         outcome
+    }
+
+    /// The servers as they are preferred, those last that lately did not answer.
+    fn in_order(&self, now: Instant) -> Vec<SocketAddr> {
+        let state = self.lock();
+        let is_resting = |server: &SocketAddr| state.resting.get(server).is_some_and(|until| now < *until);
+        let (last, first): (Vec<SocketAddr>, Vec<SocketAddr>) = self.servers.iter().partition(|server| is_resting(server));
+        first.into_iter().chain(last).collect()
     }
 
     /// `None`: it said that it cannot answer.

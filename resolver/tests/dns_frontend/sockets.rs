@@ -4,9 +4,9 @@ use crate::world::{Ask, ORIGIN, Records, frontend, name, settings};
 use async_trait::async_trait;
 use dialtone_resolver::dns::{Frontend, ListenerSettings};
 use dialtone_resolver::io::listeners::{bind, serve};
-use dialtone_resolver::{Lookup, LookupError, RecordSource};
-use dialtone_shared::record::Address;
+use dialtone_resolver::{FloorAt, Lookup, LookupError, ProviderAt, RecordSource, Stub, StubSettings};
 use dialtone_shared::record::rdata::types;
+use dialtone_shared::record::{Address, Opaque};
 use dialtone_shared::{Binding, Name};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -114,6 +114,41 @@ async fn datagrams_and_connections_are_answered_alike() {
     let mut stream = connect(served.address).await;
     send(&mut stream, &ask("web", 7)).await;
     assert_eq!(receive(&mut stream).await, Some(by_udp));
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_stub_finds_by_dns_what_a_source_has() {
+    let records = records();
+    let media_type = "application/octet-stream".to_owned();
+    let long = Opaque {
+        media_type,
+        bytes: vec![7; 3_000],
+    };
+    let big = records.publish("big", 60, vec![Binding::Opaque(long)]);
+    let small = records.publish("web", 60, Vec::new());
+    records.revoke("gone");
+    records.set(name("broken"), Err(LookupError::Unavailable("starting".to_owned())));
+    let served = Served::start(frontend(&records, settings()), ListenerSettings::default()).await;
+    let stub = Stub::connect(StubSettings {
+        providers: vec![ProviderAt::Dns {
+            host: served.address.to_string(),
+            origin: ORIGIN.to_owned(),
+        }],
+        floor: FloorAt::Memory,
+        ..StubSettings::default()
+    })
+    .await
+    .expect("stub");
+    for published in [big, small] {
+        match stub.lookup(published.name()).await {
+            Ok(Lookup::Found { record, ttl }) => assert_eq!((record, ttl.0), (published, 60)),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(matches!(stub.lookup(&name("gone")).await, Ok(Lookup::Found { record, .. }) if record.record().is_revoked()));
+    assert!(matches!(stub.lookup(&name("nobody")).await, Ok(Lookup::Absent { ttl }) if ttl.0 <= 10));
+    assert!(stub.lookup(&name("broken")).await.is_err());
     served.stop().await;
 }
 

@@ -5,10 +5,11 @@ use dialtone_resolver::dns::domain::Domain;
 use dialtone_resolver::dns::{Carrier, Frontend, FrontendSettings, Reply, Via};
 use dialtone_resolver::{Lookup, LookupError, RecordSource};
 use dialtone_shared::record::{Body, Record};
-use dialtone_shared::{Binding, Genesis, Name, SecretKey, SignedRecord, Ttl, UnixMicros, UnixSecs, VerifiedRecord};
+use dialtone_shared::{Binding, Genesis, Name, SecretKey, SignedRecord, Ttl, UnixSecs, VerifiedRecord};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::UNIX_EPOCH;
 
 pub const ORIGIN: &str = "dialtone.alt";
 
@@ -31,7 +32,7 @@ impl Records {
 
     pub fn publish(&self, who: &str, ttl: u32, bindings: Vec<Binding>) -> VerifiedRecord {
         let ttl = Ttl(ttl);
-        let expiry = UnixSecs(1_800_000_000);
+        let expiry = now().plus(86_400);
         let record = sign(who, Body::Live { expiry, ttl, bindings });
         self.set(
             *record.name(),
@@ -60,11 +61,15 @@ pub fn name(who: &str) -> Name {
     Genesis::of(key(who).public()).name()
 }
 
+fn now() -> UnixSecs {
+    UnixSecs(UNIX_EPOCH.elapsed().expect("after 1970").as_secs())
+}
+
 fn sign(who: &str, body: Body) -> VerifiedRecord {
     let record = Record {
         genesis: Genesis::of(key(who).public()),
         chain: Vec::new(),
-        sequence: UnixMicros(1_790_000_000_000_000),
+        sequence: now().micros(),
         scope: Vec::new(),
         body,
     };

@@ -1,6 +1,7 @@
 //! `docs/` says what the code does: the vectors are what the program makes, and the numbers of PROTOCOL.md are the code's.
 
 use crate::world::*;
+use dialtone_shared::message::{self, CloseCode, Message};
 use dialtone_shared::receipt::{ROOT_DOMAIN, Receipt, STATUS_DOMAIN, Status};
 use dialtone_shared::record::rdata::{TYPE_RECORD, is_forbidden};
 use dialtone_shared::record::signed::RECORD_DOMAIN;
@@ -52,6 +53,12 @@ fn the_published_vectors_hold() {
         let promise = Receipt::decode(&bytes(vector, "receipt")).unwrap().verify().unwrap();
         assert_eq!(promise.provider.to_string(), text(&all["receipts"], "provider"));
         assert_eq!(promise.rank.to_string(), text(vector, "rank"));
+    }
+    for vector in list(&all, "messages") {
+        let frame = bytes(vector, "frame");
+        let length = message::body_length(frame[..4].try_into().unwrap(), limits::FRAME_BYTES_MAX).unwrap();
+        let message = Message::decode(&frame[4..4 + length]).unwrap();
+        assert_eq!(message.to_frame(), frame);
     }
     for vector in list(&all, "statuses") {
         assert_eq!(
@@ -111,6 +118,31 @@ fn the_words_and_numbers_in_the_text_are_the_codes() {
     assert!(section("## 2. Names").contains(&longest));
     let last = format!("\n{} = 1..{}\n", "sequence      ", limits::SEQUENCE_MAX);
     assert!(section("## 15. CDDL").contains(&last));
+}
+
+#[test]
+fn the_numbers_between_providers_are_the_codes() {
+    let text = section("## 12. Between providers");
+    let thousands = |number: usize| format!("{},{:03}", number / 1_000, number % 1_000);
+    for said in [
+        format!("ALPN `{}`", str::from_utf8(message::ALPN).unwrap()),
+        format!("label `{}`", message::SERVICE_LABEL),
+        format!("a greeting has at most {}", thousands(message::HELLO_BYTES_MAX)),
+        format!("best first (1 to {})", message::VERSIONS_MAX),
+        format!("at most {} of [class", limits::BATCH_RECORDS_MAX),
+    ] {
+        assert!(text.contains(&said), "{said}");
+    }
+    for number in 0..=u64::from(u8::MAX) {
+        let row = text
+            .lines()
+            .map(|line| line.split('|').map(str::trim).collect::<Vec<_>>())
+            .any(|cells| {
+                // Three codes a row, each with its meaning.
+                cells.len() == 8 && cells[1..].iter().step_by(2).any(|cell| *cell == number.to_string())
+            });
+        assert_eq!(row, CloseCode::from_number(number).is_some(), "close code {number}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! - [`signatures`]: Ed25519 by one strict rule;
 //! - [`envelope`]: COSE as others understand it, in exactly one form;
 //! - [`records`]: what a record may say;
+//! - [`bindings`]: what each kind of binding may hold, and which go together;
 //! - [`rdata`]: which DNS data may be published;
 //! - [`tampering`]: no byte of a signed record can vary;
 //! - [`time`]: lifetimes, clocks that are ahead, floors;
@@ -13,6 +14,7 @@
 //! - [`receipts`]: what a provider promises, provable to anyone;
 //! - [`documents`]: `docs/` says what the code does.
 
+mod bindings;
 mod cbor;
 mod documents;
 mod envelope;

@@ -4,11 +4,12 @@ use super::world::World;
 use crate::ask::{Over, ask};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::{failures, output};
+use dialtone_resolver::error::PutError;
 use dialtone_resolver::io::clock;
+use dialtone_resolver::io::publisher::Publisher;
 use dialtone_resolver::layers::{self, Host, ResolveOptions};
-use dialtone_resolver::publish::{self, Account, Publisher, PutIf};
-use dialtone_resolver::settings::ProviderAt;
-use dialtone_resolver::{Lookup, ProviderAt as At};
+use dialtone_resolver::publish::{self, Account, PutIf};
+use dialtone_resolver::{Lookup, ProviderAt};
 use dialtone_shared::record::rdata::types;
 use dialtone_shared::record::{Address, Binding, DnsData, Service, Transport};
 use dialtone_shared::{Body, Ttl, VerifiedRecord};
@@ -30,7 +31,9 @@ impl Round {
     /// # Errors
     /// The first step that did not work.
     pub async fn go(&mut self, world: &World, aloud: bool) -> Outcome {
+        let began = Instant::now();
         let record = sample_record(world).await?;
+        self.step("peered", began, aloud, "every link between providers is up and caught up")?;
         let (first, last) = match world.providers.as_slice() {
             [first, .., last] => (first, last),
             _ => return Err(Failure::new(Exit::Bug, "round", "fewer than two providers")),
@@ -47,7 +50,10 @@ impl Round {
         }
         self.step("put", began, aloud, "at provider 1: on its disk, receipt checked")?;
 
-        let others: Vec<ProviderAt> = world.providers[1..].iter().map(|other| At::Http(other.url.clone())).collect();
+        let others: Vec<ProviderAt> = world.providers[1..]
+            .iter()
+            .map(|other| ProviderAt::Http(other.url.clone()))
+            .collect();
         let watch = publisher_at(&last.url)
             .wait_until_visible(&name, record.rank(), &others, PATIENCE)
             .await;
@@ -137,12 +143,23 @@ impl Round {
     }
 }
 
-/// Signs the sample, later than whatever is held of it from last time.
+/// Signs the sample, later than whatever any provider holds of it from last time. A provider says so only when its links to the others
+/// have caught up.
 async fn sample_record(world: &World) -> Result<VerifiedRecord, Failure> {
+    let began = Instant::now();
+    let mut last = None;
+    for running in &world.providers {
+        let held = loop {
+            match publisher_at(&running.url).held(&world.sample.name).await {
+                Ok(held) => break held,
+                Err(PutError::Unavailable { .. }) if began.elapsed() < PATIENCE => tokio::time::sleep(Duration::from_millis(5)).await,
+                Err(error) => return Err(failures::put(error)),
+            }
+        };
+        last = last.max(held.map(|held| held.record().sequence));
+    }
     let now = clock::now_micros();
-    let accounts = world.providers.iter().map(|running| account(&running.url)).collect();
-    let held = Publisher::new(accounts).held(&world.sample.name).await.map_err(failures::put)?;
-    let sequence = publish::next_sequence(now, held.map(|held| held.record().sequence));
+    let sequence = publish::next_sequence(now, last);
     let mut https = Service::of("https", Transport::Tcp, 443);
     https.alpn = vec!["h2".to_owned()];
     let body = Body::Live {
@@ -163,15 +180,11 @@ async fn sample_record(world: &World) -> Result<VerifiedRecord, Failure> {
     publish::sign(&world.sample.signer, sequence, Vec::new(), body).map_err(failures::sign)
 }
 
-fn account(url: &str) -> Account {
-    Account {
+fn publisher_at(url: &str) -> Publisher {
+    Publisher::new(vec![Account {
         at: ProviderAt::Http(url.to_owned()),
         token: None,
-    }
-}
-
-fn publisher_at(url: &str) -> Publisher {
-    Publisher::new(vec![account(url)])
+    }])
 }
 
 fn wrong(thing: &str, reason: &str) -> Failure {

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// Everything that `up` runs.
 #[derive(Debug)]
@@ -121,11 +121,13 @@ impl World {
     pub async fn stop(self) -> Outcome {
         let _ = self.stop_frontend.send(());
         let _ = self.frontend.await;
+        let mut stopping: JoinSet<_> = self.providers.into_iter().map(|running| running.provider.shutdown()).collect();
         let mut outcome = Ok(());
-        for running in self.providers {
-            if let Err(error) = running.provider.shutdown().await {
-                outcome = outcome.and(Err(failures::store(error)));
-            }
+        while let Some(stopped) = stopping.join_next().await {
+            outcome = outcome.and(match stopped {
+                Ok(stopped) => stopped.map_err(failures::store),
+                Err(error) => Err(Failure::new(Exit::Bug, "stopping a provider", error)),
+            });
         }
         outcome
     }

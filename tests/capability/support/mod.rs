@@ -5,7 +5,7 @@ mod process;
 mod providers;
 mod tools;
 
-pub use cli::{Ran, World};
+pub use cli::{Ran, World, finish};
 pub use process::Running;
 pub use providers::ProviderProcess;
 pub use tools::{Tool, free_port, free_udp_port};

@@ -40,7 +40,11 @@ impl ProviderProcess {
         };
         // The keys were made with `key new`: their names are known before either provider runs.
         let first = Self::start(world, "first", &(ports(port).clone() + &agreement("a.key", &b, "")));
-        let second = Self::start(world, "second", &(ports(0) + &agreement("b.key", &a, &format!("'127.0.0.1:{port}'"))));
+        let second = Self::start(
+            world,
+            "second",
+            &(ports(0) + &agreement("b.key", &a, &format!("'127.0.0.1:{port}'"))),
+        );
         assert_eq!((first.name(), second.name()), (a, b));
         (first, second)
     }

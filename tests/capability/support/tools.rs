@@ -1,7 +1,6 @@
 //! Other people's clients, and ports that are free.
 
-use super::Ran;
-use super::cli::finish;
+use super::{Ran, finish};
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::process::Command;
 

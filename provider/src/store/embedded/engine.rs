@@ -2,6 +2,7 @@
 
 use super::EmbeddedOptions;
 use super::folder::{Folder, folder_error, is_full, sync_folder};
+use super::journal;
 use super::layout::{self, FORMAT, FORMAT_KEY, ID_KEY, TOTALS_KEY, Totals, damaged};
 use crate::store::backup::{BackupError, Entry, Sink};
 use crate::store::{Change, Cursor, Held, Lane, Note, StoreError};
@@ -38,7 +39,9 @@ impl Engine {
     pub fn open(folder: &Folder, options: &EmbeddedOptions) -> Result<(Self, Opening), StoreError> {
         let tables = folder.tables();
         let exist = tables.try_exists().map_err(|error| folder_error(&tables, error))?;
-        if !exist {
+        if exist {
+            journal::check(&tables)?;
+        } else {
             Self::create(folder, options)?;
         }
         let engine = Self::open_tables(&tables, options).map_err(|error| opening_error(&tables, error))?;

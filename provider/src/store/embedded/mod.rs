@@ -7,6 +7,7 @@
 //!
 //! - [`layout`]: the rows, byte for byte;
 //! - [`folder`]: the folder, its lock, the space that is left;
+//! - [`journal`]: what a power cut may have left of the last commit;
 //! - [`engine`]: the tables, opened and read;
 //! - [`draft`]: what a commit will write;
 //! - [`committer`]: the one thread that writes.
@@ -18,6 +19,7 @@ mod committer;
 mod draft;
 mod engine;
 mod folder;
+mod journal;
 mod layout;
 
 pub(crate) use folder::{folder_error, sync_folder};

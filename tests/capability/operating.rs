@@ -1,0 +1,194 @@
+//! What an operator relies on: accounts, backups, a doctor, logs for machines, settings that win over one another.
+
+use crate::support::{ProviderProcess, Running, World};
+use serde_json::Value;
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_provider_that_wants_accounts_refuses_strangers_and_takes_its_customers() {
+    let world = World::new();
+    let account = world.ok(["account", "new", "alice", "--json"]).json();
+    let settings = format!(
+        "http = {{ listen = ['127.0.0.1:0'], anonymous_puts = 'no' }}\ndns.listen = ['127.0.0.1:0']\npeering.listen = '127.0.0.1:0'\n{}",
+        account["settings"].as_str().unwrap()
+    );
+    let provider = ProviderProcess::start(&world, "closed", &settings);
+    key(&world, "alice.key");
+    let args = [
+        "publish",
+        "--key",
+        "alice.key",
+        "--address",
+        "192.0.2.1",
+        "--provider",
+        &provider.url(),
+    ];
+    world.run(args).failed(4, &[&provider.url(), "DIALTONE_TOKEN"]);
+    world.write("token", account["token"].as_str().unwrap());
+    world.write("client.toml", "token_file = 'token'\n");
+    world.ok([&args[..], &["--client-config", "client.toml"]].concat());
+}
+
+#[test]
+fn a_backup_taken_while_running_restores_to_the_same_records() {
+    let world = World::new();
+    let mut alone = ProviderProcess::alone(&world);
+    let name = key(&world, "alice.key");
+    let put = world
+        .ok([
+            "publish",
+            "--key",
+            "alice.key",
+            "--address",
+            "192.0.2.1",
+            "--provider",
+            &alone.url(),
+            "--json",
+        ])
+        .json();
+    world.ok(["provider", "backup", "--data", "alone", "--to", "running.backup"]);
+    world
+        .run(["provider", "backup", "--data", "alone", "--to", "running.backup"])
+        .failed(9, &["running.backup", "overwritten"]);
+    alone.stop();
+    world.ok(["provider", "backup", "--data", "alone", "--to", "stopped.backup"]);
+    world
+        .run(["provider", "backup", "--data", "nowhere", "--to", "x.backup"])
+        .failed(9, &["nowhere", "--data"]);
+    for (label, backup) in [("again", "running.backup"), ("twice", "stopped.backup")] {
+        world.ok(["provider", "restore", "--from", backup, "--data", label]);
+        std::fs::copy(world.path("alone/identity.key"), world.path(format!("{label}/identity.key"))).unwrap();
+        let ports = "http.listen = ['127.0.0.1:0']\ndns.listen = ['127.0.0.1:0']\npeering.listen = '127.0.0.1:0'\n";
+        let restored = ProviderProcess::start(&world, label, ports);
+        assert_eq!(restored.name(), alone.name());
+        assert_eq!(resolve(&world, &name, &restored)["tree"]["record"]["rank"], put["rank"]);
+    }
+    let mut cut = std::fs::read(world.path("running.backup")).unwrap();
+    cut.truncate(cut.len() - 40);
+    world.write("cut.backup", cut);
+    world
+        .run(["provider", "restore", "--from", "cut.backup", "--data", "cut"])
+        .failed(3, &["cut.backup"]);
+}
+
+#[test]
+fn doctor_finds_a_healthy_provider_healthy_and_says_how_fast() {
+    let world = World::new();
+    let alone = ProviderProcess::alone(&world);
+    key(&world, "alice.key");
+    let args = ["doctor", "--provider", &alone.url(), "--key", "alice.key"];
+    let said = world.ok(args).stdout;
+    for part in [
+        &alone.name(),
+        "ms",
+        "the clocks agree",
+        "would be kept",
+        "caught up",
+        "over UDP",
+        "over TCP",
+        "alice.key",
+    ] {
+        assert!(said.contains(part), "{part:?} is not in\n{said}");
+    }
+    let json = world.ok([&args[..], &["--json"]].concat()).json();
+    assert!(
+        json["good"] == true
+            && json["findings"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .all(|finding| finding["state"] == "good"),
+        "{json}"
+    );
+}
+
+#[test]
+fn results_go_to_standard_output_and_a_reader_that_leaves_is_no_failure() {
+    let world = World::new();
+    key(&world, "alice.key");
+    let mut child = world
+        .command()
+        .args(["template", "provider"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(
+        (ended.status.code(), String::from_utf8_lossy(&ended.stderr).as_ref()),
+        (Some(0), "")
+    );
+}
+
+#[test]
+fn doctor_says_when_a_peer_is_away_and_which() {
+    let world = World::new();
+    let (first, mut second) = ProviderProcess::peered(&world);
+    let healthy = world.ok(["doctor", "--provider", &first.url(), "--provider", &second.url()]);
+    assert!(healthy.stdout.lines().all(|line| !line.starts_with("bad")), "{healthy}");
+    second.stop();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let ran = world.ok(["doctor", "--provider", &first.url()]);
+        if ran
+            .stdout
+            .lines()
+            .any(|line| line.starts_with("odd") && line.contains(&second.name()))
+        {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{ran}");
+    }
+}
+
+#[test]
+fn log_lines_are_json_for_machines_and_standard_output_stays_clean() {
+    let world = World::new();
+    let settings = "http.listen = ['127.0.0.1:0']\ndns.listen = ['127.0.0.1:0']\npeering.listen = '127.0.0.1:0'\nlog.format = 'json'\n";
+    world.write("p.toml", format!("data = 'd'\n{settings}"));
+    let mut provider = Running::start(&world, &["provider", "--config", "p.toml", "--json"]);
+    let start: Value = serde_json::from_str(&provider.line("{")).unwrap();
+    provider.said("the provider runs");
+    let log = provider.stderr();
+    for line in log.lines() {
+        let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(line["timestamp"].is_string() && line["level"].is_string(), "{line}");
+    }
+    assert!(log.contains(start["name"].as_str().unwrap()));
+    let status = provider.signal("TERM");
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn flags_win_over_the_environment_and_the_environment_over_the_file() {
+    let world = World::new();
+    world.write(
+        "p.toml",
+        "data = 'of-the-file'\nhttp.listen = ['127.0.0.1:0']\ndns.listen = ['127.0.0.1:0']\npeering.listen = '127.0.0.1:0'\ndns.origin = 'file.example'\n",
+    );
+    let start = |args: &[&str], data: Option<&str>| {
+        let mut command = world.command();
+        command.args(["provider", "--config", "p.toml", "--json"]).args(args);
+        if let Some(data) = data {
+            command.env("DIALTONE_DATA", data);
+        }
+        let start: Value = serde_json::from_str(&Running::spawn(&mut command).line("{")).unwrap();
+        (
+            start["data"].as_str().unwrap().to_owned(),
+            start["origin"].as_str().unwrap().to_owned(),
+        )
+    };
+    assert_eq!(start(&[], None), ("of-the-file".into(), "file.example".into()));
+    assert_eq!(start(&[], Some("of-the-env")), ("of-the-env".into(), "file.example".into()));
+    let said = start(&["--data", "of-the-flag", "--origin", "flag.example"], Some("of-the-env"));
+    assert_eq!(said, ("of-the-flag".into(), "flag.example".into()));
+}
+
+fn key(world: &World, file: &str) -> String {
+    world.ok(["key", "new", file]).stdout.trim().to_owned()
+}
+
+fn resolve(world: &World, name: &str, at: &ProviderProcess) -> Value {
+    world.ok(["resolve", name, "--provider", &at.url(), "--json"]).json()
+}
