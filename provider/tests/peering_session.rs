@@ -8,7 +8,7 @@ use dialtone_provider::peering::limits::{GREETING_PATIENCE, HOLD_PATIENCE};
 use dialtone_provider::peering::session::Session;
 use dialtone_provider::peering::step::{End, Event, Moment, Opening, Step};
 use dialtone_provider::store::{Class, Condition, MemoryStore, Put, RecordStore};
-use dialtone_shared::message::{Ack, CloseCode, Counts, Hello, Message, Mode, Relationship};
+use dialtone_shared::message::{Ack, Batch, CloseCode, Counts, Hello, Message, Mode, Relationship};
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::{Body, Genesis, Name, Record, SecretKey, SignedRecord, Ttl, UnixSecs, VerifiedRecord};
 use proptest::prelude::*;
@@ -332,6 +332,33 @@ fn what_the_protocol_does_not_allow_ends_the_link() {
         a.session.handle(moment(Duration::ZERO), Event::Frame(body));
         a.settle(&mut Vec::new(), "a");
         assert_eq!(a.end.and_then(|end| end.code), Some(CloseCode::Protocol), "{what}");
+    }
+}
+
+#[test]
+fn a_peer_that_sends_more_than_the_window_is_cut() {
+    for (lane, window) in [(0, 2), (1, 6)] {
+        let (mut a, _) = linked();
+        for cursor in 1..=window + 1 {
+            // Nothing is checked meanwhile, so nothing is acknowledged.
+            let (behind, entries) = (0, Vec::new());
+            let batch = Message::Batch(Batch {
+                lane,
+                cursor,
+                behind,
+                entries,
+            });
+            assert!(
+                !matches!(a.session.poll(moment(Duration::ZERO)), Step::End(_)),
+                "{cursor} batches fit lane {lane}"
+            );
+            a.session
+                .handle(moment(Duration::ZERO), Event::Frame(batch.to_frame().split_off(4)));
+        }
+        let Step::End(end) = a.session.poll(moment(Duration::ZERO)) else {
+            panic!("it takes more than the window")
+        };
+        assert_eq!(end.code, Some(CloseCode::Protocol));
     }
 }
 
