@@ -120,14 +120,13 @@ fn put_of(record: VerifiedRecord) -> Put {
 
 /// A record of the `index`-th name, signed now.
 fn record(index: u32) -> VerifiedRecord {
-    sign(index, false)
+    record_at(index, now())
 }
 
-fn sign(index: u32, revoked: bool) -> VerifiedRecord {
+fn record_at(index: u32, sequence: UnixMicros) -> VerifiedRecord {
     let mut seed = [7; 32];
     seed[..4].copy_from_slice(&index.to_be_bytes());
     let secret = SecretKey::from_seed(&seed);
-    let sequence = now();
     let live = Body::Live {
         expiry: sequence.secs().plus(3_600),
         ttl: Ttl(60),
@@ -138,7 +137,7 @@ fn sign(index: u32, revoked: bool) -> VerifiedRecord {
         chain: Vec::new(),
         sequence,
         scope: Vec::new(),
-        body: if revoked { Body::Revoked } else { live },
+        body: live,
     };
     let signed = SignedRecord::sign(record, &secret).expect("a record");
     signed.verify().expect("its own signature")
@@ -526,16 +525,16 @@ async fn invalid_records_cost_their_neighbours_nothing_and_the_32nd_cuts_the_lin
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_that_does_not_keep_to_the_window_is_cut() {
+async fn a_peer_whose_feed_goes_backwards_is_cut() {
     let a = Provider::new(1, vec![awaited(named(2))]).await;
     let mut peer = ByHand::dial(a.address(), ALPN).await.expect("a connection");
     let pin = peer.pin;
     peer.greet(&signer(2), pin, now()).await;
-    // More batches in one write than may be under way; and then one that goes backwards.
-    let records: Vec<Vec<u8>> = (0..200).map(|index| record(index).bytes().to_vec()).collect();
-    let many: Vec<u8> = (1..=64).flat_map(|cursor| batch(cursor, records.clone())).collect();
-    peer.send(&many).await;
-    assert_eq!(peer.closed().await.0, CloseCode::Protocol as u64);
+    peer.send(&batch(7, [record(1).bytes().to_vec()])).await;
+    peer.send(&batch(6, [record(2).bytes().to_vec()])).await;
+    let (code, reason) = peer.closed().await;
+    assert_eq!(code, CloseCode::Protocol as u64);
+    assert!(reason.contains("position 6"), "{reason}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -552,4 +551,23 @@ async fn a_peer_that_reads_nothing_and_acknowledges_nothing_is_closed_after_the_
     assert_eq!(code, CloseCode::Hold as u64);
     assert!(reason.contains("30 s"), "{reason}");
     assert!(a.status(&named(2)).progress.records_sent <= 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_from_the_future_is_kept_aside_and_acknowledged_as_such() {
+    let a = Provider::new(1, vec![awaited(named(2))]).await;
+    let mut peer = ByHand::dial(a.address(), ALPN).await.expect("a connection");
+    let pin = peer.pin;
+    peer.greet(&signer(2), pin, now()).await;
+    let ahead = record_at(1, UnixMicros(now().0 + 1_200_000_000));
+    peer.send(&batch(1, [ahead.bytes().to_vec(), record(2).bytes().to_vec()])).await;
+    let counts = loop {
+        if let Message::Ack(ack) = peer.hear().await {
+            break ack.counts;
+        }
+    };
+    assert_eq!((counts.stored, counts.deferred, counts.refused), (1, 1, 0));
+    assert_eq!(a.store.count().records, 1);
+    let aside = a.store.notes(b"deferred/", 10).await.expect("open");
+    assert_eq!(aside.len(), 1);
 }

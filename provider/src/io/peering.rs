@@ -247,8 +247,11 @@ async fn keep_dialling(node: Arc<Node>, endpoint: Endpoint, agreement: Agreement
 }
 
 async fn dial(endpoint: &Endpoint, target: &str) -> Result<Connection, String> {
+    // A socket of IPv4 reaches nothing else; one of IPv6 reaches both.
+    let only_v4 = endpoint.local_addr().is_ok_and(|local| local.is_ipv4());
     let mut addresses = lookup_host(target).await.map_err(|error| error.to_string())?;
-    let address = addresses.next().ok_or("the host has no address")?;
+    let address = addresses.find(|address| address.is_ipv4() || !only_v4);
+    let address = address.ok_or("the host has no address of the kind that this provider listens on")?;
     // The name is only what TLS asks for: certificates here have none.
     let connecting = endpoint.connect(address, "dialtone").map_err(|error| error.to_string())?;
     connecting.await.map_err(|error| peering_link::broken(&error).reason)

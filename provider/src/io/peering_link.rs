@@ -8,7 +8,8 @@ use crate::peering::feed::Position;
 use crate::peering::greeting;
 use crate::peering::intake::{self, Checked, Terms, Verdict};
 use crate::peering::limits::{DEFERRED_MAX, GREETING_PATIENCE, VERIFY_CHUNK};
-use crate::peering::session::{End, Event, Opening, Session, Step};
+use crate::peering::session::Session;
+use crate::peering::step::{End, Event, Opening, Step};
 use crate::store::{RecordStore, StoreError};
 use bytes::Bytes;
 use dialtone_shared::limits::FRAME_BYTES_MAX;
@@ -247,10 +248,10 @@ async fn admitted(store: &dyn RecordStore, peer: &Name, peers_store: &[u8; 16], 
         .filter(|(other, _)| *other != key)
         .map(|(other, _)| (other, None))
         .collect();
-    if !left.is_empty() {
-        if let Err(error) = store.set_notes(left).await {
-            return failed(&error);
-        }
+    if !left.is_empty()
+        && let Err(error) = store.set_notes(left).await
+    {
+        return failed(&error);
     }
     Event::Admitted { position, heads }
 }

@@ -5,7 +5,7 @@ use crate::peering::agreement::Agreements;
 use crate::peering::dial::{self, Patience, Which};
 use crate::peering::health::{LinkState, PeerStatus, Progress};
 use crate::peering::limits::{LINK_STEADY, REDIAL_QUARANTINE};
-use crate::peering::session::{End, Moment};
+use crate::peering::step::{End, Moment};
 use crate::store::RecordStore;
 use dialtone_shared::Name;
 use dialtone_shared::message::CloseCode;

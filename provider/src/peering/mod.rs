@@ -9,7 +9,7 @@
 //! 2. [`limits`]: how much, how long, how often;
 //! 3. [`dial`]: when to dial, and which of two links stays;
 //! 4. [`greeting`]: whether the other side is who the agreement names;
-//! 5. [`session`]: the link itself, put together from
+//! 5. [`session`]: the link itself, in the events and steps of [`step`], put together from
 //! 6. [`policy`]: what goes to whom,
 //! 7. [`feed`]: the half that sends, and how far the peer is,
 //! 8. [`intake`]: the half that receives, and what becomes of each record,
@@ -26,3 +26,4 @@ pub mod intake;
 pub mod limits;
 pub mod policy;
 pub mod session;
+pub mod step;

@@ -232,6 +232,27 @@ fn records_from_the_future_arrive_when_they_are_due_and_not_before() {
 }
 
 #[test]
+fn a_clock_that_is_two_days_off_is_told_so_and_peers_as_soon_as_it_is_right() {
+    for days in [-2, 2] {
+        let mut world = World::new(6, 2, &[(0, 1)]);
+        world.nodes[1].skew = days * 86_400;
+        let put = record(1, at(&world), &[], false);
+        world.put_all(0, vec![put]);
+        world.run(Duration::from_secs(120));
+        assert!(world.map(1).is_empty());
+        let reasons: Vec<_> = world.links.iter().flat_map(|link| link.over.iter().flatten()).collect();
+        assert!(
+            !reasons.is_empty() && reasons.iter().all(|end| end.code == Some(CloseCode::Clock)),
+            "{reasons:?}"
+        );
+        assert!(reasons.iter().all(|end| end.reason.contains("one of the two clocks is wrong")));
+        world.nodes[1].skew = 0;
+        world.run(Duration::from_secs(60));
+        assert_all_equal(&world);
+    }
+}
+
+#[test]
 fn a_flood_from_the_future_ends_the_link_and_loses_nothing() {
     let mut world = World::new(3, 2, &[(0, 1)]);
     world.run(Duration::from_secs(1));

@@ -12,7 +12,8 @@ use dialtone_provider::peering::feed::Position;
 use dialtone_provider::peering::greeting;
 use dialtone_provider::peering::intake::{self, Checked, Terms, Verdict};
 use dialtone_provider::peering::limits::{DEFERRED_EVERY, DEFERRED_MAX};
-use dialtone_provider::peering::session::{End, Event, Moment, Opening, Session, Step};
+use dialtone_provider::peering::session::Session;
+use dialtone_provider::peering::step::{End, Event, Moment, Opening, Step};
 use dialtone_provider::store::{Class, Condition, Held, MemoryStore, Put, RecordStore};
 use dialtone_shared::message::{CloseCode, Entry, Message};
 use dialtone_shared::receipt::Signer;
@@ -267,11 +268,10 @@ impl World {
                 self.pump(link, end);
             }
             Action::Finish(link, end, step) => {
-                if self.links[link].ends[end].is_some() {
-                    if let Some(event) = self.finish(link, end, *step) {
-                        self.handle(link, end, event);
-                        self.pump(link, end);
-                    }
+                let lives = self.links[link].ends[end].is_some();
+                if let Some(event) = lives.then(|| self.finish(link, end, *step)).flatten() {
+                    self.handle(link, end, event);
+                    self.pump(link, end);
                 }
             }
             Action::Wake(link, end) => {

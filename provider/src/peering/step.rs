@@ -1,0 +1,145 @@
+//! Everything that can happen on a link, and everything that a link can want: the two sides of `session`.
+
+use super::agreement::Agreements;
+use super::deferred::Deferred;
+use super::feed::Position;
+use super::intake::{Checked, Terms};
+use crate::store::{Change, Cursor, Lane, Outcome, Put};
+use dialtone_shared::message::{CloseCode, Entry};
+use dialtone_shared::{Name, Rank, SignedRecord, UnixSecs};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Now: by the wall, which may jump and is what records are judged by, and since the process started, which patience is
+/// measured by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Moment {
+    /// Seconds since 1970.
+    pub wall: UnixSecs,
+    /// Since some beginning.
+    pub elapsed: Duration,
+}
+
+/// What one end of a link knows from the start.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// This provider.
+    pub own: Name,
+    /// Its record for this link: see [`super::greeting::own_record`].
+    pub record: SignedRecord,
+    /// The id of its store.
+    pub store: [u8; 16],
+    /// The id of its process.
+    pub boot: [u8; 16],
+    /// With whom it may speak.
+    pub agreements: Arc<Agreements>,
+    /// Whom it dialled; `None`: it was dialled.
+    pub dialled: Option<Name>,
+    /// The pin of the certificate that the other side presented.
+    pub pin: [u8; 32],
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A frame's body arrived.
+    Frame(Vec<u8>),
+    /// The frame of the last [`Step::Send`] is written.
+    Sent,
+    /// Answers [`Step::Recall`].
+    Recalled(Option<Rank>),
+    /// Answers [`Step::Admit`]: no other link with the peer is up, and what is known of its store.
+    Admitted {
+        /// What was saved of its store, if anything was.
+        position: Option<Position>,
+        /// Where our log ends.
+        heads: [Cursor; 2],
+    },
+    /// Answers [`Step::Admit`]: the link is not wanted.
+    NotAdmitted(CloseCode, String),
+    /// Our log goes on to here.
+    Heads([Cursor; 2]),
+    /// Answers [`Step::Read`].
+    Read(Lane, Vec<Change>),
+    /// Answers [`Step::Check`].
+    Checked(u64, Checked),
+    /// Answers [`Step::Commit`].
+    Committed(Vec<Outcome>),
+    /// Answers [`Step::Save`].
+    Saved,
+    /// A step failed on our side. What was not acknowledged will be sent again.
+    Failed(CloseCode, String),
+    /// Time went by.
+    Tick,
+    /// This side wants to end it.
+    Stop(CloseCode, String),
+    /// The other side ended it, or the network did (no code).
+    Closed(Option<CloseCode>, String),
+}
+
+/// What to do.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Step {
+    /// Write a frame; answered by [`Event::Sent`]. Only one at a time.
+    Send(Vec<u8>),
+    /// Look up the rank of what our store holds of the peer's own name.
+    Recall(Name),
+    /// The peer has proved who it is: see that no other link with it is up, and read what was saved of its store.
+    Admit {
+        /// Who it is.
+        peer: Name,
+        /// Its process.
+        boot: [u8; 16],
+        /// Its store.
+        store: [u8; 16],
+    },
+    /// Read at most `limit` changes of the log.
+    Read {
+        /// Of this lane.
+        lane: Lane,
+        /// After this cursor.
+        after: Cursor,
+        /// How many.
+        limit: usize,
+    },
+    /// Find out what becomes of these entries.
+    Check {
+        /// The number to answer with.
+        id: u64,
+        /// How they are to be judged.
+        terms: Terms,
+        /// The entries.
+        entries: Vec<Entry>,
+    },
+    /// Put these, and keep those aside; answered when both are durable.
+    Commit {
+        /// Who sent them.
+        peer: Name,
+        /// To put.
+        puts: Vec<Put>,
+        /// To keep aside.
+        deferred: Vec<Deferred>,
+    },
+    /// Make a note of how far the peer is.
+    Save {
+        /// The note's key: see [`Position::key`].
+        key: Vec<u8>,
+        /// What to note.
+        position: Position,
+    },
+    /// Nothing to do until something happens, or until then.
+    Wait(Option<Duration>),
+    /// It is over: close the connection if it is still open. Said from then on.
+    End(End),
+}
+
+/// How a link ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct End {
+    /// Why; `None`: the network.
+    pub code: Option<CloseCode>,
+    /// Whether this side ended it, and the other must still be told.
+    pub by_us: bool,
+    /// Why, in words.
+    pub reason: String,
+}
