@@ -14,8 +14,7 @@
 //! Everything is signed before a clock starts. CPU is read from /proc/PID/task/*/schedstat, in nanoseconds.
 
 use dialtone_provider::store::{Class, Condition, EmbeddedOptions, EmbeddedStore, Put, RecordStore};
-use dialtone_resolver::settings::{FloorAt, ProviderAt};
-use dialtone_resolver::{RecordSource, Stub, StubSettings};
+use dialtone_resolver::{FloorAt, RecordSource, Stub, StubSettings};
 use dialtone_shared::cbor::Writer;
 use dialtone_shared::record::{Address, Binding, Opaque};
 use dialtone_shared::{Body, Genesis, Name, Record, SecretKey, SignedRecord, Ttl, UnixMicros, UnixSecs, z32};
@@ -215,7 +214,7 @@ async fn stub(http: &str, count: usize) -> Result<(), Error> {
         connection.ask(&put_request(address, record)).await?;
     }
     let settings = StubSettings {
-        providers: vec![ProviderAt::Http(format!("http://{http}"))],
+        providers: vec![format!("http://{http}").parse()?],
         floor: FloorAt::Memory,
         ..StubSettings::default()
     };
