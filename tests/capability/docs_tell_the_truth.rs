@@ -119,6 +119,33 @@ fn every_file_that_a_page_links_to_exists() {
 }
 
 #[test]
+fn every_path_of_the_code_that_a_page_names_exists() {
+    let mut seen = 0;
+    for doc in docs() {
+        let text = std::fs::read_to_string(&doc).expect("a page");
+        for path in text.split('`').skip(1).step_by(2) {
+            let rooms = [
+                "src/",
+                "shared/",
+                "resolver/",
+                "provider/",
+                "tests/",
+                "examples/",
+                "etc/",
+                "benches/",
+                "docs/",
+            ];
+            let is_path = rooms.iter().any(|room| path.starts_with(room)) && !path.contains(['{', '<', '*', ' ', '\n']);
+            if is_path {
+                assert!(root().join(path).exists(), "{} names {path}, which is not there", doc.display());
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 20, "only {seen} paths were found: is ARCHITECTURE read at all?");
+}
+
+#[test]
 fn every_example_that_a_page_names_exists() {
     for doc in docs() {
         let text = std::fs::read_to_string(&doc).expect("a page");
