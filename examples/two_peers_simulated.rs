@@ -6,7 +6,8 @@
 use dialtone_provider::peering::agreement::{Agreement, Agreements};
 use dialtone_provider::peering::greeting;
 use dialtone_provider::peering::intake::{self, Checked, Verdict};
-use dialtone_provider::peering::session::{Event, Moment, Opening, Session, Step};
+use dialtone_provider::peering::session::Session;
+use dialtone_provider::peering::step::{Event, Moment, Opening, Step};
 use dialtone_provider::store::{Class, Condition, MemoryStore, Put, RecordStore};
 use dialtone_resolver::publish;
 use dialtone_shared::receipt::Signer;
