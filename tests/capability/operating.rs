@@ -143,6 +143,17 @@ fn doctor_says_when_a_peer_is_away_and_which() {
 }
 
 #[test]
+fn the_log_says_when_a_link_comes_when_it_goes_and_why_it_does_not_come_back() {
+    let world = World::new();
+    let (mut first, second) = ProviderProcess::peered(&world);
+    first.logs("a link stands");
+    second.logs("a link stands");
+    first.stop();
+    second.logs("a link ended");
+    second.logs("a peer cannot be reached");
+}
+
+#[test]
 fn log_lines_are_json_for_machines_and_standard_output_stays_clean() {
     let world = World::new();
     let settings = "http.listen = ['127.0.0.1:0']\ndns.listen = ['127.0.0.1:0']\npeering.listen = '127.0.0.1:0'\nlog.format = 'json'\n";
