@@ -24,6 +24,8 @@ fn a_provider_that_wants_accounts_refuses_strangers_and_takes_its_customers() {
         &provider.url(),
     ];
     world.run(args).failed(4, &[&provider.url(), "DIALTONE_TOKEN"]);
+    let doctor = world.ok(["doctor", "--provider", &provider.url()]).stdout;
+    assert!(doctor.contains("only from customers"), "{doctor}");
     world.write("token", account["token"].as_str().unwrap());
     world.write("client.toml", "token_file = 'token'\n");
     world.ok([&args[..], &["--client-config", "client.toml"]].concat());
