@@ -43,6 +43,7 @@ pub(super) async fn run(node: &Arc<Node>, connection: Connection, dialled: Optio
     match proved.or(dialled) {
         Some(peer) if planned => info!(%peer, %address, by_us = end.by_us, code, reason = end.reason, "a link ended"),
         Some(peer) => warn!(%peer, %address, by_us = end.by_us, code, reason = end.reason, "a link ended"),
+        None if planned => debug!(%address, by_us = end.by_us, code, reason = end.reason, "a greeting broke off"),
         None => warn!(%address, by_us = end.by_us, code, reason = end.reason, "a greeting was turned away"),
     }
 }
