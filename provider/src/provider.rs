@@ -47,6 +47,7 @@ pub struct Provider {
     addresses: Addresses,
     source: Arc<dyn RecordSource>,
     store: Arc<dyn RecordStore>,
+    embedded: Option<Arc<EmbeddedStore>>,
     peering: Arc<PeeringHandle>,
     /// Listeners, then the queue, then upkeep: stopped in this order.
     stages: [Stage; 3],
@@ -100,18 +101,21 @@ impl Provider {
     /// [`StartError`].
     pub async fn start_with(settings: Settings, parts: Parts) -> Result<Self, StartError> {
         settings.check()?;
-        make_folder(&settings.data)?;
         let listeners = Listeners {
             http: listen(&settings.http.listen)?,
             dns: bind_dns(&settings.dns.listen).await?,
         };
-        let store = match parts.store {
-            Some(store) => store,
-            None => open_store(&settings.data).await?,
+        make_folder(&settings.data)?;
+        let (store, embedded): (Arc<dyn RecordStore>, _) = match parts.store {
+            Some(store) => (store, None),
+            None => {
+                let store = open_store(&settings.data).await?;
+                (store.clone(), Some(store))
+            }
         };
         // From here on a failure must not leave the folder locked.
         match Self::run(settings, listeners, Arc::clone(&store), parts.clock).await {
-            Ok(provider) => Ok(provider),
+            Ok(provider) => Ok(Self { embedded, ..provider }),
             Err(error) => {
                 // Why it did not start says more than that closing failed too.
                 let _ = store.close().await;
@@ -204,6 +208,7 @@ impl Provider {
             addresses,
             source,
             store,
+            embedded: None,
             peering,
             stages: [listening, queueing, keeping],
         })
@@ -232,6 +237,11 @@ impl Provider {
     /// Where its records are kept.
     pub fn store(&self) -> &Arc<dyn RecordStore> {
         &self.store
+    }
+
+    /// The store in its data folder, of which backups are made; `None` if another was put in its place.
+    pub fn embedded(&self) -> Option<&Arc<EmbeddedStore>> {
+        self.embedded.as_ref()
     }
 
     /// Stops in good order: nothing more is accepted, what was accepted is finished, then the store is closed.
@@ -356,7 +366,7 @@ fn frontend(settings: &Settings, source: Arc<StoreSource>) -> Result<Frontend, S
     Ok(Frontend::new(source, settings)?)
 }
 
-async fn open_store(data: &Path) -> Result<Arc<dyn RecordStore>, StartError> {
+async fn open_store(data: &Path) -> Result<Arc<EmbeddedStore>, StartError> {
     let folder = data.join("store");
     let open = tokio::task::spawn_blocking(move || EmbeddedStore::open(&folder, EmbeddedOptions::default()));
     let store = open.await.map_err(|error| StoreError::Failed(error.to_string()))??;

@@ -7,10 +7,9 @@ use crate::exit::{Failure, Outcome};
 use crate::signals::Signals;
 use crate::{bindings, failures, log, output};
 use clap::{Args, Subcommand};
-use dialtone_provider::provider::Parts;
 use dialtone_provider::settings::{PeerSettings, Relationship};
 use dialtone_provider::store::backup;
-use dialtone_provider::store::embedded::{EmbeddedOptions, EmbeddedStore};
+use dialtone_provider::store::embedded::EmbeddedOptions;
 use dialtone_provider::{Provider, Settings};
 use serde_json::json;
 use std::net::SocketAddr;
@@ -121,18 +120,8 @@ async fn stay(args: RunArgs, log: &LogArgs) -> Outcome {
     let mut signals = Signals::listen()?;
     let data = settings.data.clone();
     let origin = settings.dns.origin.clone();
-    std::fs::create_dir_all(&data).map_err(|error| Failure::file(&data, &error).help("choose another folder with --data"))?;
-    // Opened here, because a backup is made of the very store that runs.
-    let store = EmbeddedStore::open(&data.join(STORE), EmbeddedOptions::default())
-        .map_err(|error| failures::store(error).help("or choose another folder with --data"))?;
-    let parts = Parts {
-        store: Some(store.clone()),
-        ..Parts::default()
-    };
-    let provider = Provider::start_with(settings, parts)
-        .await
-        .map_err(|error| failures::start(error, "--data"))?;
-    let control = Control::open(&data, store);
+    let provider = Provider::start(settings).await.map_err(|error| failures::start(error, "--data"))?;
+    let control = provider.embedded().and_then(|store| Control::open(&data, store.clone()));
     let at = provider.addresses();
     if json {
         output::json(&json!({

@@ -115,6 +115,7 @@ fn a_port_in_use_is_named_with_the_setting_to_change() {
             "127.0.0.1:0",
         ])
         .failed(9, &[&address, "in use", "http.listen"]);
+    assert!(!world.path("d").exists(), "nothing was begun");
     world
         .run([
             "dns",
