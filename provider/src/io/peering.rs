@@ -24,7 +24,7 @@ use tokio::net::lookup_host;
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> UnixMicros + Send + Sync>;
@@ -231,18 +231,23 @@ async fn keep_dialling(node: Arc<Node>, endpoint: Endpoint, agreement: Agreement
         }
         let Some(target) = endpoints.next() else { return };
         place.dialling(true);
-        match timeout(GREETING_PATIENCE, dial(&endpoint, target)).await {
-            Ok(Ok(connection)) => {
-                place.dialling(false);
-                peering_link::run(&node, connection, Some(agreement.peer), None).await;
-            }
-            Ok(Err(reason)) => place.failed(format!("{target} cannot be reached: {reason}")),
-            Err(_) => place.failed(format!(
-                "{target} cannot be reached: no answer within {} s",
-                GREETING_PATIENCE.as_secs()
-            )),
-        }
+        let dialled = match timeout(GREETING_PATIENCE, dial(&endpoint, target)).await {
+            Ok(dialled) => dialled,
+            Err(_) => Err(format!("no answer within {} s", GREETING_PATIENCE.as_secs())),
+        };
         place.dialling(false);
+        match dialled {
+            Ok(connection) => peering_link::run(&node, connection, Some(agreement.peer), None).await,
+            Err(reason) => {
+                let reason = format!("{target} cannot be reached: {reason}");
+                // Said once, and not again at every attempt of a night.
+                if place.failed(reason.clone()) {
+                    warn!(peer = %agreement.peer, reason, "a peer cannot be reached; trying on");
+                } else {
+                    debug!(peer = %agreement.peer, reason, "still");
+                }
+            }
+        }
     }
 }
 
