@@ -166,8 +166,11 @@ impl Frontend {
         let bytes = encode(&response);
         let (most, of) = RECORD_UDP_GAIN;
         if query.question.kind == TYPE_RECORD && via.carrier == Carrier::Udp && bytes.len() * of > query.bytes * most {
-            // Only a query that was padded gets a record by UDP: who asks in another's name gains nothing.
-            response.truncated = !response.answers.is_empty();
+            // Only a query that was padded gets a record by UDP, or the proof that there is none: who asks in another's name gains
+            // nothing.
+            response.truncated = !(response.answers.is_empty() && response.authority.is_empty());
+            response.authority.clear();
+            response.ede = None;
             return encode(&response);
         }
         bytes
