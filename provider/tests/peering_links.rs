@@ -232,6 +232,34 @@ async fn a_peer_that_lost_its_store_gets_everything_again_even_what_it_once_sent
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_store_restored_from_a_backup_pushes_what_it_has_whatever_the_old_one_noted_of_its_peers() {
+    let mut a = Provider::new(1, vec![awaited(named(2))]).await;
+    let b = Provider::new(2, vec![a.dialled()]).await;
+    for second in 0..5 {
+        a.put(record_at(1, UnixMicros(now().0 + second))).await;
+        until("it is acknowledged", async || a.status(&b.name()).progress.sent_all).await;
+    }
+    let backed_up = async |store: &MemoryStore| {
+        let notes = store.notes(b"", 100).await.expect("open");
+        (store.scan(None, 100).await.expect("open"), notes)
+    };
+    until("how far the peer is was noted", async || !backed_up(&a.store).await.1.is_empty()).await;
+    let (held, notes) = backed_up(&a.store).await;
+
+    a.store = MemoryStore::new();
+    let restored = held.into_iter().map(|held| put_of(held.record)).collect();
+    a.store.put(restored).await.expect("open");
+    a.store
+        .set_notes(notes.into_iter().map(|(key, value)| (key, Some(value))).collect())
+        .await
+        .expect("open");
+    a.restart(vec![awaited(b.name())]).await;
+    let new = record(2);
+    a.put(new.clone()).await;
+    until("the peer hears of it", async || b.holds(&new).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn when_both_dial_one_link_stays() {
     let (signers, stores) = ([signer(1), signer(2)], [MemoryStore::new(), MemoryStore::new()]);
     // Ports are chosen by the first start; then both know the other's.

@@ -231,9 +231,9 @@ fn begin(node: &Arc<Node>, step: Step, send: &Arc<Mutex<SendStream>>, connection
     }
 }
 
-/// What was saved of the peer's store; what was saved of stores that it had before is forgotten.
+/// What was saved of the peer's store; what was saved of stores that it or we had before is forgotten.
 async fn admitted(store: &dyn RecordStore, peer: &Name, peers_store: &[u8; 16], heads: [u64; 2]) -> Event {
-    let key = Position::key(peer, peers_store);
+    let key = Position::key(peer, peers_store, &store.id());
     let notes = match store.notes(&Position::keys(peer), STORES_FORGOTTEN_AT_ONCE).await {
         Ok(notes) => notes,
         Err(error) => return failed(&error),
@@ -400,7 +400,7 @@ fn failed(error: &StoreError) -> Event {
 /// Frames read ahead of the session: one being handled and one to follow.
 const FRAMES_AHEAD: usize = 2;
 
-/// A peer has one store at a time; what it left behind is cleared away in portions.
+/// A peer has one store at a time, and so do we; what others left behind is cleared away in portions.
 const STORES_FORGOTTEN_AT_ONCE: usize = 64;
 
 /// Longest reason that is repeated, in characters: a sentence or two.
