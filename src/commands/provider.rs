@@ -3,7 +3,7 @@
 use crate::args::LogArgs;
 use crate::config::variable;
 use crate::control::{self, Control, STORE};
-use crate::exit::{Failure, Outcome};
+use crate::exit::{Exit, Failure, Outcome};
 use crate::signals::Signals;
 use crate::{bindings, failures, log, output};
 use clap::{Args, Subcommand};
@@ -129,7 +129,7 @@ async fn stay(args: RunArgs, log: &LogArgs) -> Outcome {
         store: Some(store.clone()),
         ..Parts::default()
     };
-    let provider = Provider::start_with(settings, parts)
+    let mut provider = Provider::start_with(settings, parts)
         .await
         .map_err(|error| failures::start(error, "--data"))?;
     let control = Control::open(&data, store);
@@ -148,10 +148,18 @@ async fn stay(args: RunArgs, log: &LogArgs) -> Outcome {
             list(&at.dns)
         ))?;
     }
-    let signal = signals.told_to_go().await;
-    tracing::info!(signal, "stopping");
+    let outcome = tokio::select! {
+        signal = signals.told_to_go() => {
+            tracing::info!(signal, "stopping");
+            Ok(())
+        }
+        // Half a provider is worse than none: whoever supervises this process starts a whole one.
+        () = provider.failed() => {
+            Err(Failure::new(Exit::Bug, "the provider", "a part of it failed").help("please tell us what its log says; start it again"))
+        }
+    };
     drop(control);
-    provider.shutdown().await.map_err(failures::store)
+    outcome.and(provider.shutdown().await.map_err(failures::store))
 }
 
 impl RunArgs {

@@ -85,6 +85,11 @@ impl PutQueue {
         Self { puts, metrics }
     }
 
+    /// Whether nobody takes puts out of it any more.
+    pub fn is_closed(&self) -> bool {
+        self.puts.is_closed()
+    }
+
     /// Joins the queue.
     ///
     /// # Errors
