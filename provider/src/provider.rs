@@ -244,6 +244,17 @@ impl Provider {
         self.embedded.as_ref()
     }
 
+    /// Waits for as long as all of it runs. Returns when a part of it panicked, which is a bug: what is left may still answer gets
+    /// and take no puts, so it should be shut down and started again rather than left like that.
+    pub async fn failed(&mut self) {
+        let [listening, queueing, keeping] = &mut self.stages;
+        tokio::select! {
+            () = listening.failed() => {}
+            () = queueing.failed() => {}
+            () = keeping.failed() => {}
+        }
+    }
+
     /// Stops in good order: nothing more is accepted, what was accepted is finished, then the store is closed.
     ///
     /// # Errors
@@ -281,6 +292,17 @@ impl Stage {
     /// Turns true when it is time to stop.
     fn told(&self) -> watch::Receiver<bool> {
         self.stopping.subscribe()
+    }
+
+    /// Waits until a task panics; for ever, if none does.
+    async fn failed(&mut self) {
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!("a task of the provider failed, please tell us: {error}");
+                return;
+            }
+        }
+        std::future::pending().await
     }
 
     async fn stop(mut self) {

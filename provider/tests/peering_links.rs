@@ -5,6 +5,7 @@ use dialtone_provider::io::quic::{self, LinkKey};
 use dialtone_provider::peering::agreement::Agreement;
 use dialtone_provider::peering::greeting;
 use dialtone_provider::peering::health::{LinkState, PeerStatus};
+use dialtone_provider::peering::limits::GREETINGS_FROM_ONE_MAX;
 use dialtone_provider::store::{Class, Condition, MemoryStore, Outcome, Put, RecordStore};
 use dialtone_shared::cbor::Writer;
 use dialtone_shared::message::{ALPN, Batch, CloseCode, Entry, Hello, Message, Mode, Relationship};
@@ -227,6 +228,79 @@ async fn a_peer_that_lost_its_store_gets_everything_again_even_what_it_once_sent
     b.restart(vec![a.dialled()]).await;
     until("the empty store is full again", async || {
         b.holds(&theirs).await && b.holds(&ours).await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_restored_from_a_backup_pushes_what_it_has_whatever_the_old_one_noted_of_its_peers() {
+    let mut a = Provider::new(1, vec![awaited(named(2))]).await;
+    let b = Provider::new(2, vec![a.dialled()]).await;
+    for second in 0..5 {
+        a.put(record_at(1, UnixMicros(now().0 + second))).await;
+        until("it is acknowledged", async || a.status(&b.name()).progress.sent_all).await;
+    }
+    let backed_up = async |store: &MemoryStore| {
+        let notes = store.notes(b"", 100).await.expect("open");
+        (store.scan(None, 100).await.expect("open"), notes)
+    };
+    until("how far the peer is was noted", async || !backed_up(&a.store).await.1.is_empty()).await;
+    let (held, notes) = backed_up(&a.store).await;
+
+    a.store = MemoryStore::new();
+    let restored = held.into_iter().map(|held| put_of(held.record)).collect();
+    a.store.put(restored).await.expect("open");
+    a.store
+        .set_notes(notes.into_iter().map(|(key, value)| (key, Some(value))).collect())
+        .await
+        .expect("open");
+    a.restart(vec![awaited(b.name())]).await;
+    let new = record(2);
+    a.put(new.clone()).await;
+    until("the peer hears of it", async || b.holds(&new).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_waits_for_nobody_who_says_nothing() {
+    // Somebody who was dialled and does not answer.
+    let silent = std::net::UdpSocket::bind(any_port()).expect("a port");
+    let silent_address = silent.local_addr().expect("bound").to_string();
+    let a = Provider::new(1, vec![awaited(named(2)), Agreement::mutual(named(3), vec![silent_address])]).await;
+    let mut hello = [0; 2_000];
+    silent.recv_from(&mut hello).expect("a first datagram");
+    // A stranger who connects and opens no stream.
+    let key = LinkKey::generate().expect("a key");
+    let (stranger, _) = quic::endpoint(any_port(), &key).expect("a port");
+    let connection = stranger
+        .connect(a.address(), "dialtone")
+        .expect("an address")
+        .await
+        .expect("a handshake");
+    let stopped = timeout(Duration::from_secs(4), a.handle.shutdown()).await;
+    assert!(stopped.is_ok(), "shorter than the patience with which links are cut");
+    let told = connection.closed().await;
+    assert!(
+        matches!(told, ConnectionError::ApplicationClosed(_) | ConnectionError::ConnectionClosed(_)),
+        "{told:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_that_only_connects_takes_no_more_than_its_share() {
+    let a = Provider::new(1, vec![awaited(named(2))]).await;
+    let key = LinkKey::generate().expect("a key");
+    let (endpoint, _) = quic::endpoint(any_port(), &key).expect("a port");
+    let mut silent = Vec::new();
+    for _ in 0..GREETINGS_FROM_ONE_MAX {
+        let connecting = endpoint.connect(a.address(), "dialtone").expect("an address");
+        silent.push(connecting.await.expect("a place"));
+    }
+    let error = endpoint.connect(a.address(), "dialtone").expect("an address").await;
+    assert!(matches!(error, Err(ConnectionError::ConnectionClosed(_))), "{error:?}");
+    silent.pop().expect("one of them").close(0_u32.into(), b"");
+    until("its place is another's", async || {
+        let connecting = endpoint.connect(a.address(), "dialtone").expect("an address");
+        connecting.await.is_ok()
     })
     .await;
 }

@@ -92,7 +92,7 @@ impl Side {
         match step {
             Step::Recall(peer) => Event::Recalled(ready(store.get(&peer)).unwrap().map(|held| *held.record.rank())),
             Step::Admit { peer, store: id, .. } => {
-                let note = ready(store.note(&Position::key(&peer, &id))).unwrap();
+                let note = ready(store.note(&Position::key(&peer, &id, &store.id()))).unwrap();
                 let (position, heads) = (note.map(|note| Position::decode(&note).unwrap()), *store.watch().borrow());
                 Event::Admitted { position, heads }
             }
@@ -281,7 +281,9 @@ fn a_link_that_stops_saves_how_far_the_peer_is_first() {
     let mut arrows = Vec::new();
     a.settle(&mut arrows, "a");
     assert_eq!(arrows, ["a save", "a end Some(Stopping)"]);
-    let note = ready(a.store.note(&Position::key(&signer(2).name(), &[2; 16]))).unwrap().unwrap();
+    let note = ready(a.store.note(&Position::key(&signer(2).name(), &[2; 16], &a.store.id())))
+        .unwrap()
+        .unwrap();
     assert_eq!(Position::decode(&note).unwrap().acked, [0, 2]);
 }
 

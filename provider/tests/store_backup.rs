@@ -110,9 +110,11 @@ async fn a_forged_record_in_a_sound_file_is_refused() {
     let digest = Sha256::digest(&bytes[..end]);
     bytes[end..].copy_from_slice(&digest);
     std::fs::write(&file, bytes).unwrap();
-    let refused = restore(&file, &to, options()).await;
-    assert!(matches!(refused, Err(BackupError::Refused { .. })), "{refused:?}");
-    assert!(!to.exists());
+    for _ in 0..2 {
+        let refused = restore(&file, &to, options()).await;
+        assert!(matches!(refused, Err(BackupError::Refused { .. })), "{refused:?}");
+        assert!(!to.exists(), "and nothing is left that stands in the way of another try");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 use crate::args::LogArgs;
 use crate::config::variable;
 use crate::control::{self, Control, STORE};
-use crate::exit::{Failure, Outcome};
+use crate::exit::{Exit, Failure, Outcome};
 use crate::signals::Signals;
 use crate::{bindings, failures, log, output};
 use clap::{Args, Subcommand};
@@ -120,7 +120,7 @@ async fn stay(args: RunArgs, log: &LogArgs) -> Outcome {
     let mut signals = Signals::listen()?;
     let data = settings.data.clone();
     let origin = settings.dns.origin.clone();
-    let provider = Provider::start(settings).await.map_err(|error| failures::start(error, "--data"))?;
+    let mut provider = Provider::start(settings).await.map_err(|error| failures::start(error, "--data"))?;
     let control = provider.embedded().and_then(|store| Control::open(&data, store.clone()));
     let at = provider.addresses();
     if json {
@@ -137,10 +137,18 @@ async fn stay(args: RunArgs, log: &LogArgs) -> Outcome {
             list(&at.dns)
         ))?;
     }
-    let signal = signals.told_to_go().await;
-    tracing::info!(signal, "stopping");
+    let outcome = tokio::select! {
+        signal = signals.told_to_go() => {
+            tracing::info!(signal, "stopping");
+            Ok(())
+        }
+        // Half a provider is worse than none: whoever supervises this process starts a whole one.
+        () = provider.failed() => {
+            Err(Failure::new(Exit::Bug, "the provider", "a part of it failed").help("please tell us what its log says; start it again"))
+        }
+    };
     drop(control);
-    provider.shutdown().await.map_err(failures::store)
+    outcome.and(provider.shutdown().await.map_err(failures::store))
 }
 
 impl RunArgs {

@@ -28,10 +28,19 @@ impl Links {
         }
     }
 
-    /// Looks at the links again and again: under load they are caught up for moments only, which must be seen.
+    /// Looks at the links again and again: under load they are caught up for moments only, which must be seen. Tells the log of
+    /// a doubt that lasts: one peer that is away for good leaves every name that is not held here without an answer.
     pub async fn watch(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
+        let mut told = Told::default();
         loop {
-            self.look();
+            match told.of(self.look().is_some(), Instant::now()) {
+                Some(true) => tracing::warn!(
+                    "names that are not held here are answered with SERVFAIL and 503, since a peer may hold them: {}",
+                    reasons(&self.peering.peers())
+                ),
+                Some(false) => tracing::info!("every peer has caught up: names that are not held here are answered as absent again"),
+                None => {}
+            }
             tokio::select! {
                 _ = stopping.wait_for(|stopping| *stopping) => return,
                 () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -69,10 +78,48 @@ fn doubt(peers: &[PeerStatus], caught_up: &mut CaughtUp, now: Instant) -> Option
     why
 }
 
+/// What the log has been told of.
+#[derive(Default, Debug)]
+struct Told {
+    since: Option<Instant>,
+    doubt: bool,
+}
+
+impl Told {
+    /// What to tell it at `now`, when there is `doubt`: `true` that there is, `false` that it is over. What passes by itself is not told.
+    fn of(&mut self, doubt: bool, now: Instant) -> Option<bool> {
+        if !doubt {
+            self.since = None;
+            return std::mem::take(&mut self.doubt).then_some(false);
+        }
+        let since = *self.since.get_or_insert(now);
+        let lasts = now.duration_since(since) >= TELL_AFTER;
+        (lasts && !std::mem::replace(&mut self.doubt, lasts)).then_some(true)
+    }
+}
+
+/// Which peers have not told us everything, and why as far as is known: for the operator, whom addresses concern.
+fn reasons(peers: &[PeerStatus]) -> String {
+    let behind = peers.iter().filter(|peer| !peer.progress.received_all);
+    let reason = |peer: &PeerStatus| {
+        let why = peer
+            .last_error
+            .as_deref()
+            .unwrap_or("it has not been heard yet, check that it runs and lists us");
+        match peer.state {
+            LinkState::Up => format!("{} is still catching us up", peer.name),
+            LinkState::Awaited | LinkState::Dialling | LinkState::BackingOff => format!("no link with {}: {why}", peer.name),
+        }
+    };
+    behind.map(reason).collect::<Vec<_>>().join("; ")
+}
+
 /// How often links are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How long ago a peer may have told us everything: as long as an absence may be believed, so that caches would be no fresher.
 const GRACE: Duration = Duration::from_secs(crate::settings::NEGATIVE_TTL_SECS as u64);
+/// How long a doubt lasts before the log is told: longer than links need to come up after a start.
+const TELL_AFTER: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
@@ -106,6 +153,28 @@ mod tests {
         );
         assert!(!certain(peer(LinkState::BackingOff, false), 8));
         assert!(certain(peer(LinkState::Up, true), 9));
+    }
+
+    #[test]
+    fn a_doubt_that_lasts_is_told_once_and_so_is_its_end() {
+        let (start, mut told) = (Instant::now(), Told::default());
+        let mut at = |secs: u64, doubt: bool| told.of(doubt, start + Duration::from_secs(secs));
+        assert_eq!([at(0, true), at(9, true), at(9, false)], [None; 3], "a start is no news");
+        assert_eq!(
+            [at(20, true), at(29, true), at(30, true), at(31, true)],
+            [None, None, Some(true), None]
+        );
+        assert_eq!([at(99, false), at(100, false)], [Some(false), None]);
+    }
+
+    #[test]
+    fn the_log_says_which_peer_is_away_and_why() {
+        let away = PeerStatus {
+            last_error: Some("no answer within 10 s".to_owned()),
+            ..peer(LinkState::BackingOff, false)
+        };
+        let said = reasons(&[peer(LinkState::Up, true), away]);
+        assert_eq!(said, format!("no link with {}: no answer within 10 s", Name::key_set([1; 32])));
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! Peering, running: listens, dials, keeps one link for each agreement, and says how they are.
 
-use crate::io::peering_node::{Node, Peer};
+use crate::io::peering_node::{Guest, Node, Peer};
 use crate::io::quic::{self, Ended, EndpointError, LinkKey};
 use crate::io::{peering_deferred, peering_link};
 use crate::peering::agreement::{self, Agreement, AgreementError};
 use crate::peering::dial::Dialler;
 use crate::peering::greeting;
+use crate::peering::guests::Welcome;
 use crate::peering::health::PeerStatus;
-use crate::peering::limits::{DEFERRED_EVERY, GREETING_PATIENCE, GREETINGS_MAX, GREETINGS_RETRY};
+use crate::peering::limits::{DEFERRED_EVERY, GREETING_PATIENCE};
 use crate::store::RecordStore;
 use dialtone_shared::message::CloseCode;
 use dialtone_shared::receipt::Signer;
@@ -22,9 +23,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::lookup_host;
 use tokio::sync::{Mutex, Semaphore, watch};
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
-use tracing::{debug, info, warn};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{sleep, timeout, timeout_at};
+use tracing::{debug, error, info, warn};
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> UnixMicros + Send + Sync>;
@@ -102,6 +103,8 @@ pub async fn start(context: PeeringContext) -> Result<PeeringHandle, PeeringErro
         addresses: context.addresses,
         pin: key.pin,
         boot: rng.random(),
+        guests: Arc::default(),
+        told_of_strangers: std::sync::Mutex::default(),
         verifiers: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from))),
         stopping: watch::Sender::new(false),
         peers: agreements.keys().map(|peer| (*peer, Peer::default())).collect(),
@@ -176,68 +179,109 @@ impl fmt::Debug for PeeringHandle {
 
 /// Takes the links of those who dial us.
 async fn listen(node: Arc<Node>, endpoint: Endpoint) {
-    let greetings = Arc::new(Semaphore::new(GREETINGS_MAX));
-    let mut stopping = node.stopping.subscribe();
     let mut links = JoinSet::new();
     loop {
         let incoming = tokio::select! {
             Some(incoming) = endpoint.accept() => incoming,
-            Some(_) = links.join_next() => continue,
-            _ = stopping.wait_for(|stopping| *stopping) => break,
+            Some(ended) = links.join_next() => {
+                told_of(ended);
+                continue;
+            }
+            () = node.stopped() => break,
         };
-        let Ok(place) = greetings.clone().try_acquire_owned() else {
-            incoming.refuse();
-            continue;
+        let (address, proved) = (incoming.remote_address(), incoming.remote_address_validated());
+        let guest = match Guest::welcome(&node.guests, address.ip(), proved) {
+            Ok(guest) => guest,
+            Err(Welcome::Retry) if incoming.may_retry() => {
+                // The error would be that it may not, which was asked.
+                let _ = incoming.retry();
+                continue;
+            }
+            Err(_) => {
+                incoming.refuse();
+                continue;
+            }
         };
-        let crowded = GREETINGS_MAX - greetings.available_permits() > GREETINGS_RETRY;
-        if crowded && !incoming.remote_address_validated() && incoming.may_retry() {
-            let _ = incoming.retry();
-            continue;
-        }
         let node = node.clone();
         links.spawn(async move {
-            let address = incoming.remote_address();
+            // One patience for all of it: handshake, stream, greeting.
+            let began = tokio::time::Instant::now();
             let handshake = async { incoming.accept()?.await };
-            match timeout(GREETING_PATIENCE, handshake).await {
-                Ok(Ok(connection)) => peering_link::run(&node, connection, None, Some(place)).await,
-                Ok(Err(error)) => warn!(%address, %error, "a handshake failed"),
-                Err(_) => warn!(%address, "a handshake took too long"),
+            let shaken = tokio::select! {
+                shaken = timeout_at(began + GREETING_PATIENCE, handshake) => shaken,
+                () = node.stopped() => return,
+            };
+            let why = match shaken {
+                Ok(Ok(connection)) => return peering_link::run(&node, connection, None, Some(guest), began).await,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "it took too long".to_owned(),
+            };
+            if node.tells_of_stranger() {
+                warn!(%address, why, "a handshake failed");
             }
         });
     }
-    while links.join_next().await.is_some() {}
+    // Who dials meanwhile hears at once that nobody is at home: left without an answer, it would wait for one, and its own stop with it.
+    loop {
+        tokio::select! {
+            Some(incoming) = endpoint.accept() => incoming.refuse(),
+            ended = links.join_next() => match ended {
+                Some(ended) => told_of(ended),
+                None => return,
+            },
+        }
+    }
+}
+
+/// A link that panicked costs itself alone, but not in silence.
+fn told_of(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        error!("a link failed, please tell us: {error}");
+    }
 }
 
 /// Keeps a link with a peer up, as long as nobody else does.
 async fn keep_dialling(node: Arc<Node>, endpoint: Endpoint, agreement: Agreement, seed: u64) {
     let Some(place) = node.peers.get(&agreement.peer) else { return };
-    let mut stopping = node.stopping.subscribe();
     let mut dialler = Dialler::new(seed, node.now().elapsed);
-    let mut endpoints = agreement.endpoints.iter().cycle();
+    let hosts = agreement.endpoints.len();
+    let mut endpoints = agreement.endpoints.iter().cycle().enumerate();
     loop {
         tokio::select! {
             () = place.free() => {}
-            _ = stopping.wait_for(|stopping| *stopping) => return,
+            () = node.stopped() => return,
         }
         if let Some((stood, code)) = place.take_ended() {
             dialler.ended(node.now().elapsed, stood, code);
         }
         tokio::select! {
             () = sleep(dialler.due().saturating_sub(node.now().elapsed)) => {}
-            _ = stopping.wait_for(|stopping| *stopping) => return,
+            () = node.stopped() => return,
         }
         if place.is_up() {
             continue;
         }
-        let Some(target) = endpoints.next() else { return };
+        let Some((attempt, target)) = endpoints.next() else { return };
         place.dialling(true);
-        let dialled = match timeout(GREETING_PATIENCE, dial(&endpoint, target)).await {
-            Ok(dialled) => dialled,
-            Err(_) => Err(format!("no answer within {} s", GREETING_PATIENCE.as_secs())),
+        let dialled = tokio::select! {
+            dialled = timeout(GREETING_PATIENCE, dial(&endpoint, target, attempt / hosts)) => {
+                dialled.unwrap_or_else(|_| Err(format!("no answer within {} s", GREETING_PATIENCE.as_secs())))
+            }
+            () = node.stopped() => return,
         };
         place.dialling(false);
         match dialled {
-            Ok(connection) => peering_link::run(&node, connection, Some(agreement.peer), None).await,
+            Ok(connection) => {
+                let (node, peer) = (node.clone(), agreement.peer);
+                // In a task of its own, which ends with this one: should it panic, the peer is dialled again.
+                let mut link = JoinSet::new();
+                let began = tokio::time::Instant::now();
+                link.spawn(async move { peering_link::run(&node, connection, Some(peer), None, began).await });
+                if let Some(Err(error)) = link.join_next().await {
+                    told_of(Err(error));
+                    place.failed("the link failed here; please tell us".to_owned());
+                }
+            }
             Err(reason) => {
                 let reason = format!("{target} cannot be reached: {reason}");
                 // Said once, and not again at every attempt of a night.
@@ -251,20 +295,24 @@ async fn keep_dialling(node: Arc<Node>, endpoint: Endpoint, agreement: Agreement
     }
 }
 
-async fn dial(endpoint: &Endpoint, target: &str) -> Result<Connection, String> {
+/// `attempt`: the host's addresses take turns, since one of them may be dead for good.
+async fn dial(endpoint: &Endpoint, target: &str, attempt: usize) -> Result<Connection, String> {
     // A socket of IPv4 reaches nothing else; one of IPv6 reaches both.
     let only_v4 = endpoint.local_addr().is_ok_and(|local| local.is_ipv4());
-    let mut addresses = lookup_host(target).await.map_err(|error| error.to_string())?;
-    let address = addresses.find(|address| address.is_ipv4() || !only_v4);
-    let address = address.ok_or("the host has no address of the kind that this provider listens on")?;
+    let addresses = lookup_host(target).await.map_err(|error| error.to_string())?;
+    let addresses: Vec<_> = addresses.filter(|address| address.is_ipv4() || !only_v4).collect();
+    let address = in_turn(&addresses, attempt).ok_or("the host has no address of the kind that this provider listens on")?;
     // The name is only what TLS asks for: certificates here have none.
     let connecting = endpoint.connect(address, "dialtone").map_err(|error| error.to_string())?;
     connecting.await.map_err(|error| peering_link::broken(&error).reason)
 }
 
+fn in_turn(addresses: &[SocketAddr], attempt: usize) -> Option<SocketAddr> {
+    addresses.get(attempt.checked_rem(addresses.len())?).copied()
+}
+
 /// Puts the records from the future whose time has come, now and then.
 async fn release(node: Arc<Node>) {
-    let mut stopping = node.stopping.subscribe();
     loop {
         match peering_deferred::release(&*node.store, &node.agreements, node.now().wall).await {
             Ok(0) => {}
@@ -273,10 +321,23 @@ async fn release(node: Arc<Node>) {
         }
         tokio::select! {
             () = sleep(DEFERRED_EVERY) => {}
-            _ = stopping.wait_for(|stopping| *stopping) => return,
+            () = node.stopped() => return,
         }
     }
 }
 
 /// How long links have to end when the provider stops: to save their positions, which is one commit.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_address_of_a_host_has_its_turn() {
+        let addresses: Vec<SocketAddr> = ["[::1]:1", "127.0.0.1:1"].map(|text| text.parse().expect("an address")).into();
+        let tried: Vec<_> = (0..4).filter_map(|attempt| in_turn(&addresses, attempt)).collect();
+        assert_eq!(tried, [&addresses[..], &addresses].concat());
+        assert_eq!(in_turn(&[], 3), None);
+    }
+}

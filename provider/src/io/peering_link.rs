@@ -1,6 +1,6 @@
 //! Drives one link: does what the session says and tells it what happened. One task for each link, and one that reads.
 
-use crate::io::peering_node::{Node, Permit};
+use crate::io::peering_node::{Guest, Node, Permit};
 use crate::io::quic;
 use crate::peering::deferred::{self, Note};
 use crate::peering::dial::Which;
@@ -9,7 +9,7 @@ use crate::peering::greeting;
 use crate::peering::intake::{self, Checked, Terms, Verdict};
 use crate::peering::limits::{DEFERRED_MAX, GREETING_PATIENCE, VERIFY_CHUNK};
 use crate::peering::session::Session;
-use crate::peering::step::{End, Event, Opening, Step};
+use crate::peering::step::{End, Event, Moment, Opening, Step};
 use crate::store::{RecordStore, StoreError};
 use bytes::Bytes;
 use dialtone_shared::limits::FRAME_BYTES_MAX;
@@ -18,16 +18,21 @@ use dialtone_shared::{Name, UnixSecs};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, info, warn};
 
-/// Runs a link to its end. `greeting`: the place among those that are greeting strangers, given back when that is over.
-pub(super) async fn run(node: &Arc<Node>, connection: Connection, dialled: Option<Name>, greeting: Option<OwnedSemaphorePermit>) {
+/// Runs a link to its end. `guest`: the place among the strangers who are greeting, given back when that is over; `began`: since when it
+/// lasts.
+pub(super) async fn run(node: &Arc<Node>, connection: Connection, dialled: Option<Name>, guest: Option<Guest>, began: Instant) {
     let address = connection.remote_address();
-    let (end, proved) = match streams(&connection, dialled.is_some()).await {
-        Ok((send, recv)) => drive(node, &connection, dialled, greeting, send, recv).await,
+    let streams = tokio::select! {
+        streams = streams(&connection, dialled.is_some(), began) => streams,
+        () = node.stopped() => Err(ours(CloseCode::Stopping, "this provider stops".to_owned())),
+    };
+    let (end, proved) = match streams {
+        Ok((send, recv)) => drive(node, &connection, dialled, guest, began, (send, recv)).await,
         Err(end) => {
             if let Some(place) = dialled.and_then(|peer| node.peers.get(&peer)) {
                 place.ended(node.now().elapsed, &end, address, false);
@@ -44,13 +49,14 @@ pub(super) async fn run(node: &Arc<Node>, connection: Connection, dialled: Optio
         Some(peer) if planned => info!(%peer, %address, by_us = end.by_us, code, reason = end.reason, "a link ended"),
         Some(peer) => warn!(%peer, %address, by_us = end.by_us, code, reason = end.reason, "a link ended"),
         None if planned => debug!(%address, by_us = end.by_us, code, reason = end.reason, "a greeting broke off"),
-        None => warn!(%address, by_us = end.by_us, code, reason = end.reason, "a greeting was turned away"),
+        None if node.tells_of_stranger() => warn!(%address, by_us = end.by_us, code, reason = end.reason, "a greeting was turned away"),
+        None => {}
     }
 }
 
 /// The one stream of a link: who dialled opens it.
-async fn streams(connection: &Connection, dialled: bool) -> Result<(SendStream, RecvStream), End> {
-    let opened = timeout(GREETING_PATIENCE, async {
+async fn streams(connection: &Connection, dialled: bool, began: Instant) -> Result<(SendStream, RecvStream), End> {
+    let opened = timeout_at(began + GREETING_PATIENCE, async {
         if dialled {
             connection.open_bi().await
         } else {
@@ -71,9 +77,9 @@ async fn drive(
     node: &Arc<Node>,
     connection: &Connection,
     dialled: Option<Name>,
-    mut greeting: Option<OwnedSemaphorePermit>,
-    send: SendStream,
-    recv: RecvStream,
+    mut guest: Option<Guest>,
+    began: Instant,
+    (send, recv): (SendStream, RecvStream),
 ) -> (End, Option<Name>) {
     let opening = match opening(node, connection, dialled) {
         Ok(opening) => opening,
@@ -87,7 +93,8 @@ async fn drive(
     let (stop, mut stopped) = mpsc::channel(1);
     let mut all_stop = node.stopping.subscribe();
     let mut heads = node.store.watch();
-    let mut session = Session::new(opening, node.now());
+    let elapsed = began.into_std().saturating_duration_since(node.began);
+    let mut session = Session::new(opening, Moment { elapsed, ..node.now() });
     let mut jobs: JoinSet<Event> = JoinSet::new();
     let mut permit: Option<Permit<'_>> = None;
 
@@ -106,7 +113,7 @@ async fn drive(
                                 Ok(Ok(granted)) => {
                                     info!(%peer, %address, dialled, "a link stands");
                                     permit = Some(granted);
-                                    greeting = None;
+                                    guest = None;
                                     let heads = *heads.borrow_and_update();
                                     admitted(&*node.store, &peer, &store, heads).await
                                 }
@@ -142,7 +149,7 @@ async fn drive(
         };
         session.handle(node.now(), event);
     };
-    drop(greeting);
+    drop(guest);
     // What is being put is put before another link with this peer may begin: see `Feed`, which relies on it.
     if end.by_us {
         let code = VarInt::from_u32(end.code.map_or(0, |code| code as u32));
@@ -235,9 +242,9 @@ fn begin(node: &Arc<Node>, step: Step, send: &Arc<Mutex<SendStream>>, connection
     }
 }
 
-/// What was saved of the peer's store; what was saved of stores that it had before is forgotten.
+/// What was saved of the peer's store; what was saved of stores that it or we had before is forgotten.
 async fn admitted(store: &dyn RecordStore, peer: &Name, peers_store: &[u8; 16], heads: [u64; 2]) -> Event {
-    let key = Position::key(peer, peers_store);
+    let key = Position::key(peer, peers_store, &store.id());
     let notes = match store.notes(&Position::keys(peer), STORES_FORGOTTEN_AT_ONCE).await {
         Ok(notes) => notes,
         Err(error) => return failed(&error),
@@ -404,7 +411,7 @@ fn failed(error: &StoreError) -> Event {
 /// Frames read ahead of the session: one being handled and one to follow.
 const FRAMES_AHEAD: usize = 2;
 
-/// A peer has one store at a time; what it left behind is cleared away in portions.
+/// A peer has one store at a time, and so do we; what others left behind is cleared away in portions.
 const STORES_FORGOTTEN_AT_ONCE: usize = 64;
 
 /// Longest reason that is repeated, in characters: a sentence or two.

@@ -1,10 +1,12 @@
 //! What all links of one provider share: its store, its identity, its clock, and for each peer the one link that may stand.
 
+use crate::accounting::admission::network;
 use crate::io::peering::Clock;
 use crate::peering::agreement::Agreements;
 use crate::peering::dial::{self, Patience, Which};
+use crate::peering::guests::{Guests, Welcome};
 use crate::peering::health::{LinkState, PeerStatus, Progress};
-use crate::peering::limits::{LINK_STEADY, REDIAL_QUARANTINE};
+use crate::peering::limits::{LINK_STEADY, REDIAL_QUARANTINE, STRANGERS_TOLD_EVERY};
 use crate::peering::step::{End, Moment};
 use crate::store::RecordStore;
 use dialtone_shared::Name;
@@ -28,6 +30,10 @@ pub(super) struct Node {
     pub pin: [u8; 32],
     pub boot: [u8; 16],
     pub agreements: Arc<Agreements>,
+    /// Strangers who are greeting.
+    pub guests: Arc<Mutex<Guests>>,
+    /// When the log was last told of a stranger who was turned away.
+    pub told_of_strangers: Mutex<Option<Instant>>,
     /// As many as there are cores: verification takes no more than that, however many peers send.
     pub verifiers: Arc<Semaphore>,
     /// Whether everything is to end.
@@ -61,6 +67,37 @@ struct Standing {
     stop: mpsc::Sender<(CloseCode, String)>,
 }
 
+/// A place among the strangers who are greeting. Given back when dropped.
+pub(super) struct Guest {
+    guests: Arc<Mutex<Guests>>,
+    network: IpAddr,
+}
+
+impl Guest {
+    /// A place for somebody who dials from `address`, or what to do instead.
+    pub fn welcome(guests: &Arc<Mutex<Guests>>, address: IpAddr, proved: bool) -> Result<Self, Welcome> {
+        let network = network(address);
+        match lock(guests).welcome(network, proved) {
+            Welcome::Enter => Ok(Self {
+                guests: guests.clone(),
+                network,
+            }),
+            otherwise => Err(otherwise),
+        }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        lock(&self.guests).leave(self.network);
+    }
+}
+
+/// A panic elsewhere leaves counts: still good.
+fn lock(guests: &Mutex<Guests>) -> MutexGuard<'_, Guests> {
+    guests.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The right to be the peer's one link. Given back when dropped.
 pub(super) struct Permit<'a>(&'a Peer);
 
@@ -71,6 +108,23 @@ impl Node {
             wall: (self.clock)().secs(),
             elapsed: self.began.elapsed(),
         }
+    }
+
+    /// Whether the log is to be told of a stranger now.
+    pub fn tells_of_stranger(&self) -> bool {
+        let mut told = self.told_of_strangers.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let tells = told.is_none_or(|last| now.duration_since(last) >= STRANGERS_TOLD_EVERY);
+        if tells {
+            *told = Some(now);
+        }
+        tells
+    }
+
+    /// Waits until everything is to end.
+    pub async fn stopped(&self) {
+        // The sender is ours: it is not gone.
+        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
     }
 
     /// How every peer is.

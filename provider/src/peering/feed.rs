@@ -255,12 +255,13 @@ impl Position {
         Ok(Self { acked, whole })
     }
 
-    /// Under which note the position of this peer's store is kept.
-    pub fn key(peer: &Name, store: &[u8; 16]) -> Vec<u8> {
-        [&Self::keys(peer)[..], store].concat()
+    /// Under which note the position of this peer's store in the log of ours is kept. Both are named: a store that was restored from a
+    /// backup has another log, in which a position of the old one would pass over what the peer has never seen.
+    pub fn key(peer: &Name, theirs: &[u8; 16], ours: &[u8; 16]) -> Vec<u8> {
+        [&Self::keys(peer)[..], theirs, ours].concat()
     }
 
-    /// How the keys of all this peer's stores start. A peer has one at a time; the others are forgotten when it greets.
+    /// How the keys of all positions of this peer start. One counts at a time; the others are forgotten when it greets.
     pub fn keys(peer: &Name) -> Vec<u8> {
         [b"feed/", &peer.as_bytes()[..], b"/"].concat()
     }

@@ -71,3 +71,10 @@ pub const GREETINGS_MAX: usize = 64;
 /// From this many greetings under way on, an address must first prove that it can be reached (QUIC Retry).
 pub const GREETINGS_RETRY: usize = 16;
 const _: () = assert!(GREETINGS_RETRY < GREETINGS_MAX);
+
+/// Greetings under way with one network at a time: a quarter of all, and more providers than are found behind one address.
+pub const GREETINGS_FROM_ONE_MAX: usize = 16;
+const _: () = assert!(GREETINGS_FROM_ONE_MAX * 4 <= GREETINGS_MAX);
+
+/// The log is told at most this often of strangers who were turned away: they must not fill the disk with it.
+pub const STRANGERS_TOLD_EVERY: Duration = Duration::from_secs(1);

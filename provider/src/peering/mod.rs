@@ -8,19 +8,21 @@
 //! 1. [`agreement`]: what was agreed with whom;
 //! 2. [`limits`]: how much, how long, how often;
 //! 3. [`dial`]: when to dial, and which of two links stays;
-//! 4. [`greeting`]: whether the other side is who the agreement names;
-//! 5. [`session`]: the link itself, in the events and steps of [`step`], put together from
-//! 6. [`policy`]: what goes to whom,
-//! 7. [`feed`]: the half that sends, and how far the peer is,
-//! 8. [`intake`]: the half that receives, and what becomes of each record,
-//! 9. [`deferred`]: records whose time has not come;
-//! 10. [`health`]: what is seen of it from outside.
+//! 4. [`guests`]: how many strangers are heard at a time;
+//! 5. [`greeting`]: whether the other side is who the agreement names;
+//! 6. [`session`]: the link itself, in the events and steps of [`step`], put together from
+//! 7. [`policy`]: what goes to whom,
+//! 8. [`feed`]: the half that sends, and how far the peer is,
+//! 9. [`intake`]: the half that receives, and what becomes of each record,
+//! 10. [`deferred`]: records whose time has not come;
+//! 11. [`health`]: what is seen of it from outside.
 
 pub mod agreement;
 pub mod deferred;
 pub mod dial;
 pub mod feed;
 pub mod greeting;
+pub mod guests;
 pub mod health;
 pub mod intake;
 pub mod limits;

@@ -200,7 +200,7 @@ impl Session {
                 return Some(Step::Read { lane, after, limit });
             }
             if let Some(position) = feed.next_save(now.elapsed, self.stopping.is_some()) {
-                let key = Position::key(&running.peer, &running.store);
+                let key = Position::key(&running.peer, &running.store, &self.opening.store);
                 return Some(Step::Save { key, position });
             }
         }

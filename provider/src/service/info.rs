@@ -29,7 +29,13 @@ pub async fn metrics(State(service): State<Arc<Service>>) -> Response<Body> {
 
 /// `GET /healthz`: whether a put would be kept. A provider that only answers gets is not well.
 pub async fn health(State(service): State<Arc<Service>>) -> Response<Body> {
-    let (status, body) = match service.health.probe(&*service.store).await {
+    // The disk may be well and nobody there to write to it.
+    let probed = if service.queue.is_closed() {
+        Err("no puts are taken any more: the provider stops, or a part of it failed (see its log)".to_owned())
+    } else {
+        service.health.probe(&*service.store).await
+    };
+    let (status, body) = match probed {
         Ok(()) => (StatusCode::OK, json!({"status": "ok"})),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, json!({"status": "unwell", "reason": why})),
     };

@@ -167,10 +167,17 @@ fn restore_here(runtime: &tokio::runtime::Handle, from: &Path, to: &Path, option
         }
     }
     let store = EmbeddedStore::open(&aside, options)?;
-    let contents = fill(runtime, from, &*store)?;
-    runtime.block_on(store.close())?;
+    let filled = fill(runtime, from, &*store).and_then(|contents| Ok(runtime.block_on(store.close()).map(|()| contents)?));
     drop(store);
-    std::fs::rename(&aside, to).map_err(|error| folder_error(to, error))?;
+    let made = filled.and_then(|contents| {
+        std::fs::rename(&aside, to).map_err(|error| folder_error(to, error))?;
+        Ok(contents)
+    });
+    if made.is_err() {
+        // Half a store is of no use, and would stand in the way of the next try. It was empty or absent when we began.
+        let _ = std::fs::remove_dir_all(&aside);
+    }
+    let contents = made?;
     sync_folder(parent(to)).map_err(|error| folder_error(to, error))?;
     Ok(contents)
 }
@@ -180,7 +187,8 @@ fn fill(runtime: &tokio::runtime::Handle, from: &Path, store: &dyn RecordStore) 
     let failed = |error| file_error(from, &error);
     let mut input = BufReader::new(File::open(from).map_err(failed)?);
     read_head(&mut input, from)?;
-    let (mut contents, mut records, mut notes, mut entry) = (Contents::default(), Vec::new(), Vec::new(), 0);
+    let (mut contents, mut records, mut notes) = (Contents::default(), Vec::new(), Vec::new());
+    let (mut entry, mut unkept) = (0, 0);
     loop {
         entry += 1;
         let refused = |reason: String| BackupError::Refused {
@@ -191,6 +199,7 @@ fn fill(runtime: &tokio::runtime::Handle, from: &Path, store: &dyn RecordStore) 
         let bytes = read_entry(&mut input)
             .map_err(failed)?
             .ok_or_else(|| refused("it is too long".into()))?;
+        unkept += bytes.len();
         let end = match bytes.split_first() {
             Some((&RECORD, body)) => {
                 records.push(read_record(body).ok_or_else(|| refused("it is not a record".into()))?);
@@ -203,7 +212,8 @@ fn fill(runtime: &tokio::runtime::Handle, from: &Path, store: &dyn RecordStore) 
             Some((&END, counts)) => Some(counts),
             _ => return Err(refused("its kind is not known".into())),
         };
-        if end.is_some() || records.len() + notes.len() >= BATCH {
+        if end.is_some() || records.len() + notes.len() >= BATCH || unkept >= ENTRY_BYTES_MAX as usize {
+            unkept = 0;
             contents.records += records.len() as u64;
             contents.notes += notes.len() as u64;
             let puts = verify(std::mem::take(&mut records)).map_err(refused)?;

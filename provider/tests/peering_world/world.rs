@@ -455,7 +455,7 @@ impl World {
                 match self.nodes[node].standing.get(&peer).copied() {
                     None => {
                         self.nodes[node].standing.insert(peer, (link, end, which));
-                        let note = ready(store.note(&Position::key(&peer, &id))).expect("a memory store");
+                        let note = ready(store.note(&Position::key(&peer, &id, &store.id()))).expect("a memory store");
                         let heads = *store.watch().borrow();
                         Event::Admitted {
                             position: note.map(|note| Position::decode(&note).expect("a position")),

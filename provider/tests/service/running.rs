@@ -59,6 +59,22 @@ async fn a_stop_finishes_what_was_accepted() {
 }
 
 #[tokio::test]
+async fn a_part_that_panics_is_noticed_and_leaves_no_provider_that_only_looks_well() {
+    let store = TroubledStore::new();
+    let mut world = World::with(store.clone(), |_| {}).await;
+    assert_eq!(world.get("/healthz").await.status, 200);
+    store.trouble.send_replace(Trouble::Panics);
+    let record = Publisher::number(1).signed(world.now());
+    assert_eq!(world.put(&record).await.status, 503);
+    store.trouble.send_replace(Trouble::None);
+    assert_eq!(world.get("/healthz").await.status, 503, "the disk is well, but nobody takes puts");
+    tokio::time::timeout(Duration::from_secs(30), world.provider.failed())
+        .await
+        .expect("it is told");
+    world.provider.shutdown().await.unwrap();
+}
+
+#[tokio::test]
 async fn two_providers_live_in_one_process() {
     let (one, two) = tokio::join!(World::start(), World::start());
     let record = Publisher::number(1).signed(one.now());

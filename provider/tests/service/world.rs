@@ -304,6 +304,8 @@ pub enum Trouble {
     Stuck,
     /// Writes fail.
     Fails(StoreError),
+    /// Writes panic.
+    Panics,
 }
 
 impl TroubledStore {
@@ -319,6 +321,7 @@ impl TroubledStore {
         let now = trouble.wait_for(|trouble| !matches!(trouble, Trouble::Stuck)).await;
         match now.map(|trouble| trouble.clone()) {
             Ok(Trouble::Fails(error)) => Err(error),
+            Ok(Trouble::Panics) => panic!("as the test wants it"),
             _ => Ok(()),
         }
     }

@@ -93,7 +93,15 @@ impl<'a> Draft<'a> {
     pub fn expire(&mut self, now: UnixSecs, limit: usize) -> Result<Vec<Name>, StoreError> {
         let mut forgotten = Vec::new();
         for name in self.engine.due(now, limit)? {
-            let slot = self.slot(&name)?;
+            let slot = match self.slot(&name) {
+                Ok(slot) => slot,
+                Err(StoreError::Corrupt(what)) => {
+                    // One row that cannot be read stays, and keeps nothing else from being forgotten.
+                    tracing::warn!("damaged, and not forgotten: {what}");
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let slot = &mut self.slots[slot];
             if matches!(slot.fate, Fate::Untouched) && slot.row.is_some() {
                 slot.fate = Fate::Forgotten;
@@ -234,5 +242,57 @@ impl Slot {
             Fate::Kept(held, _) => Ok(Some((**held).clone())),
             Fate::Forgotten => Ok(None),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::embedded::folder::Folder;
+    use crate::store::{Class, Condition, EmbeddedOptions};
+    use dialtone_shared::{Body, Genesis, Record, SecretKey, SignedRecord, Ttl};
+
+    const NOW: UnixSecs = UnixSecs(1_800_000_000);
+
+    fn put(seed: u8) -> Put {
+        let secret = SecretKey::from_seed(&[seed; 32]);
+        let record = Record {
+            genesis: Genesis::of(secret.public()),
+            chain: Vec::new(),
+            sequence: NOW.micros(),
+            scope: Vec::new(),
+            body: Body::Live {
+                expiry: NOW.plus(1_000),
+                ttl: Ttl(60),
+                bindings: Vec::new(),
+            },
+        };
+        Put {
+            record: SignedRecord::sign(record, &secret).unwrap().verify().unwrap(),
+            class: Class::Customer,
+            // A lease that ends before the record does.
+            keep_until: NOW.plus(10),
+            from: None,
+            account: None,
+            condition: Condition::None,
+        }
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_read_keeps_nothing_else_from_being_forgotten() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::lock(place.path()).unwrap();
+        let (engine, opening) = Engine::open(&folder, &EmbeddedOptions::default()).unwrap();
+        let puts = [put(1), put(2)];
+        let mut names = [*puts[0].record.name(), *puts[1].record.name()];
+        names.sort();
+        let mut draft = Draft::new(&engine);
+        draft.put(puts.into()).unwrap();
+        let (batch, _) = draft.finish(opening.totals).unwrap();
+        batch.commit().unwrap();
+        // The first in the index of what is due.
+        engine.records.insert(names[0].as_bytes(), b"not a row").unwrap();
+        let forgotten = Draft::new(&engine).expire(NOW.plus(20), 10).unwrap();
+        assert_eq!(forgotten, [names[1]]);
     }
 }

@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Looks through the journals of the tables at `path`, oldest first, and cuts a torn commit off the newest.
 ///
@@ -107,6 +107,9 @@ fn walk(bytes: &[u8]) -> End {
     if rest.iter().all(|byte| *byte == 0) {
         return End::Clean;
     }
+    if is_last(rest) {
+        return End::Torn(at);
+    }
     let whole = |start: &usize| rest[*start] == START && batch(&rest[*start..]).is_some();
     match (1..rest.len()).find(whole) {
         Some(_) => End::Damaged(at),
@@ -124,22 +127,50 @@ fn batch(bytes: &[u8]) -> Option<(usize, u64)> {
     let seqno = u64::from_le_bytes(*take(&mut rest)?);
     let begin = rest;
     for _ in 0..items {
-        let [tag, _kind, compression] = *take(&mut rest)?;
-        let _table: &[u8; 8] = take(&mut rest)?;
-        let key = u16::from_le_bytes(*take(&mut rest)?);
-        let length = u32::from_le_bytes(*take(&mut rest)?);
-        let on_disk = u32::from_le_bytes(*take(&mut rest)?);
-        if tag != ITEM || compression != 0 || length != on_disk {
-            return None;
-        }
-        rest = rest.get(usize::from(key).checked_add(length as usize)?..)?;
+        let (key, length) = item(&mut rest)?;
+        rest = rest.get(key.checked_add(length)?..)?;
     }
-    let mut hash = Xxh3::new();
-    hash.update(&begin[..begin.len() - rest.len()]);
+    let hashed = &begin[..begin.len() - rest.len()];
     let [tag] = *take(&mut rest)?;
     let checksum = u64::from_le_bytes(*take(&mut rest)?);
-    let whole = tag == FINISH && *take::<4>(&mut rest)? == TRAILER && hash.digest() == checksum;
+    // The hash last: it costs most, and what only looks like a batch seldom comes so far.
+    let whole = tag == FINISH && *take::<4>(&mut rest)? == TRAILER && xxh3_64(hashed) == checksum;
     whole.then_some((bytes.len() - rest.len(), seqno))
+}
+
+/// The lengths of the key and the value of the item whose head `rest` begins with; that is taken.
+fn item(rest: &mut &[u8]) -> Option<(usize, usize)> {
+    let [tag, _kind, compression] = *take(rest)?;
+    let _table: &[u8; 8] = take(rest)?;
+    let key = u16::from_le_bytes(*take(rest)?);
+    let length = u32::from_le_bytes(*take(rest)?);
+    let on_disk = u32::from_le_bytes(*take(rest)?);
+    (tag == ITEM && compression == 0 && length == on_disk).then_some((usize::from(key), length as usize))
+}
+
+/// Whether the frames of the broken batch that `rest` begins with say that nothing lies behind it: they are in order and reach the end of
+/// what was written. Then nothing is searched for: a publisher can make a record in whose bytes there is a whole batch, and must not make
+/// a torn commit look like damage by it. Frames that are out of order say nothing.
+fn is_last(rest: &[u8]) -> bool {
+    let end = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let mut after = rest;
+    let (Some([START]), Some(items), Some(_seqno)) = (take::<1>(&mut after), take::<4>(&mut after), take::<8>(&mut after)) else {
+        return false;
+    };
+    for _ in 0..u32::from_le_bytes(*items) {
+        let at = rest.len() - after.len();
+        match item(&mut after) {
+            // Longer than anything that is written here: a length that cannot be relied on.
+            Some((key, value)) if key > KEY_BYTES_MAX || value > VALUE_BYTES_MAX => return false,
+            Some((key, value)) => match after.get(key + value..) {
+                Some(next) => after = next,
+                None => return true,
+            },
+            None => return at + ITEM_HEAD_BYTES > end,
+        }
+    }
+    let at = rest.len() - after.len();
+    at + FINISH_BYTES >= end && after.first().is_none_or(|tag| *tag == FINISH || *tag == 0)
 }
 
 fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8; N]> {
@@ -152,6 +183,12 @@ const START: u8 = 1;
 const ITEM: u8 = 2;
 const FINISH: u8 = 3;
 const TRAILER: [u8; 4] = *b"FJL\x03";
+const ITEM_HEAD_BYTES: usize = 3 + 8 + 2 + 4 + 4;
+const FINISH_BYTES: usize = 1 + 8 + 4;
+/// Longest key that is written: of a note, behind the byte that tells whose it is.
+const KEY_BYTES_MAX: usize = 1 + crate::store::NOTE_KEY_BYTES_MAX;
+/// Far above any row of a record and any note; where there should be a longer value, its batch is searched behind.
+const VALUE_BYTES_MAX: usize = 8 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -159,13 +196,18 @@ mod tests {
 
     /// A batch of two items.
     fn whole(seqno: u64) -> Vec<u8> {
+        whole_of(seqno, &[0xab; 300])
+    }
+
+    /// A batch of two items, one of which has this value.
+    fn whole_of(seqno: u64, value: &[u8]) -> Vec<u8> {
         let item = |key: &[u8], value: &[u8]| {
             let length = (value.len() as u32).to_le_bytes();
             let key_length = (key.len() as u16).to_le_bytes();
             [&[ITEM, 0, 0][..], &1_u64.to_le_bytes(), &key_length, &length, &length, key, value].concat()
         };
-        let items = [item(b"a key", &[0xab; 300]), item(b"", b"")].concat();
-        let checksum = xxhash_rust::xxh3::xxh3_64(&items);
+        let items = [item(b"a key", value), item(b"", b"")].concat();
+        let checksum = xxh3_64(&items);
         let head = [&[START][..], &2_u32.to_le_bytes(), &seqno.to_le_bytes()].concat();
         [&head[..], &items, &[FINISH], &checksum.to_le_bytes(), &TRAILER].concat()
     }
@@ -188,6 +230,40 @@ mod tests {
             if !(5..13).contains(&cut) {
                 changed[first.len() + cut] ^= 0x40;
                 assert_eq!(walk(&changed), End::Torn(first.len()), "changed at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_inside_a_record_does_not_make_a_torn_commit_look_like_damage() {
+        let first = whole(1);
+        let hostile = [&[7; 40][..], &whole(3), &whole(4), &[7; 64]].concat();
+        let last = whole_of(2, &hostile);
+        for cut in 1..last.len() {
+            let cut_off = [&first[..], &last[..cut], &[0; 64]].concat();
+            assert_eq!(walk(&cut_off), End::Torn(first.len()), "cut at {cut}");
+        }
+        // A sector of the value or of the end is missing.
+        for missing in [40, 13 + ITEM_HEAD_BYTES + 5 + 3, last.len() - 5] {
+            let mut torn = [&first[..], &last, &[0; 64]].concat();
+            torn[first.len() + missing] ^= 0x40;
+            assert_eq!(walk(&torn), End::Torn(first.len()), "changed at {missing}");
+        }
+        // Behind it, a real one.
+        let mut damaged = [&first[..], &last, &whole(3)].concat();
+        damaged[first.len() + 40] ^= 1;
+        assert_eq!(walk(&damaged), End::Damaged(first.len()));
+    }
+
+    #[test]
+    fn a_length_that_was_changed_hides_no_batch_behind_it() {
+        let bytes = [whole(1), whole(2), whole(3)].concat();
+        let second = whole(1).len();
+        for at in second..second + whole(2).len() {
+            for bit in 0..8 {
+                let mut changed = bytes.clone();
+                changed[at] ^= 1 << bit;
+                assert_ne!(walk(&changed), End::Torn(second), "bit {bit} of byte {at}");
             }
         }
     }
