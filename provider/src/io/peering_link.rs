@@ -110,6 +110,7 @@ async fn drive(
                                 Ok(Ok(granted)) => {
                                     permit = Some(granted);
                                     guest = None;
+                                    quic::open_wide(connection);
                                     let heads = *heads.borrow_and_update();
                                     admitted(&*node.store, &peer, &store, heads).await
                                 }
