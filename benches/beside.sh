@@ -22,15 +22,15 @@ dialtone() {
     cat >"$work/provider.toml" <<C
 data = "$work/data"
 [http]
-listen = ["127.0.0.1:14380"]
+listen = ["127.0.0.1:24380"]
 [dns]
-listen = ["127.0.0.1:14353"]
+listen = ["127.0.0.1:24353"]
 [peering]
-listen = "127.0.0.1:14381"
+listen = "127.0.0.1:24381"
 C
     TOKIO_WORKER_THREADS=1 taskset -c 0 target/release/dialtone provider --config "$work/provider.toml" >"$work/dialtone.log" 2>&1 &
     pids=($!)
-    open 14380
+    open 24380
 }
 start_iroh() {
     rm -rf "$work/iroh"
@@ -39,10 +39,10 @@ start_iroh() {
 pkarr_put_rate_limit = "disabled"
 data_dir = "$work/iroh/data"
 [http]
-port = 15380
+port = 25380
 bind_addr = "127.0.0.1"
 [dns]
-port = 15353
+port = 25353
 bind_addr = "127.0.0.1"
 default_soa = "ns1.names.example hostmaster.names.example 0 10800 3600 604800 3600"
 default_ttl = 3600
@@ -56,18 +56,18 @@ enabled = false
 C
     TOKIO_WORKER_THREADS=1 RUST_LOG=error taskset -c 0 "$iroh" --config "$work/iroh/conf" >"$work/iroh.log" 2>&1 &
     pids=($!)
-    open 15380
+    open 25380
 }
 
 for round in $(seq "$rounds"); do
     taskset -c 0 "$load" verify | sed "s/^/verify /" >>"$work/rows"
     dialtone
-    taskset -c 1 "$load" put 127.0.0.1:14380 "$count" "$in_flight" "${pids[0]}" | sed "s/^/dialtone-put /" >>"$work/rows"
-    taskset -c 1 "$load" batch 127.0.0.1:14380 "$count" 256 "${pids[0]}" | sed "s/^/dialtone-batch /" >>"$work/rows"
+    taskset -c 1 "$load" put 127.0.0.1:24380 "$count" "$in_flight" "${pids[0]}" | sed "s/^/dialtone-put /" >>"$work/rows"
+    taskset -c 1 "$load" batch 127.0.0.1:24380 "$count" 256 "${pids[0]}" | sed "s/^/dialtone-batch /" >>"$work/rows"
     stop
     if [ -n "$iroh" ]; then
         start_iroh
-        taskset -c 1 "$load" pkarr 127.0.0.1:15380 "$count" "$in_flight" "${pids[0]}" | sed "s/^/iroh-put /" >>"$work/rows"
+        taskset -c 1 "$load" pkarr 127.0.0.1:25380 "$count" "$in_flight" "${pids[0]}" | sed "s/^/iroh-put /" >>"$work/rows"
         stop
     fi
     echo "round $round of $rounds" >&2

@@ -9,6 +9,7 @@
 //! cargo bench --bench load -- stub    HTTP_ADDR COUNT              cold and cached lookups of COUNT new names
 //! cargo bench --bench load -- fill    FOLDER COUNT                 COUNT records of about 400 bytes into a store
 //! cargo bench --bench load -- gets    FOLDER COUNT                 random gets from that store
+//! cargo bench --bench load -- ask     ADDR COUNT IN_FLIGHT [PID]   random gets over HTTP from a provider with that store
 //! ```
 //!
 //! Everything is signed before a clock starts. CPU is read from /proc/PID/task/*/schedstat, in nanoseconds.
@@ -38,7 +39,7 @@ fn main() -> Result<(), Error> {
         "verify" => verify(),
         "put" => runtime.block_on(put(
             word(1).parse()?,
-            dialtone_requests(number(2, 10_000), 0)?,
+            dialtone_requests(number(2, 10_000))?,
             number(3, 64),
             pid(word(4)),
             "put",
@@ -54,9 +55,16 @@ fn main() -> Result<(), Error> {
         "visible" => runtime.block_on(visible(word(1).parse()?, word(2).parse()?, number(3, 1_000), number(4, 10))),
         "stub" => runtime.block_on(stub(word(1), number(2, 2_000))),
         "fill" => runtime.block_on(fill(Path::new(word(1)), number(2, 1_000_000))),
+        "ask" => runtime.block_on(put(
+            word(1).parse()?,
+            get_requests(number(2, 1_000_000))?,
+            number(3, 1),
+            pid(word(4)),
+            "ask",
+        )),
         "gets" => runtime.block_on(gets(Path::new(word(1)), number(2, 1_000_000))),
         _ => {
-            eprintln!("verify | put | pkarr | batch | visible | stub | fill | gets: see the head of benches/load.rs");
+            eprintln!("verify | put | pkarr | batch | visible | stub | fill | gets | ask: see the head of benches/load.rs");
             Ok(())
         }
     }
@@ -110,7 +118,8 @@ async fn put(address: SocketAddr, requests: Vec<Vec<u8>>, in_flight: usize, pid:
 }
 
 async fn batch(address: SocketAddr, count: usize, per_request: usize, pid: Option<u32>) -> Result<(), Error> {
-    let records: Vec<SignedRecord> = (0..count).map(|index| record(index, 2)).collect::<Result<_, _>>()?;
+    let set = run();
+    let records: Vec<SignedRecord> = (0..count).map(|index| record(index, set)).collect::<Result<_, _>>()?;
     let requests: Vec<Vec<u8>> = records
         .chunks(per_request)
         .map(|chunk| {
@@ -163,7 +172,8 @@ async fn batch(address: SocketAddr, count: usize, per_request: usize, pid: Optio
 
 /// Puts at A at a steady rate; one put in ten is watched at B until its very rank is answered.
 async fn visible(a: SocketAddr, b: SocketAddr, rate: usize, seconds: usize) -> Result<(), Error> {
-    let records: Vec<SignedRecord> = (0..rate * seconds).map(|index| record(index, 3)).collect::<Result<_, _>>()?;
+    let set = run();
+    let records: Vec<SignedRecord> = (0..rate * seconds).map(|index| record(index, set)).collect::<Result<_, _>>()?;
     let (send, jobs) = async_queue();
     let mut workers = Vec::new();
     for _ in 0..64 {
@@ -225,8 +235,8 @@ async fn stub(http: &str, count: usize) -> Result<(), Error> {
         stub.lookup(record.name()).await?;
         cold.push(start.elapsed());
     }
-    let start = Instant::now();
-    report("stub-cold", cold, 0, start.elapsed(), None, None);
+    let all = cold.iter().sum();
+    report("stub-cold", cold, 0, all, None, None);
     let start = Instant::now();
     for record in records.iter().cycle().take(200_000) {
         std::hint::black_box(stub.lookup(record.name()).await?);
@@ -378,20 +388,34 @@ fn put_request(address: SocketAddr, record: &SignedRecord) -> Vec<u8> {
     request
 }
 
-fn dialtone_requests(count: usize, set: u8) -> Result<Vec<Vec<u8>>, Error> {
-    let address = SocketAddr::from(([127, 0, 0, 1], 80));
-    // Another set of names for every run, so that every put is a first one.
-    let run = (now().0 % 251) as u8;
-    (0..count)
-        .map(|index| Ok(put_request(address, &record(index, set.wrapping_add(10 + run % 240))?)))
-        .collect()
+/// Another set of names for every run, so that every put is a first one; the low numbers are other commands'.
+fn run() -> u8 {
+    10 + (now().0 % 240) as u8
+}
+
+fn dialtone_requests(count: usize) -> Result<Vec<Vec<u8>>, Error> {
+    let (address, set) = (SocketAddr::from(([127, 0, 0, 1], 80)), run());
+    (0..count).map(|index| Ok(put_request(address, &record(index, set)?))).collect()
+}
+
+/// 20,000 gets of names that `fill` made, spread over all of them.
+fn get_requests(count: usize) -> Result<Vec<Vec<u8>>, Error> {
+    let request = |index: usize| {
+        format!(
+            "GET /v1/records/{} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n",
+            genesis(index * 7_919 % count, 5).name()
+        )
+        .into_bytes()
+    };
+    Ok((0..20_000).map(request).collect())
 }
 
 /// The smallest pkarr packets of the same kind: one A and one TXT record under the key, BEP 44 signed.
 fn pkarr_requests(count: usize) -> Result<Vec<Vec<u8>>, Error> {
+    let set = run();
     (0..count)
         .map(|index| {
-            let secret = secret(index, 6 + (now().0 % 200) as u8);
+            let secret = secret(index, set);
             let label = z32::encode(secret.public().as_bytes());
             let mut dns = vec![0, 0, 0x84, 0, 0, 0, 0, 2, 0, 0, 0, 0, label.len() as u8];
             dns.extend(label.as_bytes());

@@ -25,7 +25,7 @@ pub fn key_file(error: KeyFileError) -> Failure {
             format!("others can read this secret (mode {mode:04o})"),
         )
         .help(format!("chmod 600 {}", path.display()))
-        .help("on a machine that you share, consider the key stolen and rotate it"),
+        .help("on a machine that you share, consider the key stolen"),
         KeyFileError::Disk { path, reason } => Failure::file(&path, &reason),
         KeyFileError::NoPublicFile(path) => {
             Failure::new(Exit::BadInput, path.display(), "the public file is missing: the name stands in it")
@@ -75,9 +75,15 @@ pub fn start(error: StartError, data_flag: &str) -> Failure {
             address,
             reason,
             setting,
-        } => Failure::new(Exit::Local, address, format!("cannot listen for {what}: {reason}")).help(format!(
-            "stop what is using it, or set `{setting}` to another address (port 0 takes a free one)"
-        )),
+        } => {
+            let failure = Failure::new(Exit::Local, address, format!("cannot listen for {what}: {reason}")).help(format!(
+                "stop what is using it, or set `{setting}` to another address (port 0 takes a free one)"
+            ));
+            match address.port() {
+                1..1024 => failure.help("a port below 1024 also needs the right to it: on Linux CAP_NET_BIND_SERVICE"),
+                _ => failure,
+            }
+        }
         StartError::Dns(error) => frontend(error),
         StartError::Peering(reason) => Failure::new(Exit::Local, "peering", reason),
     }
@@ -192,6 +198,9 @@ pub fn put(error: PutError) -> Failure {
             match status {
                 401 | 403 => failure.help("ask its operator for an account, and set DIALTONE_TOKEN to its token"),
                 _ if problem.kind.ends_with(":future") => failure.help("set this machine's clock by NTP"),
+                _ if problem.kind.ends_with(":out-of-scope") => {
+                    failure.help("add its name with --scope, or publish at a provider that is listed")
+                }
                 404 | 405 => failure.help("check the URL: this may not be a Dialtone provider"),
                 _ => failure,
             }
@@ -260,7 +269,9 @@ pub fn lookup(name: &Name, error: LookupError) -> Failure {
         LookupError::Unavailable(_) => failed(Exit::Busy).help("try again later, or ask another provider with --provider"),
         LookupError::Expired => failed(Exit::Absent).help("its publisher has to publish again"),
         LookupError::Invalid(_) => failed(Exit::Unverified).help("this provider is broken or lies: ask another with --provider"),
-        LookupError::RolledBack => failed(Exit::Unverified).help("this provider holds newer records back: ask another with --provider"),
+        LookupError::RolledBack => failed(Exit::Unverified)
+            .help("this provider holds newer records back, or lost them: ask another with --provider")
+            .help("if the name is yours, publish again"),
         LookupError::Busy => failed(Exit::Busy).help("try again later"),
     }
 }

@@ -66,6 +66,14 @@ pub fn resolve(typed: &str, map: &Path) -> Result<Name, Failure> {
         return Ok(*name);
     }
     let shown = crate::show::printable(typed);
+    if let Some(above) = typed.split('.').skip(1).find(|label| bindings::parse_name(label).is_ok()) {
+        return Err(Failure::new(
+            Exit::BadInput,
+            format!("`{shown}`"),
+            "this is below a name, and only names are resolved",
+        )
+        .help(format!("resolve {above}: it shows what is below, too; or ask a DNS frontend")));
+    }
     let failure = Failure::new(Exit::BadInput, format!("`{shown}`"), &error);
     Err(match error {
         NameError::Length(_) => failure

@@ -64,8 +64,13 @@ fn new_key() -> SecretKey {
 /// key is another provider. It is complete or absent, also after a crash in between.
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let draft = path.with_extension("draft");
+    match fs::remove_file(&draft) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    // A new file, always: one that is there already, or leads elsewhere, could be read by others.
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(&draft)?;
@@ -110,6 +115,26 @@ mod tests {
         {
             use std::os::unix::fs::PermissionsExt;
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_new_key_is_written_into_no_file_that_was_there_before() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let (path, draft) = (folder.path().join("identity.key"), folder.path().join("identity.draft"));
+        let elsewhere = folder.path().join("elsewhere");
+        fs::write(&elsewhere, "something dear").unwrap();
+        for make in [
+            |draft: &Path, _: &Path| fs::write(draft, ""),
+            |draft: &Path, elsewhere: &Path| symlink(elsewhere, draft),
+        ] {
+            make(&draft, &elsewhere).unwrap();
+            open(&path, true).unwrap();
+            assert_eq!(fs::symlink_metadata(&path).unwrap().permissions().mode(), 0o100_600);
+            assert_eq!(fs::read(&elsewhere).unwrap(), b"something dear");
+            fs::remove_file(&path).unwrap();
         }
     }
 

@@ -198,7 +198,7 @@ impl Provider {
             let serve = http::serve(listener, router.clone(), Arc::clone(&metrics), room.clone(), listening.told());
             listening.tasks.spawn(serve);
         }
-        tracing::info!(%name, http = ?addresses.http, dns = ?addresses.dns, peering = ?addresses.peering, "the provider runs");
+        tracing::info!(%name, http = ?addresses.http, dns = ?addresses.dns, peering = addresses.peering.map(tracing::field::display), "the provider runs");
         Ok(Self {
             name,
             addresses,

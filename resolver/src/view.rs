@@ -435,4 +435,15 @@ mod tests {
         let bytes = BASE64.decode(record(&signed).record).unwrap();
         assert_eq!(SignedRecord::decode(bytes.into()).unwrap().verify().unwrap(), signed);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_dns_data_is_too_odd_to_be_shown(
+            kind in proptest::prop_oneof![0_u16..70, 99_u16..110, 249_u16..270, proptest::prelude::any::<u16>()],
+            rdata in proptest::collection::vec(proptest::prop_oneof![0_u8..8, proptest::prelude::any::<u8>()], 0..80),
+        ) {
+            type_name(kind);
+            rdata_text(kind, &rdata);
+        }
+    }
 }

@@ -28,7 +28,7 @@ pub fn run(args: CheckConfigArgs) -> Outcome {
     let path = &args.file;
     let text = std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
     let which = args.of.unwrap_or_else(|| told_from_keys(&text));
-    if args.of.is_none() && text.parse::<toml::Table>().is_ok_and(|table| table.is_empty()) {
+    if args.of.is_none() && text.parse::<toml::Table>().is_ok_and(|table| says_nothing(&table)) {
         return output::line(format!("{}: good: nothing is set, so the defaults hold", path.display()));
     }
     let says = match which {
@@ -56,6 +56,13 @@ fn provider(text: &str, path: &Path) -> Result<String, Failure> {
         settings.peers.len(),
         settings.accounts.len()
     ))
+}
+
+/// Whether nothing is set, nor whose settings they are to be: `[log]` is in every template.
+fn says_nothing(table: &toml::Table) -> bool {
+    table
+        .iter()
+        .all(|(key, value)| key == "log" && value.as_table().is_some_and(toml::Table::is_empty))
 }
 
 /// Whose settings a file holds, by the keys that only one kind has. In doubt a provider's: its report is the fullest.

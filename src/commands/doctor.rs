@@ -1,7 +1,7 @@
 //! `dialtone doctor`: what is reachable, how fast, and what to do about what is not.
 
 use crate::ask::{Over, ask};
-use crate::config::{Client, ClientArgs, Source};
+use crate::config::{Client, ClientArgs};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::{failures, output, petnames};
 use bytes::Bytes;
@@ -65,7 +65,7 @@ pub async fn run(args: DoctorArgs) -> Outcome {
     let mut findings = Vec::new();
     let http = HttpClient::new();
     for at in &client.providers.value {
-        findings.extend(provider(&http, at, &client.providers.source).await);
+        findings.extend(provider(&http, at, &client).await);
     }
     findings.push(floors(client.state.value.clone()));
     findings.push(map(&client.map.value));
@@ -86,7 +86,7 @@ pub async fn run(args: DoctorArgs) -> Outcome {
 }
 
 /// Everything about one provider, stopping where nothing more can be learnt.
-async fn provider(http: &HttpClient, at: &ProviderAt, said_by: &Source) -> Vec<Finding> {
+async fn provider(http: &HttpClient, at: &ProviderAt, client: &Client) -> Vec<Finding> {
     let base = match at {
         ProviderAt::Http(base) => base,
         ProviderAt::Dns { host, origin } => return dns_only(host, origin).await,
@@ -99,7 +99,8 @@ async fn provider(http: &HttpClient, at: &ProviderAt, said_by: &Source) -> Vec<F
             let finding = Finding::bad(&thing, Exit::Network, error)
                 .help("start one on this machine: `dialtone up`, or `dialtone provider`")
                 .help(format!(
-                    "or name another with --provider or DIALTONE_PROVIDER (this one is from {said_by})"
+                    "or name another with --provider or DIALTONE_PROVIDER (this one is from {})",
+                    client.providers.source
                 ));
             return vec![finding];
         }
@@ -109,7 +110,7 @@ async fn provider(http: &HttpClient, at: &ProviderAt, said_by: &Source) -> Vec<F
         format!("is {}, found in {}", info.name, output::millis(began.elapsed())),
     )];
     findings.extend(http_speed_and_clock(http, base, &thing).await);
-    findings.push(health(http, base, &thing).await);
+    findings.push(health(http, base, &thing, client.token.value.is_some()).await);
     findings.push(absence(http, base, &thing).await);
     if info.dns.is_empty() {
         findings.push(
@@ -162,14 +163,25 @@ async fn http_speed_and_clock(http: &HttpClient, base: &str, thing: &str) -> Opt
     })
 }
 
-async fn health(http: &HttpClient, base: &str, thing: &str) -> Finding {
+async fn health(http: &HttpClient, base: &str, thing: &str, has_token: bool) -> Finding {
     let thing = format!("{thing}: puts");
     match get(http, base, "/healthz").await {
+        Ok(answer) if answer.status == 200 && !has_token && wants_token(http, base).await => {
+            Finding::odd(&thing, "would be kept, but only from customers, and no token is set here")
+                .help("to publish there ask its operator for an account, and set DIALTONE_TOKEN to its token")
+        }
         Ok(answer) if answer.status == 200 => Finding::good(&thing, "would be kept (a write reached its disk)"),
         Ok(answer) => Finding::bad(&thing, Exit::Busy, format!("would not be kept: {}", reason_in(&answer, "reason")))
             .help("its operator looks at its disk and log; publish at another provider meanwhile"),
         Err(error) => Finding::bad(&thing, Exit::Network, error),
     }
+}
+
+/// Whether nobody may put without a token, as far as it says.
+async fn wants_token(http: &HttpClient, base: &str) -> bool {
+    let info = get(http, base, "/v1/info").await.ok();
+    let info = info.and_then(|answer| serde_json::from_slice::<Value>(&answer.body).ok());
+    info.is_some_and(|info| info["limits"]["anonymous_puts"] == "nobody")
 }
 
 /// Whether it can say of a name that there is none: only when its links with its peers have caught up.

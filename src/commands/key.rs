@@ -107,8 +107,13 @@ fn new(args: NewArgs) -> Outcome {
         shown(&paths.public)
     ));
     if let Some(offline) = offline {
+        let what = if public.chain.links.is_empty() {
+            "the seed that the key comes from"
+        } else {
+            "the keys that may follow"
+        };
         output::remark(format!(
-            "offline folder {}  (the keys that may follow: move it away from this machine)",
+            "offline folder {}  ({what}: move it away from this machine)",
             shown(offline)
         ));
     }

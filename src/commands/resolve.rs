@@ -69,15 +69,17 @@ pub async fn run(args: ResolveArgs) -> Outcome {
     if args.json {
         output::json(&to_json(&resolution, took))?;
     } else {
-        let asked: Vec<String> = stub
-            .health()
-            .iter()
-            .filter(|at| !at.is_aside)
-            .map(|at| at.provider.to_string())
-            .collect();
-        print(&resolution, &asked, took, now)?;
+        print(&resolution, &answered(&stub), took, now)?;
     }
     verdict(&resolution, &options)
+}
+
+/// The providers that said something: those listed behind them were not needed.
+fn answered(stub: &Stub) -> Vec<String> {
+    let said = stub.health().into_iter().filter(|at| at.latency.is_some());
+    let mut answered: Vec<String> = said.map(|at| at.provider.to_string()).collect();
+    answered.dedup(); // a provider may answer at several addresses
+    answered
 }
 
 /// Whether there was anything to show; what is shown is already said.
@@ -118,7 +120,7 @@ fn verdict(resolution: &Resolution, options: &ResolveOptions) -> Outcome {
     Ok(())
 }
 
-fn print(resolution: &Resolution, asked: &[String], took: Duration, now: UnixSecs) -> Outcome {
+fn print(resolution: &Resolution, answered: &[String], took: Duration, now: UnixSecs) -> Outcome {
     let mut text = String::new();
     draw(&resolution.tree, "", "", now, &mut text);
     if !resolution.endpoints.is_empty() {
@@ -127,7 +129,7 @@ fn print(resolution: &Resolution, asked: &[String], took: Duration, now: UnixSec
             text += &format!("  {}. {}\n", index + 1, endpoint_line(endpoint));
         }
     }
-    text += &format!("\nasked {} in {}\n", asked.join(", "), output::millis(took));
+    text += &format!("\nanswered by {} in {}\n", answered.join(", "), output::millis(took));
     output::text(text)
 }
 

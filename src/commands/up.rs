@@ -26,13 +26,13 @@ pub struct UpArgs {
     /// The folder of keys and stores, used again next time [default: ~/.local/share/dialtone/up; with --once one that goes away]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// The first provider's HTTP port; the next ones are 10 apart [default: 4380, or what is free]
+    /// The first provider's HTTP port; the next ones are 10 apart [default: 4380 if it is free; with --once any]
     #[arg(long, value_name = "PORT")]
     pub http_port: Option<u16>,
-    /// The frontend's DNS port; the providers' own are 10 apart after it [default: 4353, or what is free]
+    /// The frontend's DNS port; the providers' own are 10 apart after it [default: 4353 if it is free; with --once any]
     #[arg(long, value_name = "PORT")]
     pub dns_port: Option<u16>,
-    /// The first provider's peering port; the next ones are 10 apart [default: 4381, or what is free]
+    /// The first provider's peering port; the next ones are 10 apart [default: 4381 if it is free; with --once any]
     #[arg(long, value_name = "PORT")]
     pub peering_port: Option<u16>,
     /// Do one round and leave

@@ -24,6 +24,8 @@ fn a_provider_that_wants_accounts_refuses_strangers_and_takes_its_customers() {
         &provider.url(),
     ];
     world.run(args).failed(4, &[&provider.url(), "DIALTONE_TOKEN"]);
+    let doctor = world.ok(["doctor", "--provider", &provider.url()]).stdout;
+    assert!(doctor.contains("only from customers"), "{doctor}");
     world.write("token", account["token"].as_str().unwrap());
     world.write("client.toml", "token_file = 'token'\n");
     world.ok([&args[..], &["--client-config", "client.toml"]].concat());
@@ -140,6 +142,17 @@ fn doctor_says_when_a_peer_is_away_and_which() {
         }
         assert!(Instant::now() < deadline, "{ran}");
     }
+}
+
+#[test]
+fn the_log_says_when_a_link_comes_when_it_goes_and_why_it_does_not_come_back() {
+    let world = World::new();
+    let (mut first, second) = ProviderProcess::peered(&world);
+    first.logs("a link stands");
+    second.logs("a link stands");
+    first.stop();
+    second.logs("a link ended");
+    second.logs("a peer cannot be reached");
 }
 
 #[test]

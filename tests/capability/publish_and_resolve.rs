@@ -225,6 +225,27 @@ fn a_petname_resolves_like_the_name_it_stands_for() {
 }
 
 #[test]
+fn resolve_says_who_answered_not_who_might_have() {
+    let world = World::new();
+    let alone = ProviderProcess::alone(&world);
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let name = key(&world, "alice.key");
+    world.ok([
+        "publish",
+        "--key",
+        "alice.key",
+        "--address",
+        "192.0.2.1",
+        "--provider",
+        &alone.url(),
+    ]);
+    let said = world
+        .ok(["resolve", &name, "--provider", &nobody, "--provider", &alone.url()])
+        .stdout;
+    assert!(said.contains(&format!("answered by {} in", alone.url())), "{said}");
+}
+
+#[test]
 fn a_scope_keeps_a_record_where_it_belongs() {
     let world = World::new();
     let (first, second) = ProviderProcess::peered(&world);

@@ -33,7 +33,9 @@ fn every_template_passes_with_its_defaults_written_out_and_changes_nothing() {
 #[test]
 fn whose_settings_a_file_holds_is_told_from_its_keys() {
     let world = World::new();
+    let untouched = world.ok(["template", "dns"]).stdout;
     for (text, says) in [
+        (untouched.as_str(), "the defaults hold"),
         ("[http]\nlisten = ['127.0.0.1:1']\n", "a provider"),
         ("listen = ['127.0.0.1:1']\n", "a frontend"),
         ("providers = ['http://127.0.0.1:1']\n", "a client"),

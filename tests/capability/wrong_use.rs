@@ -51,6 +51,7 @@ fn a_wrong_name_is_told_apart_by_what_is_wrong() {
         ("nobody", "dialtone alias"),
         ("\u{1b}[2J", "\\u{1b}"),
         ("", "this has 0"),
+        (&format!("www.{name}.dialtone.alt"), &format!("resolve {name}")),
     ] {
         let ran = world.run(["resolve", typed]);
         ran.failed(3, &[says, "help: "]);

@@ -219,7 +219,7 @@ impl Meters {
 }
 
 /// Whom an address is counted with: itself, or its /56, which is what one customer of an IPv6 network gets.
-pub(crate) fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         address @ IpAddr::V4(_) => address,
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !((1 << 72) - 1))),

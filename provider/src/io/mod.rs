@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod coherence;
 pub mod http;
+pub mod impatient;
 pub mod peering;
 pub mod peering_deferred;
 mod peering_link;

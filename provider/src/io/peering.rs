@@ -25,7 +25,7 @@ use tokio::net::lookup_host;
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout, timeout_at};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> UnixMicros + Send + Sync>;
@@ -264,12 +264,14 @@ async fn keep_dialling(node: Arc<Node>, endpoint: Endpoint, agreement: Agreement
         let Some((attempt, target)) = endpoints.next() else { return };
         place.dialling(true);
         let dialled = tokio::select! {
-            dialled = timeout(GREETING_PATIENCE, dial(&endpoint, target, attempt / hosts)) => dialled,
+            dialled = timeout(GREETING_PATIENCE, dial(&endpoint, target, attempt / hosts)) => {
+                dialled.unwrap_or_else(|_| Err(format!("no answer within {} s", GREETING_PATIENCE.as_secs())))
+            }
             () = node.stopped() => return,
         };
+        place.dialling(false);
         match dialled {
-            Ok(Ok(connection)) => {
-                place.dialling(false);
+            Ok(connection) => {
                 let (node, peer) = (node.clone(), agreement.peer);
                 // In a task of its own, which ends with this one: should it panic, the peer is dialled again.
                 let mut link = JoinSet::new();
@@ -280,13 +282,16 @@ async fn keep_dialling(node: Arc<Node>, endpoint: Endpoint, agreement: Agreement
                     place.failed("the link failed here; please tell us".to_owned());
                 }
             }
-            Ok(Err(reason)) => place.failed(format!("{target} cannot be reached: {reason}")),
-            Err(_) => place.failed(format!(
-                "{target} cannot be reached: no answer within {} s",
-                GREETING_PATIENCE.as_secs()
-            )),
+            Err(reason) => {
+                let reason = format!("{target} cannot be reached: {reason}");
+                // Said once, and not again at every attempt of a night.
+                if place.failed(reason.clone()) {
+                    warn!(peer = %agreement.peer, reason, "a peer cannot be reached; trying on");
+                } else {
+                    debug!(peer = %agreement.peer, reason, "still");
+                }
+            }
         }
-        place.dialling(false);
     }
 }
 

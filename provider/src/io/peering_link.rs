@@ -44,8 +44,10 @@ pub(super) async fn run(node: &Arc<Node>, connection: Connection, dialled: Optio
     if end.by_us {
         connection.close(VarInt::from_u32(code), end.reason.as_bytes());
     }
+    let planned = matches!(end.code, Some(CloseCode::Stopping | CloseCode::Duplicate));
     match proved.or(dialled) {
-        Some(peer) => info!(%peer, %address, by_us = end.by_us, code, reason = end.reason, "a link ended"),
+        Some(peer) if planned => info!(%peer, %address, by_us = end.by_us, code, reason = end.reason, "a link ended"),
+        Some(peer) => warn!(%peer, %address, by_us = end.by_us, code, reason = end.reason, "a link ended"),
         None if node.tells_of_stranger() => warn!(%address, by_us = end.by_us, code, reason = end.reason, "a greeting was turned away"),
         None => {}
     }
@@ -108,6 +110,7 @@ async fn drive(
                             let wait = place.admit(node, &peer, Which { dialled, boot }, address, stop.clone());
                             match timeout(GREETING_PATIENCE, wait).await {
                                 Ok(Ok(granted)) => {
+                                    info!(%peer, %address, dialled, "a link stands");
                                     permit = Some(granted);
                                     guest = None;
                                     quic::open_wide(connection);

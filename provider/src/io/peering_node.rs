@@ -240,11 +240,13 @@ impl Peer {
         }
     }
 
-    /// An attempt did not come as far as a link.
-    pub fn failed(&self, reason: String) {
+    /// An attempt did not come as far as a link. Whether that, and why, is news.
+    pub fn failed(&self, reason: String) -> bool {
         let mut slot = self.slot();
         slot.ended = Some((None, None));
+        let news = slot.last_error.as_ref() != Some(&reason);
         slot.last_error = Some(reason);
+        news
     }
 
     /// How the last link ended, once.

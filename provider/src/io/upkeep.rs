@@ -26,7 +26,7 @@ pub struct Upkeep {
 }
 
 impl Upkeep {
-    /// Opens the books where they were closed. Says whether they are exact.
+    /// Opens the books where they were closed, on a full disk too: what is held is served all the same. Says whether they are exact.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -37,8 +37,14 @@ impl Upkeep {
         }
         self.ledger.restore(&notes);
         let exact = self.store.note(CLOSED).await?.is_some() || self.store.count().records == 0;
-        self.store.set_notes(vec![(CLOSED.to_vec(), None)]).await?;
-        Ok(exact)
+        match self.store.set_notes(vec![(CLOSED.to_vec(), None)]).await {
+            Ok(()) => Ok(exact),
+            Err(error @ StoreError::Full(_)) => {
+                tracing::warn!(%error, "started all the same: gets are answered, puts are refused until there is space");
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Forgets what has ended, a step at a time.
@@ -68,7 +74,8 @@ impl Upkeep {
 
     /// Writes the books now and then, and a last time when `stopping` turns true.
     pub async fn keep_books(self, mut stopping: watch::Receiver<bool>) {
-        let mut unwritten = BTreeMap::new();
+        // Once more: on a full disk the books could not be marked as open when they were.
+        let mut unwritten = BTreeMap::from([(CLOSED.to_vec(), None)]);
         let mut pruned = Vec::new();
         loop {
             let stopped = rest(&mut stopping, BOOKS_EVERY_SECS * 1_000).await;

@@ -22,11 +22,20 @@ pub struct Dns(pub Arc<Frontend>);
 impl Collector for Links {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let peers = self.0.peers();
+        let (gauge, counter) = (MetricType::Gauge, MetricType::Counter);
+        // Of a peer that is away it is not known, and 0 would look well.
+        let lags = peers.iter().filter(|peer| peer.state == LinkState::Up);
+        family(
+            &mut encoder,
+            "dialtone_peer_lag",
+            "Positions of our log that the peer has not acknowledged, while the link stands",
+            gauge,
+            lags.map(|peer| ([("peer", peer.name.to_string())], peer.progress.lag)),
+        )?;
         let mut write = |name, help, kind, value: fn(&PeerStatus) -> u64| {
             let rows = peers.iter().map(|peer| ([("peer", peer.name.to_string())], value(peer)));
             family(&mut encoder, name, help, kind, rows)
         };
-        let (gauge, counter) = (MetricType::Gauge, MetricType::Counter);
         write("dialtone_peer_up", "Whether the link stands", gauge, |peer| {
             u64::from(peer.state == LinkState::Up)
         })?;
@@ -35,12 +44,6 @@ impl Collector for Links {
             "Whether we have all that the peer has for us",
             gauge,
             |peer| u64::from(peer.progress.received_all),
-        )?;
-        write(
-            "dialtone_peer_lag",
-            "Positions of our log that the peer has not acknowledged",
-            gauge,
-            |peer| peer.progress.lag,
         )?;
         write("dialtone_peer_links", "Links that stood", counter, |peer| peer.progress.links)?;
         write("dialtone_peer_records_sent", "Records sent, repeats too", counter, |peer| {

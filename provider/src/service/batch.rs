@@ -10,7 +10,8 @@ use super::problem::{RETRY_SECS, Refusal};
 use super::put::{Admitted, KeptView, examine};
 use super::queue::Kept;
 use super::{Service, answer, json, read_if};
-use crate::settings::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX};
+use crate::accounting::Caller;
+use crate::settings::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, BATCHES_AT_A_TIME};
 use crate::store::Condition;
 use axum::body::Body;
 use axum::extract::State;
@@ -21,6 +22,7 @@ use dialtone_shared::cbor::{CborError, Reader};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// `POST /v1/records`.
 pub async fn post(State(service): State<Arc<Service>>, request: Request<Body>) -> Response<Body> {
@@ -34,14 +36,23 @@ type Item = (Option<Name>, Result<(Name, Kept), Refusal>);
 impl Service {
     async fn post(self: &Arc<Self>, request: Request<Body>) -> Result<Response<Body>, Refusal> {
         let (head, body) = request.into_parts();
-        let turn = |caller| Ok((caller, self.batches.try_acquire().map_err(|_| Refusal::Busy(RETRY_SECS))?));
+        let batches = Arc::clone(&self.batches);
+        let turn = |caller| {
+            // A body may be slow: those whom nobody knows leave half of the turns to the others.
+            let known = !matches!(caller, Caller::Anonymous(_));
+            if !known && batches.available_permits() <= BATCHES_AT_A_TIME / 2 {
+                return Err(Refusal::Busy(RETRY_SECS));
+            }
+            let turn = batches.try_acquire_owned().map_err(|_| Refusal::Busy(RETRY_SECS))?;
+            Ok((caller, Arc::new(turn)))
+        };
         let checked = self.caller(&head, media::CBOR).and_then(turn);
-        let (bytes, (caller, _turn)) = read_if(checked, &head.headers, body, BATCH_BYTES_MAX).await?;
+        let (bytes, (caller, turn)) = read_if(checked, &head.headers, body, BATCH_BYTES_MAX).await?;
         let records = records_in(&bytes)?;
         drop(bytes);
         let now = self.clock.now().secs();
         let this = Arc::clone(self);
-        let examined = in_parallel(records, move |bytes| examine(bytes, None, &this.name, now)).await?;
+        let examined = in_parallel(records, &turn, move |bytes| examine(bytes, None, &this.name, now)).await?;
         let mut items: Vec<Option<Item>> = Vec::with_capacity(examined.len());
         let mut admitted = Vec::with_capacity(examined.len());
         for signed in examined {
@@ -64,7 +75,7 @@ impl Service {
             (index, name, this.verify(admitted))
         };
         let (mut puts, mut joined) = (Vec::new(), Vec::new());
-        for (index, name, verified) in in_parallel(admitted, verify).await? {
+        for (index, name, verified) in in_parallel(admitted, &turn, verify).await? {
             match verified {
                 Ok((record, before)) => {
                     puts.push((self.put_of(caller, record, Condition::None, now), before));
@@ -138,8 +149,9 @@ fn records_in(body: &[u8]) -> Result<Vec<Bytes>, Refusal> {
     Ok(records)
 }
 
-/// Does `work` on every item, off the async threads, a share on each core; in order.
-async fn in_parallel<T, R, F>(items: Vec<T>, work: F) -> Result<Vec<R>, Refusal>
+/// Does `work` on every item, off the async threads, a share on each core; in order. Whoever asked may hang up meanwhile, and the work
+/// goes on: it holds on to the `turn` until it is done, so that what is under way stays bounded.
+async fn in_parallel<T, R, F>(items: Vec<T>, turn: &Arc<OwnedSemaphorePermit>, work: F) -> Result<Vec<R>, Refusal>
 where
     T: Send + 'static,
     R: Send + 'static,
@@ -154,8 +166,12 @@ where
         if share.is_empty() {
             break;
         }
-        let work = work.clone();
-        shares.push(tokio::task::spawn_blocking(move || share.into_iter().map(work).collect::<Vec<R>>()));
+        let (work, turn) = (work.clone(), Arc::clone(turn));
+        shares.push(tokio::task::spawn_blocking(move || {
+            let done = share.into_iter().map(work).collect::<Vec<R>>();
+            drop(turn);
+            done
+        }));
     }
     let mut done = Vec::new();
     for share in shares {
@@ -196,8 +212,35 @@ mod tests {
     #[tokio::test]
     async fn work_shared_out_comes_back_in_order() {
         for count in [0, 1, 5, 1_000] {
-            let doubled = in_parallel((0..count).collect(), |item: usize| item * 2).await.unwrap();
+            let doubled = in_parallel((0..count).collect(), &turn(), |item: usize| item * 2).await.unwrap();
             assert_eq!(doubled, (0..count).map(|item| item * 2).collect::<Vec<_>>());
+        }
+    }
+
+    fn turn() -> Arc<OwnedSemaphorePermit> {
+        Arc::new(crate::service::batches().try_acquire_owned().unwrap())
+    }
+
+    #[tokio::test]
+    async fn who_hangs_up_gives_the_turn_back_only_when_the_work_is_done() {
+        let batches = crate::service::batches();
+        let free = batches.available_permits();
+        let turn = Arc::new(Arc::clone(&batches).try_acquire_owned().unwrap());
+        let (begun, begins) = std::sync::mpsc::channel();
+        let (finish, finishes) = std::sync::mpsc::channel::<()>();
+        let finishes = Arc::new(std::sync::Mutex::new(finishes));
+        let work = move |_: usize| {
+            begun.send(()).unwrap();
+            let _ = finishes.lock().unwrap().recv();
+        };
+        let asking = tokio::spawn(async move { in_parallel(vec![1], &turn, work).await });
+        tokio::task::spawn_blocking(move || begins.recv().unwrap()).await.unwrap();
+        asking.abort();
+        assert!(asking.await.unwrap_err().is_cancelled());
+        assert_eq!(batches.available_permits(), free - 1, "the work is still under way");
+        drop(finish);
+        while batches.available_permits() < free {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     }
 }

@@ -60,7 +60,7 @@ pub struct Service {
     /// The way into the store.
     pub queue: queue::PutQueue,
     /// Bounds the batch requests under way.
-    pub batches: Semaphore,
+    pub batches: Arc<Semaphore>,
     /// What the provider says of itself, as JSON.
     pub info: Bytes,
     /// How the write path was when it was last tried.
@@ -91,8 +91,8 @@ pub fn router(service: Arc<Service>) -> Router {
 }
 
 /// How many batch requests may be under way.
-pub fn batches() -> Semaphore {
-    Semaphore::new(BATCHES_AT_A_TIME)
+pub fn batches() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(BATCHES_AT_A_TIME))
 }
 
 /// The segment of the path that should be a name; it may not even be text.

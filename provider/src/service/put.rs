@@ -77,7 +77,7 @@ impl Service {
         }
         let authorization = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
         // A proxy passes on somebody else's request; a browser may act for a page from anywhere.
-        let forwarded = [header::FORWARDED, header::ORIGIN, X_FORWARDED_FOR]
+        let forwarded = [header::FORWARDED, header::VIA, header::ORIGIN, X_FORWARDED_FOR, X_REAL_IP]
             .iter()
             .any(|name| headers.contains_key(name));
         // Without an origin, which the listener always adds, it comes from nowhere and is nobody.
@@ -258,6 +258,7 @@ impl KeptView {
 }
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 #[cfg(test)]
 mod tests {

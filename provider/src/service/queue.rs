@@ -159,13 +159,19 @@ impl Batcher {
             }
             // Whoever is ready to join does so first: no time is lost, and a commit, a signature and two changes of thread are
             // shared by more. Without this the task that woke us would be alone, since what it wakes runs right after it.
-            tokio::task::yield_now().await;
             let mut taken = taken;
-            while taken < COMMIT_PUTS_MAX
-                && let Ok(another) = waiting.try_recv()
-            {
-                batch.push(another);
-                taken += 1;
+            for _ in 0..GATHERINGS_MAX {
+                tokio::task::yield_now().await;
+                let before = taken;
+                while taken < COMMIT_PUTS_MAX
+                    && let Ok(another) = waiting.try_recv()
+                {
+                    batch.push(another);
+                    taken += 1;
+                }
+                if taken == before || taken == COMMIT_PUTS_MAX {
+                    break;
+                }
             }
             self.metrics.queue_depth.dec_by(taken as i64);
             self.keep(std::mem::take(&mut batch)).await;
@@ -286,3 +292,7 @@ impl How {
         matches!(self, Self::Created | Self::Updated)
     }
 }
+
+/// How often the batcher lets others run before it commits, as long as each time somebody joins. A processor that is busy with puts
+/// gains by every one; an idle one is done after the first, when nobody came.
+const GATHERINGS_MAX: usize = 8;

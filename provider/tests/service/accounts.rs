@@ -56,8 +56,14 @@ async fn a_listener_beyond_loopback_wants_tokens_unless_told_otherwise() {
     // What a proxy passes on is not of this machine.
     let world = world(|_| {}).await;
     let record = Publisher::number(1).signed(world.now());
-    assert_eq!(world.put_with(&record, &[("x-forwarded-for", "192.0.2.1")]).await.status, 401);
-    assert_eq!(world.put_with(&record, &[("forwarded", "for=192.0.2.1")]).await.status, 401);
+    for header in [
+        ("x-forwarded-for", "192.0.2.1"),
+        ("forwarded", "for=192.0.2.1"),
+        ("x-real-ip", "192.0.2.1"),
+        ("via", "1.1 proxy"),
+    ] {
+        assert_eq!(world.put_with(&record, &[header]).await.status, 401, "{header:?}");
+    }
     // A browser does what any page tells it to.
     assert_eq!(world.put_with(&record, &[("origin", "https://example.com")]).await.status, 401);
     assert_eq!(world.put(&record).await.status, 201);

@@ -1,11 +1,15 @@
 //! Many records in one request, an outcome for each.
 
-use crate::world::{Publisher, Reply, World};
+use crate::world::{Publisher, Reply, World, until};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use dialtone_provider::settings::{AnonymousPuts, BATCHES_AT_A_TIME};
+use dialtone_provider::store::MemoryStore;
 use dialtone_shared::cbor::Writer;
 use dialtone_shared::receipt::Receipt;
 use dialtone_shared::{Name, SignedRecord};
+use std::io::Write;
+use std::net::TcpStream;
 
 async fn post(world: &World, records: &[impl AsRef<[u8]>]) -> Reply {
     let mut w = Writer::new();
@@ -104,4 +108,21 @@ async fn a_batch_obeys_scope_and_time() {
     let shown = post(&world, &[publisher.sign(elsewhere).bytes(), future.bytes()]).await.json();
     assert_eq!(shown[0]["problem"]["type"], "urn:dialtone:problem:out-of-scope");
     assert_eq!(shown[1]["problem"]["type"], "urn:dialtone:problem:future");
+}
+
+#[tokio::test]
+async fn strangers_who_send_slowly_leave_turns_to_others() {
+    let world = World::with(MemoryStore::new(), |settings| settings.http.anonymous_puts = AnonymousPuts::Yes).await;
+    let address = world.provider.addresses().http[0];
+    let stranger = ("x-forwarded-for", "192.0.2.1");
+    let head = "POST /v1/records HTTP/1.1\r\nhost: x\r\nx-forwarded-for: 192.0.2.1\r\ncontent-length: 1000\r\n\r\n";
+    let _slow: Vec<_> = (0..BATCHES_AT_A_TIME)
+        .map(|_| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(head.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    until(async || world.ask("POST", "/v1/records", &[stranger], &[0x80][..]).await.status == 503).await;
+    assert_eq!(world.ask("POST", "/v1/records", &[], &[0x80][..]).await.status, 200);
 }

@@ -55,6 +55,8 @@ async fn what_is_put_at_one_is_got_at_the_other_and_absence_is_said_when_it_is_c
     until(async || one.get(&absent).await.status == 404 && two.get(&absent).await.status == 404).await;
     let metrics = one.metrics().await;
     assert!(metrics.contains(&format!("dialtone_peer_up{{peer=\"{two_name}\"}} 1")), "{metrics}");
+    let lag = format!("dialtone_peer_lag{{peer=\"{two_name}\"}}");
+    assert!(metrics.contains(&lag), "{metrics}");
 
     two.stop().await;
     assert_eq!(
@@ -63,6 +65,8 @@ async fn what_is_put_at_one_is_got_at_the_other_and_absence_is_said_when_it_is_c
         "what is held is served without the peer"
     );
     until(async || one.get(&absent).await.status == 503).await;
+    let metrics = one.metrics().await;
+    assert!(!metrics.contains(&lag), "of a peer that is away it is not known: {metrics}");
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! A put is kept, receipted, and ordered.
 
-use crate::world::{Publisher, Trouble, TroubledStore, World, path_of, until};
-use dialtone_provider::store::{Class, Condition, Put, StoreError};
-use dialtone_shared::{Body, Name};
+use crate::world::{Publisher, ShiftedClock, Trouble, TroubledStore, World, path_of, until};
+use dialtone_provider::io::clock::Clock;
+use dialtone_provider::store::{Class, Condition, Put, RecordStore, StoreError};
+use dialtone_shared::{Body, Name, SignedRecord};
 
 #[tokio::test]
 async fn the_first_record_of_a_name_is_created_and_receipted() {
@@ -254,22 +255,40 @@ async fn a_full_disk_refuses_puts_and_serves_gets() {
 }
 
 #[tokio::test]
+async fn a_provider_that_is_started_on_a_full_disk_serves_gets() {
+    let store = TroubledStore::new();
+    let now = ShiftedClock::by(0).now().secs();
+    let [held, refused] = [1, 2].map(|seed| Publisher::number(seed).signed(now));
+    store.put(vec![brought_by_a_peer(&held)]).await.unwrap();
+    store.trouble.send_replace(Trouble::Fails(StoreError::Full("/data".to_owned())));
+    let world = World::with(store.clone(), |_| {}).await;
+    assert_eq!(world.get(&path_of(held.name())).await.body, held.bytes());
+    assert_eq!(world.put(&refused).await.slug(), "disk-full");
+    assert_eq!(world.get("/healthz").await.status, 503);
+    store.trouble.send_replace(Trouble::None);
+    assert_eq!(world.put(&refused).await.status, 201, "without a restart");
+}
+
+#[tokio::test]
 async fn a_record_that_a_peer_brought_becomes_a_customers_when_it_is_put_here() {
     let world = World::start().await;
     let record = Publisher::number(1).signed(world.now());
-    let put = Put {
+    world.provider.store().put(vec![brought_by_a_peer(&record)]).await.unwrap();
+    let reply = world.put(&record).await;
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.promise().rank, record.rank());
+    assert_eq!(world.held(record.name()).await.unwrap().class, Class::Customer);
+}
+
+fn brought_by_a_peer(record: &SignedRecord) -> Put {
+    Put {
         record: record.clone().verify().unwrap(),
         class: Class::Peer,
         keep_until: record.record().expiry().unwrap(),
         from: Some(Name::key_set([9; 32])),
         account: None,
         condition: Condition::None,
-    };
-    world.provider.store().put(vec![put]).await.unwrap();
-    let reply = world.put(&record).await;
-    assert_eq!(reply.status, 200);
-    assert_eq!(reply.promise().rank, record.rank());
-    assert_eq!(world.held(record.name()).await.unwrap().class, Class::Customer);
+    }
 }
 
 /// All of them at once; their results in order.

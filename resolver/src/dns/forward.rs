@@ -63,6 +63,8 @@ pub struct Answered {
     counts: [u16; 2],
     /// Where the TTLs stand in it.
     ttls_at: Vec<usize>,
+    /// What the aliases in it lead to, step by step.
+    targets: Vec<Domain>,
     /// How long it may be kept, in seconds; 0: not at all.
     pub ttl: u32,
 }
@@ -139,12 +141,10 @@ impl Sent {
         let answers_end = r.position();
         let authorities = (0..header.counts[2]).map(|_| r.record()).collect::<Option<Vec<_>>>()?;
         let authorities_end = r.position();
-        if !is_one_chain(reply, &self.question, &answers)? {
-            return None;
-        }
+        let mut chain = chain_of(reply, &self.question, &answers)?;
         let is_positive = answers.iter().any(|answer| answer.kind == kind || kind == types::ANY);
         // Without DNSSEC a positive answer's authorities are of no use to who asked, and a way in for who forges.
-        let kept_authorities = if is_positive && !has_rrsig(&answers) {
+        let kept_authorities = if is_positive && !has_rrsig(&answers) || !are_above(&authorities, &chain) {
             &[][..]
         } else {
             &authorities[..]
@@ -157,7 +157,7 @@ impl Sent {
         let ttl = if is_positive {
             answers.iter().map(|answer| answer.ttl).min()
         } else {
-            negative_ttl(reply, &authorities).map(|ttl| answers.iter().map(|answer| answer.ttl).fold(ttl, u32::min))
+            negative_ttl(reply, kept_authorities).map(|ttl| answers.iter().map(|answer| answer.ttl).fold(ttl, u32::min))
         };
         let mut message = reply[..end].to_vec();
         // The case was for the way only; names that point to the question get it back from who asks.
@@ -168,14 +168,20 @@ impl Sent {
             counts: [header.counts[1], kept_authorities.len() as u16],
             ttls_at: answers.iter().chain(kept_authorities).map(|record| record.ttl_at).collect(),
             ttl: ttl.unwrap_or_default().min(UPSTREAM_TTL_SECS_MAX),
+            targets: chain.split_off(1),
         }))
     }
 }
 
 impl Answered {
+    /// What its aliases lead to, step by step. About a name that is not the upstream's it has no say, whatever it adds.
+    pub fn targets(&self) -> &[Domain] {
+        &self.targets
+    }
+
     /// How much room it takes, in bytes.
     pub fn bytes(&self) -> usize {
-        self.message.len()
+        self.message.len() + self.targets.iter().map(|target| target.as_wire().len()).sum::<usize>()
     }
 
     /// The answer to `query`, which asks for just this, `age` after it came; at most `limit` bytes.
@@ -237,12 +243,12 @@ impl Answered {
     }
 }
 
-/// Whether every answer belongs to the chain of aliases that starts with the question's name. `None` if an alias cannot be read.
-fn is_one_chain(message: &[u8], question: &Question, answers: &[RawRecord<'_>]) -> Option<bool> {
+/// The chain of aliases that starts with the question's name; `None` if an alias cannot be read, or an answer does not belong to it.
+fn chain_of(message: &[u8], question: &Question, answers: &[RawRecord<'_>]) -> Option<Vec<Domain>> {
     let mut chain = vec![question.name.clone()];
     for answer in answers {
         if answer.class != CLASS_IN {
-            return Some(false);
+            return None;
         }
         if answer.kind == types::CNAME {
             let target = Reader::at(message, answer.rdata_at).name()?;
@@ -250,16 +256,25 @@ fn is_one_chain(message: &[u8], question: &Question, answers: &[RawRecord<'_>]) 
                 chain.push(target);
             }
             if chain.len() > CHAIN_MAX {
-                return Some(false);
+                return None;
             }
         }
     }
     // A DNAME, and its signature, stand at an ancestor of a name of the chain (RFC 6672).
     let at_ancestor = |owner: &Domain| chain.iter().any(|link| link.is_within(owner));
-    Some(answers.iter().all(|answer| match answer.kind {
+    let all_belong = answers.iter().all(|answer| match answer.kind {
         TYPE_DNAME | TYPE_RRSIG => at_ancestor(&answer.owner),
         _ => chain.contains(&answer.owner),
-    }))
+    });
+    all_belong.then_some(chain)
+}
+
+/// Whether all authorities speak for a name of the chain: the zone that one of its names is in (RFC 2308 §2), and proofs from there.
+fn are_above(authorities: &[RawRecord<'_>], chain: &[Domain]) -> bool {
+    let is_above = |owner: &Domain| chain.iter().any(|link| link.is_within(owner));
+    authorities
+        .iter()
+        .all(|record| matches!(record.kind, TYPE_RRSIG | TYPE_NSEC | TYPE_NSEC3) || is_above(&record.owner))
 }
 
 fn has_rrsig(answers: &[RawRecord<'_>]) -> bool {
@@ -314,6 +329,8 @@ const CHAIN_MAX: usize = 2 * ALIAS_HOPS_MAX;
 
 const TYPE_DNAME: u16 = 39;
 const TYPE_RRSIG: u16 = 46;
+const TYPE_NSEC: u16 = 47;
+const TYPE_NSEC3: u16 = 50;
 
 #[cfg(test)]
 pub(crate) mod tests {

@@ -149,12 +149,6 @@ impl Frontend {
             return encode(&refusal);
         }
         let place = self.zone.place(&query.question.name, self.aliases.as_ref());
-        if let Place::Legacy = place {
-            return match self.forward(query, upstream, limit).await {
-                Ok(bytes) => bytes,
-                Err(response) => encode(&response),
-            };
-        }
         let walk = Walk {
             source: &*self.source,
             zone: &self.zone,
@@ -162,19 +156,28 @@ impl Frontend {
             upstream: self.upstream.as_ref(),
             may_chase: upstream.is_some() && query.recursion_desired(),
         };
+        if let Place::Legacy = place {
+            return match self.forward(query, upstream, &walk, limit).await {
+                Ok(bytes) => bytes,
+                Err(response) => encode(&response),
+            };
+        }
         let mut response = walk.answer(query, place).await.unwrap_or_else(|error| failed(&error));
         let bytes = encode(&response);
         let (most, of) = RECORD_UDP_GAIN;
         if query.question.kind == TYPE_RECORD && via.carrier == Carrier::Udp && bytes.len() * of > query.bytes * most {
-            // Only a query that was padded gets a record by UDP: who asks in another's name gains nothing.
-            response.truncated = !response.answers.is_empty();
+            // Only a query that was padded gets a record by UDP, or the proof that there is none: who asks in another's name gains
+            // nothing.
+            response.truncated = !(response.answers.is_empty() && response.authority.is_empty());
+            response.authority.clear();
+            response.ede = None;
             return encode(&response);
         }
         bytes
     }
 
-    /// Passes on what the upstream says, or says why not.
-    async fn forward(&self, query: &Query, upstream: Option<&Arc<Upstream>>, limit: usize) -> Result<Vec<u8>, Response> {
+    /// Passes on what the upstream says, or says why not; or goes on from where its aliases lead back here.
+    async fn forward(&self, query: &Query, upstream: Option<&Arc<Upstream>>, walk: &Walk<'_>, limit: usize) -> Result<Vec<u8>, Response> {
         let refused = |code, text: &'static str| Err(Response::code(Rcode::Refused, Some(Ede::new(code, text))));
         let Some(upstream) = upstream else {
             return match self.upstream {
@@ -190,7 +193,8 @@ impl Frontend {
         }
         self.counters.forwarded();
         match upstream.ask(Asked::of(query, &query.question.name)).await {
-            Ok((answered, age)) => Ok(answered.relay(query, age, limit)),
+            Ok((answered, age)) if walk.back_here(answered.targets()).is_none() => Ok(answered.relay(query, age, limit)),
+            Ok(_) => Err(walk.answer(query, Place::Legacy).await.unwrap_or_else(|error| failed(&error))),
             Err(error) => {
                 let mut response = failed(&AnswerError::Upstream(error));
                 response.authoritative = false;

@@ -54,14 +54,15 @@ enum Step {
 }
 
 impl Walk<'_> {
-    /// The answer to `query`, whose name is at `place`: anywhere but [`Place::Legacy`].
+    /// The answer to `query`, whose name is at `place`. One at [`Place::Legacy`] comes here only if its aliases lead back to names
+    /// that are answered for here.
     ///
     /// # Errors
     /// [`AnswerError`]: then nothing certain can be said.
     pub async fn answer(&self, query: &Query, place: Place) -> Result<Response, AnswerError> {
         let kind = query.question.kind;
         let mut response = Response::code(Rcode::NoError, None);
-        response.authoritative = true;
+        response.authoritative = place != Place::Legacy;
         // Where the walk is, and what is written over what it finds. They differ from where a CNAME could not stand; from there on
         // nothing may be kept longer than each of the steps.
         let mut at = query.question.name.clone();
@@ -100,7 +101,17 @@ impl Walk<'_> {
                     response.ede = ede;
                     return Ok(response);
                 }
-                Step::Upstream => return self.upstream(query, response, at, owner, hidden_ttl).await,
+                Step::Upstream => match self.upstream(query, &mut response, &at, &owner, hidden_ttl).await? {
+                    None => return Ok(response),
+                    Some((target, ttl)) => {
+                        match &mut hidden_ttl {
+                            Some(hidden_ttl) => *hidden_ttl = ttl.min(*hidden_ttl),
+                            None => owner = target.clone(),
+                        }
+                        place = self.zone.place(&target, self.aliases);
+                        at = target;
+                    }
+                },
             }
         }
         Err(AnswerError::AliasLoop(at.to_string()))
@@ -208,38 +219,59 @@ impl Walk<'_> {
         at_hand
     }
 
-    /// The rest of the way is the upstream's.
+    /// The rest of the way is the upstream's, or as far as to the first name that is not: that one, and for how long it may be believed.
     async fn upstream(
         &self,
         query: &Query,
-        mut response: Response,
-        at: Domain,
-        owner: Domain,
+        response: &mut Response,
+        at: &Domain,
+        owner: &Domain,
         hidden_ttl: Option<u32>,
-    ) -> Result<Response, AnswerError> {
+    ) -> Result<Option<(Domain, u32)>, AnswerError> {
         let upstream = match (self.upstream, hidden_ttl) {
             // The name's own data: nobody else can be asked for it.
             (Some(upstream), Some(_)) => upstream,
             (None, Some(_)) => return Err(AnswerError::NoUpstream(at.to_string())),
             (Some(upstream), None) if self.may_chase => upstream,
             // Who asks follows the alias alone.
-            (_, None) => return Ok(response),
+            (_, None) => return Ok(None),
         };
-        let (answered, age) = upstream.ask(Asked::of(query, &at)).await?;
-        let (answers, soa) = answered.records(age);
+        let (answered, age) = upstream.ask(Asked::of(query, at)).await?;
+        let (mut answers, soa) = answered.records(age);
+        if let Some(target) = self.back_here(answered.targets()) {
+            let leads_there =
+                |rr: &Rr| matches!(&rr.rdata, Rdata::Bytes(name) if rr.kind == types::CNAME && name.eq_ignore_ascii_case(target.as_wire()));
+            answers.truncate(answers.iter().position(leads_there).map_or(0, |at| at + 1));
+            // What it says of a name that is not its own, it may have made up.
+            answers.retain(|rr| self.zone.place(&rr.owner, self.aliases) == Place::Legacy);
+            let ttl = answers.iter().map(|rr| rr.ttl).min().unwrap_or_default();
+            if hidden_ttl.is_none() {
+                response.answers.append(&mut answers);
+                if matches!(query.question.kind, types::CNAME | types::ANY) {
+                    return Ok(None);
+                }
+            }
+            return Ok(Some((target.clone(), ttl)));
+        }
         if hidden_ttl.is_none() {
             response.rcode = answered.rcode;
             response.answers.extend(answers);
             response.authority.extend(soa);
-            return Ok(response);
+            return Ok(None);
         }
         let longest = answers.iter().map(|record| record.ttl).min().unwrap_or_default();
         let data: Vec<Rr> = answers.into_iter().filter(|record| record.kind == query.question.kind).collect();
         if data.is_empty() {
             response.authority.push(self.zone.negative_soa(self.zone.origin.clone(), u32::MAX));
         }
-        push_records(&mut response, data, &owner, hidden_ttl.map(|ttl| ttl.min(longest)));
-        Ok(response)
+        push_records(response, data, owner, hidden_ttl.map(|ttl| ttl.min(longest)));
+        Ok(None)
+    }
+
+    /// The first of the names that aliases of the upstream lead to that is answered for here, and by nobody else.
+    pub fn back_here<'t>(&self, targets: &'t [Domain]) -> Option<&'t Domain> {
+        let is_theirs = |target: &Domain| self.zone.place(target, self.aliases) == Place::Legacy;
+        targets.iter().find(|target| !is_theirs(target))
     }
 }
 

@@ -62,7 +62,7 @@ pub async fn serve(
 
 async fn serve_udp(frontend: Arc<Frontend>, socket: Arc<UdpSocket>, settings: ListenerSettings, mut stopped: watch::Receiver<bool>) {
     let slots = Arc::new(Semaphore::new(settings.udp_in_flight));
-    let mut buffer = vec![0; UDP_QUESTION_BYTES];
+    let mut buffer = vec![0; QUESTION_BYTES_MAX];
     loop {
         let (length, client) = tokio::select! {
             () = told(&mut stopped) => break,
@@ -201,8 +201,11 @@ async fn told(stopped: &mut watch::Receiver<bool>) {
 
 /// `[length u16][message]`
 async fn read_message(reader: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
-    let length = reader.read_u16().await?;
-    let mut message = vec![0; usize::from(length)];
+    let length = usize::from(reader.read_u16().await?);
+    if length > QUESTION_BYTES_MAX {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut message = vec![0; length];
     reader.read_exact(&mut message).await?;
     Ok(message)
 }
@@ -315,8 +318,9 @@ async fn all_back(slots: &Semaphore, count: usize) {
     }
 }
 
-/// Longest question by UDP: a padded one fits into the answer's size, and nothing else is long.
-const UDP_QUESTION_BYTES: usize = 4_096;
+/// Longest question, in bytes: a padded one fits into the answer's size, and nothing else is long. Each is held until it is answered:
+/// with the 64 KiB that TCP allows, those that wait on all connections would take gigabytes.
+const QUESTION_BYTES_MAX: usize = 4_096;
 
 /// After an error of a socket, which often repeats at once.
 const ERROR_PAUSE: Duration = Duration::from_millis(20);

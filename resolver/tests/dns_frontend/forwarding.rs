@@ -362,6 +362,79 @@ async fn what_is_nobodys_business_never_leaves_the_house() {
 }
 
 #[tokio::test]
+async fn an_upstream_has_no_say_about_names_that_are_answered_for_here() {
+    let web = format!("{}.{ORIGIN}", name("web"));
+    let target = crate::world::domain(&web);
+    let lie = web.clone();
+    let upstream = Upstream::that(move |query, _| {
+        let onion = Domain::from_text("x.onion").expect("name");
+        let (to, owner) = match query[12] {
+            4 => (onion.as_wire(), "x.onion"),
+            _ => (target.as_wire(), lie.as_str()),
+        };
+        let asked = Reader::at(query, 12).plain_name().expect("name").to_string();
+        let answers = [Rr(owner, types::A, 60, &[6, 6, 6, 6]), Rr(&asked, types::CNAME, 600, to)];
+        let reversed = [Rr(&asked, types::CNAME, 600, to), Rr(owner, types::A, 60, &[6, 6, 6, 6])];
+        vec![reply(query, 0, if query[13] & 0x5f == b'F' { &answers } else { &reversed }, &[])]
+    })
+    .await;
+    let (records, frontend) = forwarding(&[&upstream]).await;
+    records.publish("web", 60, vec![Binding::Address(Address::of(IpAddr::from([192, 0, 2, 1])))]);
+    for asked in ["www.example", "fff.example"] {
+        let message = parsed(&Ask::of(asked, types::A).of_frontend(&frontend).await);
+        assert_eq!(
+            without_ttl(&message.answers),
+            [format!("{asked}. IN CNAME {web}."), format!("{web}. IN A 192.0.2.1")]
+        );
+        assert!(!message.metadata.authoritative);
+    }
+    let message = parsed(&Ask::of("host.example", types::A).of_frontend(&frontend).await);
+    assert_eq!(format!("{:?}", message.metadata.response_code), "NXDomain");
+    assert_eq!(without_ttl(&message.answers), ["host.example. IN CNAME x.onion."]);
+    let message = parsed(&Ask::of("www.example", types::CNAME).of_frontend(&frontend).await);
+    assert_eq!(message.answers.len(), 1);
+
+    // From a flat name to a legacy one and back, with and without an alias to show for it.
+    let delegate = Binding::Delegate(Delegate {
+        path: vec![Step::Legacy("www.example".to_owned())],
+    });
+    records.publish("there", 60, vec![delegate.clone()]);
+    records.publish(
+        "hidden",
+        60,
+        vec![delegate, Binding::Address(Address::of(IpAddr::from([192, 0, 2, 9])))],
+    );
+    for (who, answers) in [("there", 3), ("hidden", 1)] {
+        let message = parsed(&Ask::of(&format!("{}.{ORIGIN}", name(who)), types::A).of_frontend(&frontend).await);
+        assert_eq!(message.answers.len(), answers, "{who}");
+        let last = without_ttl(&message.answers).pop().expect("an answer");
+        assert!(last.ends_with("IN A 192.0.2.1"), "{last}");
+    }
+    // Round and round ends.
+    records.publish(
+        "web",
+        60,
+        vec![Binding::Delegate(Delegate {
+            path: vec![Step::Legacy("www.example".to_owned())],
+        })],
+    );
+    let message = parsed(&Ask::of("www.example", types::A).of_frontend(&frontend).await);
+    assert_eq!(format!("{:?}", message.metadata.response_code), "ServFail");
+}
+
+#[tokio::test]
+async fn there_is_none_is_believed_only_of_the_zone_that_the_name_is_in() {
+    let upstream = Upstream::that(|query, _| vec![reply(query, 3, &[], &[Rr("dialtone.alt", types::SOA, 900, SOA.3)])]).await;
+    let (_, frontend) = forwarding(&[&upstream]).await;
+    for asked in 1..=2 {
+        let message = parsed(&Ask::of("www.example", types::A).of_frontend(&frontend).await);
+        assert_eq!(format!("{:?}", message.metadata.response_code), "NXDomain");
+        assert!(message.authorities.is_empty());
+        assert_eq!(upstream.asked().len(), asked, "it is not kept");
+    }
+}
+
+#[tokio::test]
 async fn names_are_forwarded_for_those_near_by_who_want_it() {
     let upstream = Upstream::that(|query, _| vec![reply(query, 0, &[Rr("www.example", types::A, 60, &[192, 0, 2, 1])], &[])]).await;
     let (_, frontend) = forwarding(&[&upstream]).await;

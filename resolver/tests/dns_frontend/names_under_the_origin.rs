@@ -1,6 +1,6 @@
 //! Signed records by DNS, answers that are too large, and the case of the letters.
 
-use crate::world::{Ask, ORIGIN, Records, frontend, name, settings};
+use crate::world::{Ask, ORIGIN, Records, domain, frontend, name, settings};
 use dialtone_resolver::LookupError;
 use dialtone_resolver::dns::Carrier;
 use dialtone_shared::record::rdata::{TYPE_RECORD, types};
@@ -99,6 +99,29 @@ async fn by_udp_a_record_is_at_most_half_as_large_again_as_its_question() {
 }
 
 #[tokio::test]
+async fn by_udp_an_absence_or_an_error_is_no_larger_than_that_either() {
+    let records = Arc::new(Records::default());
+    records.set(name("old"), Err(LookupError::Expired));
+    let frontend = frontend(&records, settings());
+    let mut asks = vec![ask_record("nobody", Carrier::Udp, 0), ask_record("old", Carrier::Udp, 0)];
+    for text in ["x.dialtone.alt", "dialtone.alt", "alt", "x.onion"] {
+        let mut ask = ask_record("nobody", Carrier::Udp, 0);
+        ask.name = domain(text);
+        asks.push(ask);
+    }
+    for mut ask in asks {
+        for edns in [Some((1_232, 0, false)), None] {
+            ask.edns = edns;
+            let answer = ask.of_frontend(&frontend).await;
+            let asked = ask.bytes().len();
+            assert!(answer.len() * 2 <= asked * 3, "{} to {asked} for {:?}", answer.len(), ask.name);
+            let says_so = rcode(&answer) == 2 || truncated(&answer);
+            assert!(says_so, "what was left out is asked for again by TCP");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_record_that_fits_no_datagram_is_told_to_come_by_tcp() {
     let records = Arc::new(Records::default());
     let media_type = "application/octet-stream".to_owned();
@@ -124,7 +147,7 @@ async fn what_is_no_record_says_so_to_those_who_ask_for_records() {
     records.publish("web", 60, Vec::new());
     let frontend = frontend(&records, settings());
     assert_eq!(rcode(&ask_record("old", Carrier::Udp, 600).of_frontend(&frontend).await), 2);
-    let absent = ask_record("nobody", Carrier::Udp, 0).of_frontend(&frontend).await;
+    let absent = ask_record("nobody", Carrier::Udp, 100).of_frontend(&frontend).await;
     let absent = Message::from_vec(&absent).expect("message");
     assert_eq!((absent.authorities.len(), absent.metadata.truncation), (1, false));
     let mut under = ask_record("web", Carrier::Tcp, 0);

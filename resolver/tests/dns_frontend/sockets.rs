@@ -273,6 +273,20 @@ async fn what_is_no_question_ends_its_connection() {
 }
 
 #[tokio::test]
+async fn a_question_that_is_padded_beyond_all_reason_ends_its_connection() {
+    let served = Served::start(frontend(&records(), settings()), ListenerSettings::default()).await;
+    for (padding, answered) in [(3_900, true), (4_096, false), (60_000, false)] {
+        let mut question = Ask::of(&format!("{}.{ORIGIN}", name("web")), types::A);
+        question.padding = padding;
+        let mut stream = connect(served.address).await;
+        stream.write_u16(question.bytes().len() as u16).await.ok();
+        stream.write_all(&question.bytes()).await.ok();
+        assert_eq!(receive(&mut stream).await.is_some(), answered, "{padding}");
+    }
+    served.stop().await;
+}
+
+#[tokio::test]
 async fn one_client_has_so_many_connections_and_no_more() {
     let listeners = ListenerSettings {
         tcp_per_client: 2,

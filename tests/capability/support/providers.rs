@@ -70,6 +70,11 @@ impl ProviderProcess {
         assert_eq!(status.code(), None, "{status:?}");
     }
 
+    /// Waits until its log says `text`.
+    pub fn logs(&self, text: &str) {
+        self.running.as_ref().expect("it runs").said(text);
+    }
+
     /// Its name.
     pub fn name(&self) -> String {
         self.start["name"].as_str().expect("a name").to_owned()
