@@ -286,6 +286,29 @@ async fn a_stop_waits_for_nobody_who_says_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_can_make_us_hold_little_and_a_peer_a_feed() {
+    let key = LinkKey::generate().expect("a key");
+    let [(ours, _), (theirs, _)] = [(); 2].map(|()| quic::endpoint(any_port(), &key).expect("a port"));
+    let address = ours.local_addr().expect("bound");
+    let accepting = async { ours.accept().await.expect("open").await.expect("a handshake") };
+    let dialling = async { theirs.connect(address, "dialtone").expect("an address").await.expect("a handshake") };
+    let (connection, stranger) = tokio::join!(accepting, dialling);
+    let (mut send, _recv) = stranger.open_bi().await.expect("a stream");
+    // Nobody reads: what is taken is what is held.
+    let mut taken = async || {
+        let mut taken = 0;
+        while let Ok(Ok(bytes)) = timeout(Duration::from_millis(500), send.write(&[0; 4_096])).await {
+            taken += bytes;
+        }
+        taken
+    };
+    let of_a_stranger = taken().await;
+    quic::open_wide(&connection);
+    let of_a_peer = of_a_stranger + taken().await;
+    assert_eq!((of_a_stranger, of_a_peer), (32 << 10, 1 << 20));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_address_that_only_connects_takes_no_more_than_its_share() {
     let a = Provider::new(1, vec![awaited(named(2))]).await;
     let key = LinkKey::generate().expect("a key");

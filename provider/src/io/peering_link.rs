@@ -114,6 +114,7 @@ async fn drive(
                                     info!(%peer, %address, dialled, "a link stands");
                                     permit = Some(granted);
                                     guest = None;
+                                    quic::open_wide(connection);
                                     let heads = *heads.borrow_and_update();
                                     admitted(&*node.store, &peer, &store, heads).await
                                 }

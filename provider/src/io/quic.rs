@@ -164,6 +164,11 @@ impl Runtime for Tracked {
     }
 }
 
+/// Lets a peer who has proved its name have as much under way to us as a feed needs.
+pub fn open_wide(connection: &Connection) {
+    connection.set_receive_window(VarInt::from_u32(RECEIVE_WINDOW));
+}
+
 /// The pin of the certificate that the other side presented; `None`: none that can be read.
 pub fn presented_pin(connection: &Connection) -> Option<[u8; 32]> {
     let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
@@ -182,7 +187,7 @@ fn transport() -> TransportConfig {
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None)
         .stream_receive_window(VarInt::from_u32(RECEIVE_WINDOW))
-        .receive_window(VarInt::from_u32(RECEIVE_WINDOW))
+        .receive_window(VarInt::from_u32(STRANGERS_WINDOW))
         .send_window(SEND_WINDOW)
         .initial_rtt(INITIAL_RTT)
         .keep_alive_interval(Some(KEEP_ALIVE))
@@ -292,6 +297,9 @@ const INCOMING_BYTES: u64 = 16 << 10;
 
 /// Bytes that a peer may have under way to us: four batches; more would only wait in memory for verification.
 const RECEIVE_WINDOW: u32 = 1 << 20;
+
+/// Bytes that somebody may have under way to us who has not proved to be a peer: several greetings. Held in memory, also with gaps between.
+const STRANGERS_WINDOW: u32 = 32 << 10;
 
 /// Bytes written and not yet acknowledged by QUIC. Small, so that what overtakes does so before and not inside the socket.
 const SEND_WINDOW: u64 = 1 << 20;
