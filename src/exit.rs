@@ -142,12 +142,17 @@ impl fmt::Display for Failure {
         if self.thing.is_empty() && self.reason.is_empty() {
             return Ok(());
         }
-        writeln!(f, "error: {}: {}", self.thing, self.reason)?;
+        writeln!(f, "error: {}: {}", harmless(&self.thing), harmless(&self.reason))?;
         if self.exit == Exit::Bug {
             writeln!(f, "help: this should not happen: please tell us what you did")?;
         }
-        self.help.iter().try_for_each(|remedy| writeln!(f, "help: {remedy}"))
+        self.help.iter().try_for_each(|remedy| writeln!(f, "help: {}", harmless(remedy)))
     }
+}
+
+/// Reasons may repeat what somebody else said: line by line, without what a terminal would act upon.
+fn harmless(text: &str) -> String {
+    text.split('\n').map(crate::show::printable).collect::<Vec<_>>().join("\n")
 }
 
 /// An I/O error as a person reads it.
@@ -183,6 +188,14 @@ mod tests {
     fn a_failure_names_the_thing_the_reason_and_the_remedy() {
         let failure = Failure::new(Exit::Local, "home.key", "permission denied").help("check who owns it");
         assert_eq!(failure.to_string(), "error: home.key: permission denied\nhelp: check who owns it\n");
+    }
+
+    #[test]
+    fn what_somebody_else_said_does_nothing_to_the_terminal() {
+        let said = Failure::new(Exit::Network, "x\u{1b}[2J", "it said \u{9b}31m\u{2066}\nand more").help("\u{1b}c");
+        let said = said.to_string();
+        assert!(!said.contains(['\u{1b}', '\u{9b}', '\u{2066}']), "{said:?}");
+        assert_eq!(said.lines().count(), 3);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod config;
 mod control;
 mod exit;
 mod failures;
+mod files;
 mod log;
 mod output;
 mod petnames;

@@ -1,6 +1,7 @@
 //! What people and scripts read: results on standard output, everything else on standard error.
 
 use crate::exit::{Exit, Failure, Outcome};
+use crate::show;
 use std::fmt;
 use std::io::{self, Write};
 use std::time::Duration;
@@ -28,7 +29,20 @@ pub fn text(text: impl fmt::Display) -> Outcome {
 /// # Errors
 /// As [`line`].
 pub fn json(value: &serde_json::Value) -> Outcome {
-    line(value)
+    line(for_terminals(&value.to_string()))
+}
+
+/// The same JSON, with what a terminal would act upon escaped: JSON itself asks that only of some. On one line it stands in strings only.
+fn for_terminals(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if show::is_harmful(c) {
+            out.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 /// Writes a step that was done, with its time before it.
@@ -59,5 +73,20 @@ fn failed(error: io::Error) -> Failure {
         Failure::nobody_listens()
     } else {
         Failure::new(Exit::Local, "standard output", crate::exit::plain(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn json_reaches_no_terminal_with_what_it_would_act_upon_and_says_the_same() {
+        let said = json!({ "text": "\u{9b}2J \u{7f}\u{202e}\u{e0041} \" é \n" });
+        let shown = for_terminals(&said.to_string());
+        assert!(!shown.chars().any(show::is_harmful), "{shown}");
+        assert!(shown.contains('é'));
+        assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), said);
     }
 }

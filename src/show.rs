@@ -55,12 +55,19 @@ pub fn span(secs: u64) -> String {
     }
 }
 
+/// Whether a terminal would act upon `c`, or show what stands around it otherwise than it is: control characters, line ends, what has
+/// no width, and what turns the direction of writing.
+pub fn is_harmful(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
 /// Text without control characters or anything else that a terminal would act upon.
 pub fn printable(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
-            let harmless = !c.is_control() && !('\u{200b}'..='\u{200f}').contains(&c) && !('\u{202a}'..='\u{202e}').contains(&c);
-            let (as_is, escaped) = if harmless {
+            let (as_is, escaped) = if !is_harmful(c) {
                 (Some(c), None)
             } else {
                 (None, Some(c.escape_unicode()))
@@ -178,6 +185,14 @@ mod tests {
         });
         let said = [binding(&hostile), binding(&dns(types::TXT, b"\x05\x1b[2Jx"))];
         assert!(said.iter().all(|line| !line.contains(['\u{1b}', '\u{202e}'])), "{said:?}");
+    }
+
+    #[test]
+    fn nothing_published_can_turn_or_hide_what_stands_beside_it() {
+        for c in "\u{9b}\u{7f}\u{2066}\u{2067}\u{2068}\u{2069}\u{61c}\u{2028}\u{feff}\u{ad}\u{e0041}".chars() {
+            assert!(!printable(&format!("a{c}b")).contains(c), "{}", c.escape_unicode());
+        }
+        assert_eq!(printable("Grüße, 日本, \"x\""), "Grüße, 日本, \"x\"");
     }
 
     #[test]

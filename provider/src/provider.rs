@@ -10,10 +10,10 @@ use crate::error::StartError;
 use crate::identity;
 use crate::io::clock::{Clock, SystemClock};
 use crate::io::coherence::Links;
-use crate::io::http;
 use crate::io::peering::{self, PeeringContext, PeeringError, PeeringHandle};
 use crate::io::quic::EndpointError;
 use crate::io::upkeep::Upkeep;
+use crate::io::{files, http};
 use crate::metrics::Metrics;
 use crate::metrics::scraped;
 use crate::peering::agreement::Agreement;
@@ -177,9 +177,7 @@ impl Provider {
             // A provider that is gone says the same.
             let _ = told.wait_for(|stopping| *stopping).await;
         };
-        listening
-            .tasks
-            .spawn(dns::serve(frontend, udp, tcp, ListenerSettings::default(), stopped));
+        listening.tasks.spawn(dns::serve(frontend, udp, tcp, dns_listeners(), stopped));
 
         let service = Arc::new(Service {
             name,
@@ -197,7 +195,7 @@ impl Provider {
             signer,
         });
         let router = service::router(service);
-        let room = http::Room::new(settings.limits.http_connections);
+        let room = http::Room::new(http_connections(settings.limits.http_connections));
         for listener in listeners.http {
             let serve = http::serve(listener, router.clone(), Arc::clone(&metrics), room.clone(), listening.told());
             listening.tasks.spawn(serve);
@@ -386,6 +384,22 @@ fn frontend(settings: &Settings, source: Arc<StoreSource>) -> Result<Frontend, S
         ..FrontendSettings::new(origin)
     };
     Ok(Frontend::new(source, settings)?)
+}
+
+fn dns_listeners() -> ListenerSettings {
+    let usual = ListenerSettings::default();
+    ListenerSettings {
+        tcp_connections: files::share(usual.tcp_connections),
+        ..usual
+    }
+}
+
+fn http_connections(wanted: usize) -> usize {
+    let share = files::share(wanted);
+    if share < wanted {
+        tracing::warn!("{share} HTTP connections instead of {wanted}: this process may not have more files open (`ulimit -n`)");
+    }
+    share
 }
 
 async fn open_store(data: &Path) -> Result<Arc<EmbeddedStore>, StartError> {

@@ -8,6 +8,7 @@ use dialtone_shared::{Binding, Body, VerifiedRecord};
 use hickory_proto::rr::{RData, RecordType};
 use hickory_proto::serialize::binary::{BinDecoder, Restrict};
 use serde::Serialize;
+use std::fmt::Write;
 use std::net::IpAddr;
 
 /// A record, spelt out.
@@ -309,7 +310,12 @@ pub fn rdata_text(kind: u16, rdata: &[u8]) -> Option<String> {
     let read = RData::read(&mut BinDecoder::new(rdata), RecordType::from(kind), Restrict::new(length)).ok()?;
     match read {
         RData::Unknown { .. } => None,
-        known => Some(known.to_string()),
+        known => {
+            // Not `to_string`, which panics where the library cannot print what it read.
+            let mut text = String::new();
+            write!(text, "{known}").ok()?;
+            Some(text)
+        }
     }
 }
 
@@ -329,7 +335,6 @@ fn step(step: &Step) -> String {
 
 /// Bytes as lower-case hexadecimal digits.
 pub fn hexadecimal(bytes: &[u8]) -> String {
-    use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

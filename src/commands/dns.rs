@@ -4,7 +4,7 @@ use crate::args::LogArgs;
 use crate::config::{self, Client, ClientArgs, ClientFile};
 use crate::exit::{Exit, Failure, Outcome, plain};
 use crate::signals::Signals;
-use crate::{failures, log, output};
+use crate::{failures, files, log, output};
 use clap::Args;
 use dialtone_provider::settings::LogSettings;
 use dialtone_resolver::Stub;
@@ -127,6 +127,7 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
         None => DnsFile::default(),
     };
     log::start(&log, Some(&file.log))?;
+    files::raise_limit();
     if !args.listen.is_empty() {
         file.listen = args.listen;
     }

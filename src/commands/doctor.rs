@@ -318,7 +318,9 @@ impl Finding {
     }
 
     fn to_text(&self) -> String {
-        let mut text = format!("{:<5} {}: {}\n", self.mark(), self.thing, self.says);
+        // What a provider says of itself may be anything.
+        let says = crate::show::printable(&self.says);
+        let mut text = format!("{:<5} {}: {says}\n", self.mark(), self.thing);
         for remedy in &self.help {
             text += &format!("      help: {remedy}\n");
         }

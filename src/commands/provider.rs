@@ -5,7 +5,7 @@ use crate::config::variable;
 use crate::control::{self, Control, STORE};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::signals::Signals;
-use crate::{bindings, failures, log, output};
+use crate::{bindings, failures, files, log, output};
 use clap::{Args, Subcommand};
 use dialtone_provider::settings::{PeerSettings, Relationship};
 use dialtone_provider::store::backup;
@@ -117,6 +117,7 @@ async fn stay(args: RunArgs, log: &LogArgs) -> Outcome {
     let json = args.json;
     let settings = args.settings()?;
     log::start(log, Some(&settings.log))?;
+    files::raise_limit();
     let mut signals = Signals::listen()?;
     let data = settings.data.clone();
     let origin = settings.dns.origin.clone();

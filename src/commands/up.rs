@@ -5,7 +5,7 @@ mod world;
 
 use crate::exit::{Exit, Failure, Outcome, plain};
 use crate::signals::Signals;
-use crate::{config, output};
+use crate::{config, files, output};
 use clap::Args;
 use round::Round;
 use serde_json::json;
@@ -48,6 +48,7 @@ pub struct UpArgs {
 /// # Errors
 /// Something does not start, or a step of the round did not work.
 pub async fn run(args: UpArgs) -> Outcome {
+    files::raise_limit();
     let mut signals = Signals::listen()?;
     let home = Home::open(&args)?;
     let world = World::start(&args, home.path()).await?;

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod coherence;
+pub mod files;
 pub mod http;
 pub mod impatient;
 pub mod peering;

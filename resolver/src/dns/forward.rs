@@ -160,6 +160,14 @@ impl Sent {
             negative_ttl(reply, kept_authorities).map(|ttl| answers.iter().map(|answer| answer.ttl).fold(ttl, u32::min))
         };
         let mut message = reply[..end].to_vec();
+        // A name whose end is in what is left out could be read as anything by whoever gets the rest.
+        if answers
+            .iter()
+            .chain(kept_authorities)
+            .any(|record| uncompressed(&message, record).is_none())
+        {
+            return None;
+        }
         // The case was for the way only; names that point to the question get it back from who asks.
         message[HEADER_BYTES..HEADER_BYTES + name.as_wire().len()].make_ascii_lowercase();
         Some(Verdict::Answer(Answered {
@@ -373,6 +381,28 @@ pub(crate) mod tests {
         let sent = asked("www.example").query(0x1234, &[0xff; 32]);
         let expected = b"\x12\x34\x01\x00\0\x01\0\0\0\0\0\x01\x03WWW\x07EXAMPLE\0\0\x01\0\x01\0\0\x29\x04\xd0\0\0\0\0\0\0";
         assert_eq!(sent.bytes, expected);
+    }
+
+    #[test]
+    fn an_answer_whose_names_lead_out_of_it_is_passed_over() {
+        let asked = Asked {
+            kind: types::MX,
+            ..asked("www.example")
+        };
+        let sent = asked.query(7, &[0; 32]);
+        for (pointer, believed) in [(0x0c, true), (0x0b, false), (0xff, false)] {
+            let mut w = Writer::new();
+            w.header(&Header {
+                id: 7,
+                flags: flags::QR,
+                counts: [1, 1, 0, 0],
+            });
+            write_question(&mut w, &sent.question);
+            w.name(&sent.question.name).u16(types::MX).u16(CLASS_IN).u32(60);
+            w.u16(4).put(&[0, 10, 0xc0, pointer]);
+            let verdict = sent.judge(&w.into_bytes());
+            assert_eq!(matches!(verdict, Verdict::Answer(_)), believed, "{pointer:x}: {verdict:?}");
+        }
     }
 
     proptest! {

@@ -113,7 +113,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A name, following pointers. A pointer leads only to before the labels that it ends, so that no message can make this walk for long.
+    /// A name, following pointers. A pointer leads only to before the labels that it ends, so that no message can make this walk for long;
+    /// and not into the header, where no name stands and what does stand there changes on the way.
     pub fn name(&mut self) -> Option<Domain> {
         let mut labels: Vec<&[u8]> = Vec::new();
         let mut bytes = 1;
@@ -136,7 +137,7 @@ impl<'a> Reader<'a> {
                     let low = usize::from(*self.message.get(at + 1)?);
                     after.get_or_insert(at + 2);
                     at = (length & 0x3f) << 8 | low;
-                    if at >= lowest {
+                    if at >= lowest || at < HEADER_BYTES {
                         return None;
                     }
                     lowest = at;
@@ -362,7 +363,13 @@ mod tests {
             assert!(Reader::new(message).name().is_none(), "{message:x?}");
         }
         // Two pointers that lead to each other.
-        assert!(Reader::at(b"\x01a\xc0\x04\x01b\xc0\x00", 4).name().is_none());
+        let circle = [&[0; HEADER_BYTES][..], b"\x01a\xc0\x10\x01b\xc0\x0c"].concat();
+        assert!(Reader::at(&circle, HEADER_BYTES + 4).name().is_none());
+        // The header is no name, whatever it spells.
+        for low in 0..HEADER_BYTES as u8 {
+            let message = [&[0; HEADER_BYTES][..], &[0xc0, low]].concat();
+            assert!(Reader::at(&message, HEADER_BYTES).name().is_none(), "{low}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::EmbeddedOptions;
 use super::folder::{Folder, folder_error, is_full, sync_folder};
 use super::journal;
 use super::layout::{self, FORMAT, FORMAT_KEY, ID_KEY, TOTALS_KEY, Totals, damaged};
+use crate::io::files;
 use crate::store::backup::{BackupError, Entry, Sink};
 use crate::store::{Change, Cursor, Held, Lane, Note, StoreError};
 use dialtone_shared::{Name, UnixSecs};
@@ -74,6 +75,7 @@ impl Engine {
             .cache_size(options.cache_bytes)
             .max_journaling_size(JOURNALS_BYTES_MAX)
             .worker_threads(WORKERS)
+            .max_cached_files(Some(files::share(CACHED_FILES_MAX)))
             .open()?;
         let table = KeyspaceCreateOptions::default;
         // Only records and notes are looked up by key; the others are read in order, where a filter answers nothing.
@@ -307,6 +309,8 @@ const RECORDS_MEMTABLE_BYTES: u64 = 16 << 20;
 const INDEX_MEMTABLE_BYTES: u64 = 4 << 20;
 /// Two journals of 64 MiB: what a start after a crash may have to replay.
 const JOURNALS_BYTES_MAX: u64 = 128 << 20;
+/// Tables that are kept open: the engine's own number.
+const CACHED_FILES_MAX: usize = 900;
 /// One flushes while the other compacts, also where there is one core.
 const WORKERS: usize = 2;
 /// Longer than five memtables take on a slow disk.
