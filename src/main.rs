@@ -21,10 +21,6 @@ use exit::{Exit, Failure, Outcome};
 use std::future::Future;
 use std::process::ExitCode;
 
-/// A provider makes many small, short-lived buffers on many threads; the system's allocator takes several times as long for them.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
