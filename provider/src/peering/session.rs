@@ -17,7 +17,7 @@ use super::health::Progress;
 use super::intake::{Checked, Intake, Terms};
 use super::limits::{BATCH_RECORDS, GREETING_PATIENCE, HOLD_PATIENCE, INVALID_RECORDS_MAX};
 use super::step::{End, Event, Moment, Opening, Step};
-use crate::store::{Cursor, Outcome};
+use crate::store::{Cursors, Outcome};
 use dialtone_shared::message::{Ack, CloseCode, Hello, Message, MessageError, Mode, VERSIONS};
 use dialtone_shared::{Name, Rank, SignedRecord};
 use std::collections::VecDeque;
@@ -339,7 +339,7 @@ impl Session {
         }
     }
 
-    fn admitted(&mut self, now: Moment, position: Option<Position>, heads: [Cursor; 2]) {
+    fn admitted(&mut self, now: Moment, position: Option<Position>, heads: Cursors) {
         let State::Admitting { hello, peer } = &self.state else { return };
         let (hello, peer) = (hello.clone(), *peer);
         let Some(agreement) = self.opening.agreements.get(&peer).cloned() else {
