@@ -15,7 +15,7 @@ use dialtone_provider::peering::limits::{DEFERRED_EVERY, DEFERRED_MAX};
 use dialtone_provider::peering::session::Session;
 use dialtone_provider::peering::step::{End, Event, Moment, Opening, Step};
 use dialtone_provider::store::{Class, Condition, Held, MemoryStore, Put, RecordStore};
-use dialtone_shared::message::{CloseCode, Entry, Message};
+use dialtone_shared::message::{CloseCode, Message, Value};
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::{Body, Genesis, Name, Record, SecretKey, SignedRecord, Ttl, UnixMicros, UnixSecs, VerifiedRecord};
 use rand::rngs::StdRng;
@@ -500,7 +500,7 @@ impl World {
         })
     }
 
-    fn check(&self, node: usize, terms: &Terms, entries: Vec<Entry>) -> Checked {
+    fn check(&self, node: usize, terms: &Terms, entries: Vec<Value>) -> Checked {
         let mut checked = Checked::default();
         for entry in entries {
             match intake::open(terms, &entry) {
