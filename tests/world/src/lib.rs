@@ -29,10 +29,15 @@ use std::time::Duration;
 /// When worlds begin, in seconds since 1970.
 pub const BEGIN: u64 = 1_800_000_000;
 
+/// Providers, the links between them, and what is going to happen.
 pub struct World {
+    /// How long it has existed.
     pub now: Duration,
+    /// Where all chance comes from.
     pub rng: StdRng,
+    /// Every provider.
     pub nodes: Vec<Node>,
+    /// Every link that ever was, also those that are over.
     pub links: Vec<Link>,
     /// What happens when; the number keeps the order of what happens at once.
     agenda: BTreeMap<(Duration, u64), Action>,
@@ -43,13 +48,19 @@ pub struct World {
     pub faulty: bool,
 }
 
+/// A provider.
 pub struct Node {
+    /// Its keys.
     pub signer: Signer,
+    /// Its name.
     pub name: Name,
+    /// Where it keeps records.
     pub store: Arc<MemoryStore>,
+    /// With whom it peers.
     pub agreements: Arc<Agreements>,
     /// Seconds by which its clock is wrong.
     pub skew: i64,
+    /// Whether it runs.
     pub up: bool,
     /// Reads nothing from its links.
     pub deaf: bool,
@@ -59,6 +70,7 @@ pub struct Node {
     heads: [u64; 2],
 }
 
+/// A connection between two providers.
 pub struct Link {
     /// The provider that dialled, and the one that was.
     pub nodes: [usize; 2],
