@@ -14,12 +14,14 @@
 //! 7. [`policy`]: what goes to whom,
 //! 8. [`feed`]: the half that sends, and how far the peer is,
 //! 9. [`intake`]: the half that receives, and what becomes of each record,
-//! 10. [`deferred`]: records whose time has not come;
-//! 11. [`health`]: what is seen of it from outside.
+//! 10. [`digest`]: the filter of names that goes where no more is agreed,
+//! 11. [`deferred`]: records whose time has not come;
+//! 12. [`health`]: what is seen of it from outside.
 
 pub mod agreement;
 pub mod deferred;
 pub mod dial;
+pub mod digest;
 pub mod feed;
 pub mod greeting;
 pub mod guests;
