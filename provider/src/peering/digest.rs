@@ -128,6 +128,8 @@ pub enum Arrival {
     Whole(Digest),
     /// It is larger than we keep for this peer: whoever sends it is asked as if it had sent none.
     TooLarge,
+    /// Of a digest whose beginning was not taken: one that was on its way when what is agreed changed.
+    Stray,
 }
 
 /// A chunk that cannot be what it says. The peer's bug.
@@ -175,6 +177,7 @@ impl Arriving {
         let mut arriving = match arriving.filter(|arriving| chunk.offset > 0 && arriving.head == head) {
             Some(arriving) => arriving,
             None if head.total > max.min(DIGEST_BYTES_MAX) as u64 => return Ok(Arrival::TooLarge),
+            None if chunk.offset > 0 => return Ok(Arrival::Stray),
             None => Self { head, words: Vec::new() },
         };
         let wanted = (arriving.words.len() * WORD) as u64;

@@ -91,3 +91,9 @@ pub const DIGEST_NAMES_MIN: usize = 1_024;
 
 /// A digest is sent anew after this long: nothing is ever taken out of the old one.
 pub const DIGEST_EVERY: Duration = Duration::from_secs(86_400);
+
+/// Rows read at once where everything is read: a page that holds up nobody.
+pub const SCAN_STEP: usize = 1_024;
+
+/// Digests that are made at a time: each reads the whole store.
+pub const DIGESTS_AT_ONCE: usize = 1;
