@@ -250,11 +250,14 @@ fn a_first_link_goes_like_this() {
         "b recall",
         "b admit",
         "b says hello",
-        // It has nothing, and says so in both lanes.
+        // It has nothing, and says so in every lane.
         "b says batch 0/0 of 0 +0",
         "b says batch 1/0 of 0 +0",
+        "b says batch 2/0 of 0 +0",
         "a recall",
         "a admit",
+        // Nothing was told to it that it could pass on.
+        "a says batch 2/0 of 0 +0",
         // The revocation first.
         "a read",
         "a says batch 0/1 of 1 +0",
@@ -262,6 +265,9 @@ fn a_first_link_goes_like_this() {
         "a says batch 1/1 of 1 +0",
         // Where our log ended when we first met that store: up to there it gets everything, whatever happens.
         "a save",
+        "b check",
+        "b commit",
+        "b says ack 2/0",
         "b check",
         "b commit",
         "b says ack 0/1",
@@ -274,6 +280,9 @@ fn a_first_link_goes_like_this() {
         "a check",
         "a commit",
         "a says ack 1/0",
+        "a check",
+        "a commit",
+        "a says ack 2/0",
     ];
     assert_eq!(arrows, expected);
     for side in [&a, &b] {

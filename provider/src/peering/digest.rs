@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Names that come later are told as bare hashes, which both sides put into the filter that was sent. A filter has room for a quarter more
-//! names than it was made of; when as many were told, a new one is due, under a new seed. Nothing is ever taken out of a filter.
+//! names than it was made of, and 1,024 at least; when as many were told, a new one is due, under a new seed. Nothing is ever taken out of a filter.
 
 use super::limits::{DIGEST_BYTES_MAX, DIGEST_CHUNK_BYTES, DIGEST_NAMES_MIN};
 use bytes::Bytes;
@@ -35,7 +35,7 @@ impl Digest {
 
     /// The digest of the names with these hashes under `seed`.
     pub fn of(seed: u64, hashes: &[u64]) -> Self {
-        let room = (hashes.len() + hashes.len() / 4).max(DIGEST_NAMES_MIN);
+        let room = room_for(hashes.len());
         let bits = fastbloom::optimal_size(room, FALSE_POSITIVES);
         let filter = AtomicBloomFilter::with_num_bits(bits).hashes(HASHES);
         for hash in hashes {
@@ -205,8 +205,12 @@ impl Arriving {
 /// Most bytes of a digest of this many names, of which there is to be no more: what a peer with that limit may have us keep.
 pub fn bytes_for(names: u64) -> usize {
     let names = usize::try_from(names).unwrap_or(usize::MAX).min(NAMES_MAX);
-    let room = (names + names / 4).max(DIGEST_NAMES_MIN);
-    fastbloom::optimal_size(room, FALSE_POSITIVES).div_ceil(64) * WORD
+    fastbloom::optimal_size(room_for(names), FALSE_POSITIVES).div_ceil(64) * WORD
+}
+
+/// How many names a digest of this many has room for: those that are told until the next one.
+fn room_for(names: usize) -> usize {
+    names + (names / 4).max(DIGEST_NAMES_MIN)
 }
 
 /// What a full filter is wrong about: 9.6 bits a name.
@@ -324,10 +328,7 @@ mod tests {
         assert!(matches!(take(&|chunk| chunk.total += 1), Err(DigestError::Bounds { .. })));
         assert!(matches!(take(&|chunk| chunk.hashes = 0), Err(DigestError::Bounds { .. })));
         assert!(matches!(take(&|chunk| chunk.hashes = 17), Err(DigestError::Bounds { .. })));
-        assert!(matches!(
-            take(&|chunk| chunk.offset = 8),
-            Err(DigestError::Order { found: 8, wanted: 0 })
-        ));
+        assert!(matches!(take(&|chunk| chunk.offset = 8), Ok(Arrival::Stray)));
         assert!(matches!(take(&|chunk| chunk.bytes = Bytes::new()), Err(DigestError::Length(0))));
         assert!(matches!(take(&|chunk| chunk.bytes.truncate(9)), Err(DigestError::Length(9))));
         assert!(matches!(take(&|chunk| chunk.total = 8), Err(DigestError::Length(_))));
@@ -343,10 +344,12 @@ mod tests {
         let Ok(Arrival::Part(part)) = take(&|_| {}) else { panic!("a part") };
         let mut other = good.clone();
         (other.seed, other.offset) = (2, good.bytes.len() as u64);
-        assert!(matches!(
-            Arriving::take(Some(part), &other, usize::MAX),
-            Err(DigestError::Order { .. })
-        ));
+        assert!(matches!(Arriving::take(Some(part), &other, usize::MAX), Ok(Arrival::Stray)));
+        let Ok(Arrival::Part(part)) = take(&|_| {}) else { panic!("a part") };
+        let mut skipped = good.clone();
+        skipped.offset = 2 * good.bytes.len() as u64;
+        let skipped = Arriving::take(Some(part), &skipped, usize::MAX);
+        assert!(matches!(skipped, Err(DigestError::Order { .. })), "{skipped:?}");
         // A new one may begin before the last has ended.
         let Ok(Arrival::Part(part)) = take(&|_| {}) else { panic!("a part") };
         other.offset = 0;

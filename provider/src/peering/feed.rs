@@ -110,9 +110,10 @@ impl Feed {
         self.mode
     }
 
-    /// Sends changes in another form from the next read on; all of them again where the peer was sent less before.
+    /// Sends changes in another form from the next read on: all of them again where the peer was sent less before, what it has not
+    /// acknowledged where it was sent more.
     pub fn set_mode(&mut self, mode: Mode) {
-        self.mode = mode;
+        let before = std::mem::replace(&mut self.mode, mode);
         if mode != Mode::Digest {
             self.digest = None;
         }
@@ -120,6 +121,11 @@ impl Feed {
             self.go_back(0, 0);
         } else {
             self.reached = self.reached.min(mode);
+            if mode >= Mode::Pointers && mode < before {
+                // What is under way in the richer form may not be taken any more.
+                let [_, ordinary, hearsay] = self.lanes.each_ref().map(|lane| lane.acked);
+                self.go_back(ordinary, hearsay);
+            }
         }
         self.settle();
     }
@@ -345,6 +351,8 @@ impl Feed {
     /// The position to save, if it moved and the last one was saved long enough ago (`hurry`: at all).
     pub fn next_save(&mut self, now: Duration, hurry: bool) -> Option<Position> {
         let position = self.position();
+        // That less was sent must be known before the peer forgets what it would then have again.
+        let hurry = hurry || !self.is_mode_saved();
         let rested = hurry || self.saved_at.is_none_or(|at| now >= at + SAVE_EVERY);
         (self.saving.is_none() && position != self.saved && rested).then(|| {
             self.saving = Some(position);
@@ -362,6 +370,11 @@ impl Feed {
     /// The position handed out last is durable.
     pub fn save_done(&mut self) {
         self.saved = self.saving.take().unwrap_or(self.saved);
+    }
+
+    /// Whether a feed that goes on from what is saved knows that less was sent, where less was.
+    pub fn is_mode_saved(&self) -> bool {
+        self.saved.mode <= self.reached
     }
 
     /// Whether a position is being saved.

@@ -85,8 +85,8 @@ pub const DIGEST_CHUNK_BYTES: usize = BATCH_BYTES;
 /// Largest digest of a peer that is kept, in bytes: of about 40 million names, with their quarter of room.
 pub const DIGEST_BYTES_MAX: usize = 64 << 20;
 
-/// A digest has room for at least this many names, and a new one is due after at least this many were told: below it, a new one would
-/// cost more than the names.
+/// A digest has room for at least this many more names, and a new one is due after at least this many were told: below it, a new one
+/// would cost more than the names.
 pub const DIGEST_NAMES_MIN: usize = 1_024;
 
 /// A digest is sent anew after this long: nothing is ever taken out of the old one.

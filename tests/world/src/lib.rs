@@ -4,6 +4,8 @@
 //! lost; so whatever was sent and not acknowledged is sent again on the next one. A provider crashes at any moment: what its
 //! store had committed stays, everything else is gone. Everything is drawn from one seed.
 
+pub mod modes;
+
 use dialtone_provider::io::{peering_deferred, peering_hearsay};
 use dialtone_provider::peering::agreement::{Agreement, Agreements};
 use dialtone_provider::peering::deferred;

@@ -77,11 +77,10 @@ impl Session {
             intake: Intake::default(),
             telling: Telling::default(),
             heard: Heard::default(),
+            echo: pushes < Mode::Pointers,
+            to_forget: accepts < Mode::Pointers,
             forgetting: false,
         }));
-        if accepts < Mode::Pointers {
-            self.forget();
-        }
     }
 
     pub(super) fn greet(&mut self, now: Moment, agreement: &Agreement) {

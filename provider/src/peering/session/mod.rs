@@ -83,7 +83,11 @@ struct Running {
     intake: Intake,
     telling: Telling,
     heard: Heard,
-    /// What the peer told of others is being forgotten: nothing is kept meanwhile, so that nothing new goes with it.
+    /// We push less than before, or less than pointers from the start: the peer is told our terms once that is noted durably.
+    echo: bool,
+    /// The peer pushes less than pointers: what it told of others is forgotten as soon as it has noted that.
+    to_forget: bool,
+    /// That is being forgotten: nothing is kept meanwhile, so that nothing new goes with it.
     forgetting: bool,
 }
 
@@ -264,6 +268,9 @@ impl Session {
     fn next_message(&mut self, now: Moment) -> Option<Message> {
         if let Some(terms) = self.news() {
             self.said = Some(terms.clone());
+            if let State::Running(running) = &mut self.state {
+                running.echo = false;
+            }
             self.settle();
             return Some(Message::Terms(terms));
         }

@@ -2,6 +2,9 @@
 //!
 //! In which form something is pushed follows from what was *said*: the lesser of what one side said it pushes and the other said it accepts.
 //! Each counts from when it was written on the wire or read from it, so that both sides see the same changes in the same order of the stream.
+//!
+//! Where less than pointers is pushed from now on, the receiver forgets those that it was told. If more is agreed again, the sender must tell them
+//! anew, and must know so after a crash too: it says its terms once more when that is noted, and the receiver forgets when it hears them.
 
 use super::digests::Heard;
 use super::{Session, State};
@@ -18,11 +21,15 @@ impl Session {
         };
         let named = terms.relationship.mirrored() == running.terms.relationship;
         running.theirs = terms;
-        if named {
-            self.settle();
-        } else {
-            self.end(CloseCode::Changed, "the relationship has changed: greet again".to_owned());
+        if !named {
+            return self.end(CloseCode::Changed, "the relationship has changed: greet again".to_owned());
         }
+        if std::mem::take(&mut running.to_forget) {
+            let peer = running.peer;
+            running.forgetting = true;
+            self.todo.push_back(Step::Forget { peer });
+        }
+        self.settle();
     }
 
     /// Acts on what has been said on both sides.
@@ -32,6 +39,7 @@ impl Session {
         };
         let pushes = said.pushes.min(running.theirs.accepts);
         if pushes != running.feed.mode() {
+            running.echo = pushes < Mode::Pointers;
             running.feed.set_mode(pushes);
             running.telling.stop();
         }
@@ -42,18 +50,7 @@ impl Session {
         }
         running.intake.accepts(before, accepts);
         running.heard = Heard::default();
-        if before >= Mode::Pointers && accepts < Mode::Pointers {
-            self.forget();
-        }
-    }
-
-    /// What the peer told of others is of no use any more: nobody would tell us when it changes.
-    pub(super) fn forget(&mut self) {
-        if let State::Running(running) = &mut self.state {
-            let peer = running.peer;
-            running.forgetting = true;
-            self.todo.push_back(Step::Forget { peer });
-        }
+        running.to_forget = accepts < Mode::Pointers;
     }
 
     /// On what terms we speak, as things stand.
@@ -68,7 +65,8 @@ impl Session {
     pub(super) fn news(&self) -> Option<Terms> {
         let State::Running(running) = &self.state else { return None };
         let terms = self.terms(self.opening.agreements.get(&running.peer)?);
-        (self.said.as_ref() != Some(&terms)).then_some(terms)
+        let again = running.echo && running.feed.is_mode_saved();
+        (again || self.said.as_ref() != Some(&terms)).then_some(terms)
     }
 
     /// The agreements have changed: what concerns how the peer knows us is greeted anew, the rest is told.
