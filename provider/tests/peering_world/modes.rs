@@ -90,7 +90,12 @@ fn assert_each_has(world: &World, directions: &[(usize, usize)], forgot: &BTreeS
                 Mode::Digest => hinted || digest.as_ref().is_some_and(|digest| digest.contains(name)),
                 Mode::None => true,
             };
-            assert!(as_agreed, "{from} holds a record {rank} of which {to} knows {there:?} ({mode})");
+            let of = |name: &Name| world.nodes.iter().position(|node| node.name == *name);
+            let learnt = here.from.as_ref().map(of);
+            assert!(
+                as_agreed,
+                "{from} holds a record {rank}, from {learnt:?}, of which {to} knows {there:?} ({mode})"
+            );
         }
         for (name, pointer) in &told[from] {
             let has = all[to].get(name).is_some_and(|held| !pointer.outranks(held.record.rank()));
