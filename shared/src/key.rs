@@ -257,7 +257,7 @@ impl Genesis {
 
     /// As deterministic CBOR.
     pub fn encode(&self) -> Vec<u8> {
-        let mut writer = Writer::new();
+        let mut writer = Writer::with_room(112);
         self.write(&mut writer);
         writer.into_bytes()
     }
