@@ -21,14 +21,15 @@ async fn answer(service: Arc<Service>, request: Request<Incoming>, from: IpAddr)
         return Refusal::NoSuchPath(uri.path().to_owned()).into_response();
     };
     let reads = request.method() == Method::GET || request.method() == Method::HEAD;
+    // What is asked seldom and takes long stands aside: what waits for it would make every put as large, and each is moved.
     match endpoint {
         Endpoint::Record(name) if request.method() == Method::PUT => put::put(&service, name, request, from).await,
         Endpoint::Record(name) if reads => get::record(&service, name, request.headers()).await,
         Endpoint::Status(name) if reads => get::status(&service, name).await,
-        Endpoint::Records if request.method() == Method::POST => batch::post(&service, request, from).await,
-        Endpoint::Resolve(name) if reads => resolve::resolve(&service, name).await,
+        Endpoint::Records if request.method() == Method::POST => Box::pin(batch::post(&service, request, from)).await,
+        Endpoint::Resolve(name) if reads => Box::pin(resolve::resolve(&service, name)).await,
         Endpoint::Info if reads => info::info(&service).await,
-        Endpoint::Health if reads => info::health(&service).await,
+        Endpoint::Health if reads => Box::pin(info::health(&service)).await,
         Endpoint::Metrics if reads => info::metrics(&service).await,
         other => {
             let mut response = Refusal::Method(request.method().to_string()).into_response();

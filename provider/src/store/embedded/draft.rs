@@ -63,10 +63,13 @@ impl<'a> Draft<'a> {
     pub fn put(&mut self, batch: Vec<Put>) -> Result<Vec<Outcome>, StoreError> {
         self.slots.reserve(batch.len());
         self.by_name.reserve(batch.len());
-        let slots = batch
-            .iter()
-            .map(|put| self.slot(put.record.name()))
-            .collect::<Result<Vec<_>, _>>()?;
+        // Looked up in the order of the table: each search ends near the one before it.
+        let mut order: Vec<usize> = (0..batch.len()).collect();
+        order.sort_unstable_by_key(|at| batch[*at].record.name());
+        let mut slots = vec![0; batch.len()];
+        for at in order {
+            slots[at] = self.slot(batch[at].record.name())?;
+        }
         let mut undo = Vec::new();
         let outcomes = batch
             .into_iter()
