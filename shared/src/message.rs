@@ -203,7 +203,7 @@ pub enum MessageError {
 impl Message {
     /// As it travels: length and body.
     pub fn to_frame(&self) -> Vec<u8> {
-        let mut w = Writer::new();
+        let mut w = Writer::with_capacity(self.bytes_about());
         w.raw(&[0; 4]);
         match self {
             Self::Hello(hello) => hello.write(&mut w),
@@ -214,6 +214,18 @@ impl Message {
         let length = u32::try_from(frame.len() - 4).unwrap_or(u32::MAX);
         frame[..4].copy_from_slice(&length.to_be_bytes());
         frame
+    }
+
+    /// At least the size of the frame, so that it is written into memory that need not grow.
+    fn bytes_about(&self) -> usize {
+        match self {
+            Self::Hello(_) => HELLO_BYTES_MAX,
+            Self::Batch(batch) => {
+                let entries = batch.entries.iter().map(|entry| entry.record.len() + Entry::HEAD_BYTES_MAX);
+                64 + entries.sum::<usize>()
+            }
+            Self::Ack(_) => 64,
+        }
     }
 
     /// Reads a body.

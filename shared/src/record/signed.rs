@@ -223,7 +223,7 @@ fn rank_of(record: &Record, digest: [u8; 32]) -> Rank {
 
 /// A COSE_Sign1 in the one form that is accepted here. Receipts and statuses share it.
 pub(crate) fn envelope(payload: &[u8], signature: &[u8; 64]) -> Vec<u8> {
-    let mut w = Writer::new();
+    let mut w = Writer::with_capacity(FRAME.len() + 5 + payload.len() + SIGNATURE_HEAD.len() + signature.len());
     w.raw(&FRAME).bytes(payload).bytes(signature);
     w.into_bytes()
 }
@@ -249,7 +249,7 @@ pub(crate) fn open_envelope(bytes: &[u8]) -> Result<std::ops::Range<usize>, usiz
 
 /// The Sig_structure of RFC 9052 §4.4, with the domain as external_aad.
 pub(crate) fn to_be_signed(domain: &str, payload: &[u8]) -> Vec<u8> {
-    let mut w = Writer::new();
+    let mut w = Writer::with_capacity(32 + domain.len() + payload.len());
     w.array(4)
         .text("Signature1")
         .bytes(&PROTECTED)
