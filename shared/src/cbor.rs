@@ -319,8 +319,8 @@ impl Writer {
         Self::default()
     }
 
-    /// An empty writer with room for so many bytes.
-    pub fn with_capacity(bytes: usize) -> Self {
+    /// An empty writer with room for `bytes`: for what is written often, since growing step by step costs more than writing.
+    pub fn with_room(bytes: usize) -> Self {
         Self(Vec::with_capacity(bytes))
     }
 

@@ -219,7 +219,11 @@ impl PublicKey {
             return Err(KeyError::NotAKey);
         }
         let key = VerifyingKey::from_bytes(&self.0).map_err(|_| KeyError::NotAKey)?;
-        if is_small_order(&self.0) { Err(KeyError::SmallOrder) } else { Ok(key) }
+        if is_small_order(&self.0) {
+            Err(KeyError::SmallOrder)
+        } else {
+            Ok(key)
+        }
     }
 
     /// Whether the y coordinate is below 2^255 − 19. `verify_strict` does not ask, and a key with two spellings would
@@ -267,7 +271,7 @@ impl Genesis {
 
     /// As deterministic CBOR.
     pub fn encode(&self) -> Vec<u8> {
-        let mut writer = Writer::with_capacity(ENCODED_BYTES_MAX);
+        let mut writer = Writer::with_room(112);
         self.write(&mut writer);
         writer.into_bytes()
     }
@@ -455,8 +459,6 @@ const fn y_of(first: u8, between: u8, last: u8) -> [u8; 32] {
 }
 
 const GENESIS_DOMAIN: &[u8] = b"dialtone/genesis/v1";
-/// Most bytes of a genesis: three heads and numbers, a key, a salt and a commitment with their heads.
-const ENCODED_BYTES_MAX: usize = 4 + 3 * (1 + 2 + 32);
 const LINK_DOMAIN: &[u8] = b"dialtone/link/v1";
 const SEED_DOMAIN: &[u8] = b"dialtone/seed/v1";
 /// SEQUENCE { SEQUENCE { OID 1.3.101.112 }, BIT STRING of 32 bytes }, RFC 8410 §4.

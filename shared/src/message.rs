@@ -203,7 +203,7 @@ pub enum MessageError {
 impl Message {
     /// As it travels: length and body.
     pub fn to_frame(&self) -> Vec<u8> {
-        let mut w = Writer::with_capacity(self.bytes_about());
+        let mut w = Writer::with_room(self.bytes_about());
         w.raw(&[0; 4]);
         match self {
             Self::Hello(hello) => hello.write(&mut w),
