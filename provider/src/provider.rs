@@ -193,9 +193,10 @@ impl Provider {
             registry: Arc::new(registry),
             signer,
         });
+        let router = service::router(service);
         let room = http::Room::new(http_connections(settings.limits.http_connections));
         for listener in listeners.http {
-            let serve = http::serve(listener, Arc::clone(&service), Arc::clone(&metrics), room.clone(), listening.told());
+            let serve = http::serve(listener, router.clone(), Arc::clone(&metrics), room.clone(), listening.told());
             listening.tasks.spawn(serve);
         }
         tracing::info!(%name, http = ?addresses.http, dns = ?addresses.dns, peering = addresses.peering.map(tracing::field::display), "the provider runs");

@@ -3,16 +3,15 @@
 use crate::accounting::admission::network;
 use crate::io::impatient::Impatient;
 use crate::metrics::Metrics;
-use crate::service::Body;
+use crate::service::Remote;
 use crate::settings::{CONNECTION_AGE_SECS, HTTP_HASTE_SECS, HTTP_PATIENCE_SECS, STOP_PATIENCE_SECS};
+use axum::Router;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use std::collections::HashMap;
-use std::convert::Infallible;
-use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -103,7 +102,7 @@ fn patience(free: usize, size: usize) -> Duration {
 }
 
 /// Serves connections of `listener` until `stopping` turns true and those that were accepted have been answered, or patience ends.
-pub async fn serve<A: Answers>(listener: TcpListener, answers: A, metrics: Arc<Metrics>, room: Room, mut stopping: watch::Receiver<bool>) {
+pub async fn serve(listener: TcpListener, router: Router, metrics: Arc<Metrics>, room: Room, mut stopping: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -125,10 +124,10 @@ pub async fn serve<A: Answers>(listener: TcpListener, answers: A, metrics: Arc<M
             continue;
         };
         let patience = patience(room.places.available_permits(), room.size);
-        let (answers, metrics, stopping) = (answers.clone(), Arc::clone(&metrics), stopping.clone());
+        let (router, metrics, stopping) = (router.clone(), Arc::clone(&metrics), stopping.clone());
         connections.spawn(async move {
             metrics.connections.inc();
-            converse(stream, from, patience, answers, &metrics, stopping).await;
+            converse(stream, from, patience, router, &metrics, stopping).await;
             metrics.connections.dec();
             drop((seat, place));
         });
@@ -150,27 +149,25 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> io::Result<Acc
     Ok((stream, from, place))
 }
 
-/// What is answered to whom.
-pub trait Answers: Clone + Send + Sync + 'static {
-    /// Answers a request that came from `from`.
-    fn answer(&self, request: Request<Incoming>, from: IpAddr) -> impl Future<Output = Response<Body>> + Send + 'static;
-}
-
 /// One connection, request after request.
-async fn converse<A: Answers>(
+async fn converse(
     stream: TcpStream,
     from: SocketAddr,
     patience: Duration,
-    answers: A,
+    router: Router,
     metrics: &Arc<Metrics>,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let service = service_fn(|request| {
-        let answer = answers.answer(request, from.ip());
+    let from = Remote(from.ip());
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(|mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(from);
+        let answer = router.call(request);
+        let metrics = Arc::clone(metrics);
         async move {
-            let response = answer.await;
+            let response = answer.await?;
             metrics.http(response.status().as_u16());
-            Ok::<_, Infallible>(response)
+            Ok::<_, std::convert::Infallible>(response)
         }
     });
     let connection = http1::Builder::new()
@@ -200,7 +197,7 @@ async fn converse<A: Answers>(
         }
     };
     if let Err(error) = ended {
-        tracing::debug!("a connection from {} ended: {error}", from.ip());
+        tracing::debug!("a connection from {} ended: {error}", from.0);
     }
 }
 
@@ -235,23 +232,16 @@ mod tests {
         assert!(counted(&room.taken).is_empty(), "nobody is remembered who is gone");
     }
 
-    #[derive(Clone)]
-    struct Wordy;
-
-    impl Answers for Wordy {
-        fn answer(&self, _: Request<Incoming>, _: IpAddr) -> impl Future<Output = Response<Body>> + Send + 'static {
-            std::future::ready(Response::new("x".repeat(16 << 10).into()))
-        }
-    }
-
     #[tokio::test]
     async fn who_asks_on_and_on_and_reads_nothing_is_hung_up_on() {
+        let answer = axum::routing::get(|| async { "x".repeat(16 << 10) });
+        let router = Router::new().route("/", answer);
         let metrics = Arc::new(Metrics::new(&mut prometheus_client::registry::Registry::default()));
         let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, from) = listener.accept().await.unwrap();
         let (_stop, stopping) = watch::channel(false);
-        let conversation = async move { converse(stream, from, Duration::from_millis(300), Wordy, &metrics, stopping).await };
+        let conversation = async move { converse(stream, from, Duration::from_millis(300), router, &metrics, stopping).await };
         let conversation = tokio::spawn(conversation);
         let asking = tokio::spawn(async move {
             loop {

@@ -9,24 +9,24 @@ use super::media;
 use super::problem::{RETRY_SECS, Refusal};
 use super::put::{Admitted, examine, write_kept};
 use super::queue::Kept;
-use super::{Body, Service, answer, read_if};
+use super::{Service, answer, read_if};
 use crate::accounting::Caller;
 use crate::settings::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, BATCHES_AT_A_TIME};
 use crate::store::Condition;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Request, Response};
 use bytes::Bytes;
 use dialtone_shared::Name;
 use dialtone_shared::cbor::{CborError, Reader};
-use hyper::body::Incoming;
-use hyper::{Request, Response};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 use tokio::sync::OwnedSemaphorePermit;
 
 /// `POST /v1/records`.
-pub async fn post(service: &Arc<Service>, request: Request<Incoming>, from: IpAddr) -> Response<Body> {
-    let done = service.post(request, from).await;
+pub async fn post(State(service): State<Arc<Service>>, request: Request<Body>) -> Response<Body> {
+    let done = service.post(request).await;
     done.unwrap_or_else(Refusal::into_response)
 }
 
@@ -34,7 +34,7 @@ pub async fn post(service: &Arc<Service>, request: Request<Incoming>, from: IpAd
 type Item = (Option<Name>, Result<(Name, Kept), Refusal>);
 
 impl Service {
-    async fn post(self: &Arc<Self>, request: Request<Incoming>, from: IpAddr) -> Result<Response<Body>, Refusal> {
+    async fn post(self: &Arc<Self>, request: Request<Body>) -> Result<Response<Body>, Refusal> {
         let (head, body) = request.into_parts();
         let batches = Arc::clone(&self.batches);
         let turn = |caller| {
@@ -46,7 +46,7 @@ impl Service {
             let turn = batches.try_acquire_owned().map_err(|_| Refusal::Busy(RETRY_SECS))?;
             Ok((caller, Arc::new(turn)))
         };
-        let checked = self.caller(&head.headers, from, media::CBOR).and_then(turn);
+        let checked = self.caller(&head, media::CBOR).and_then(turn);
         let (bytes, (caller, turn)) = read_if(checked, &head.headers, body, BATCH_BYTES_MAX).await?;
         let records = records_in(&bytes)?;
         drop(bytes);

@@ -2,17 +2,18 @@
 
 use super::media::{self, Tags};
 use super::problem::Refusal;
-use super::{Body, Service, answer, json, name_in};
+use super::{NameInPath, Service, answer, json, name_in};
 use crate::io::clock::Clock;
 use crate::settings::NEGATIVE_TTL_SECS;
 use crate::store::{Held, RecordStore};
 use async_trait::async_trait;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use dialtone_resolver::view;
 use dialtone_resolver::{Lookup, LookupError, RecordSource};
 use dialtone_shared::receipt::Status;
 use dialtone_shared::{Name, Ttl, UnixSecs, VerifiedRecord};
-use hyper::header::{self, HeaderValue};
-use hyper::{HeaderMap, Response, StatusCode};
 use std::fmt;
 use std::sync::Arc;
 
@@ -89,8 +90,8 @@ fn expired(record: &VerifiedRecord, now: UnixSecs) -> bool {
 }
 
 /// `GET /v1/records/{name}`.
-pub async fn record(service: &Service, name: &str, headers: &HeaderMap) -> Response<Body> {
-    let (outcome, response) = match service.record(name, headers).await {
+pub async fn record(State(service): State<Arc<Service>>, name: NameInPath, headers: HeaderMap) -> Response<Body> {
+    let (outcome, response) = match service.record(name, &headers).await {
         Ok(response) => ("found", response),
         Err(refusal) => (refusal.problem().slug, refusal.into_response()),
     };
@@ -99,7 +100,7 @@ pub async fn record(service: &Service, name: &str, headers: &HeaderMap) -> Respo
 }
 
 /// `GET /v1/records/{name}/status`.
-pub async fn status(service: &Service, name: &str) -> Response<Body> {
+pub async fn status(State(service): State<Arc<Service>>, name: NameInPath) -> Response<Body> {
     let signed = async {
         let name = name_in(name)?;
         let held = service.store.get(&name).await?;
@@ -116,7 +117,7 @@ pub async fn status(service: &Service, name: &str) -> Response<Body> {
 }
 
 impl Service {
-    async fn record(&self, name: &str, headers: &HeaderMap) -> Result<Response<Body>, Refusal> {
+    async fn record(&self, name: NameInPath, headers: &HeaderMap) -> Result<Response<Body>, Refusal> {
         let name = name_in(name)?;
         let held = match self.source.find(&name).await? {
             Found::Current(held) => held,
@@ -131,7 +132,7 @@ impl Service {
         let (record, now) = (held.record, self.clock.now().secs());
         let tags = Tags::of(headers, header::IF_NONE_MATCH).map_err(|_| Refusal::BadCondition("If-None-Match"))?;
         let mut response = if tags.is_some_and(|tags| tags.match_weakly(record.rank())) {
-            let mut response = Response::new(Body::default());
+            let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             response
         } else if media::prefers_json(headers, media::RECORD) {

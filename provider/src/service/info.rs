@@ -1,22 +1,24 @@
 //! What a provider says of itself, how it is, and what it counts.
 
 use super::problem::Refusal;
-use super::{Body, Service, answer, media};
+use super::{Service, answer, media};
 use crate::settings::PROBE_SECS;
 use crate::store::RecordStore;
-use hyper::header::{self, HeaderValue};
-use hyper::{Response, StatusCode};
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderValue, Response, StatusCode, header};
 use serde_json::json;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 /// `GET /v1/info`.
-pub async fn info(service: &Service) -> Response<Body> {
+pub async fn info(State(service): State<Arc<Service>>) -> Response<Body> {
     answer(service.info.clone(), media::JSON)
 }
 
 /// `GET /metrics`.
-pub async fn metrics(service: &Service) -> Response<Body> {
+pub async fn metrics(State(service): State<Arc<Service>>) -> Response<Body> {
     service.metrics.held(service.store.count(), &service.ledger.standing());
     let mut text = String::new();
     match prometheus_client::encoding::text::encode(&mut text, &service.registry) {
@@ -26,7 +28,7 @@ pub async fn metrics(service: &Service) -> Response<Body> {
 }
 
 /// `GET /healthz`: whether a put would be kept. A provider that only answers gets is not well.
-pub async fn health(service: &Service) -> Response<Body> {
+pub async fn health(State(service): State<Arc<Service>>) -> Response<Body> {
     // The disk may be well and nobody there to write to it.
     let probed = if service.queue.is_closed() {
         Err("no puts are taken any more: the provider stops, or a part of it failed (see its log)".to_owned())

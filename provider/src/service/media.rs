@@ -1,9 +1,8 @@
 //! What is spoken: media types, which of two a client prefers, entity tags.
 
+use axum::http::{HeaderMap, HeaderValue, header};
 use bytes::Bytes;
 use dialtone_shared::Rank;
-use hyper::HeaderMap;
-use hyper::header::{self, HeaderName, HeaderValue};
 
 /// A signed record.
 pub const RECORD: &str = "application/vnd.dialtone.record";
@@ -102,7 +101,7 @@ impl Tags {
     ///
     /// # Errors
     /// [`NotTags`].
-    pub fn of(headers: &HeaderMap, name: HeaderName) -> Result<Option<Self>, NotTags> {
+    pub fn of(headers: &HeaderMap, name: header::HeaderName) -> Result<Option<Self>, NotTags> {
         let mut given = headers.get_all(name).iter().peekable();
         if given.peek().is_none() {
             return Ok(None);
@@ -144,7 +143,7 @@ mod tests {
     use super::*;
     use dialtone_shared::UnixMicros;
 
-    fn headers(name: HeaderName, value: &str) -> HeaderMap {
+    fn headers(name: header::HeaderName, value: &str) -> HeaderMap {
         HeaderMap::from_iter([(name, HeaderValue::from_str(value).unwrap())])
     }
 

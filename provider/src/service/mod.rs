@@ -1,6 +1,5 @@
 //! What can be asked of a provider over HTTP: one verb a file, and the table from error to reply.
 //!
-//! 0. [`route`]: which of them a request is for;
 //! 1. [`put`]: a record, in the order of what costs least; [`queue`]: kept and receipted with those that wait;
 //! 2. [`batch`]: many records in one request;
 //! 3. [`get`]: a record, a signed status, and the provider's store as something to look names up in;
@@ -16,7 +15,6 @@ pub mod problem;
 pub mod put;
 pub mod queue;
 pub mod resolve;
-pub mod route;
 
 pub use problem::{Problem, Refusal, Turn};
 
@@ -25,15 +23,19 @@ use crate::io::clock::Clock;
 use crate::metrics::Metrics;
 use crate::settings::{BATCHES_AT_A_TIME, HTTP_PATIENCE_SECS};
 use crate::store::RecordStore;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
+use axum::http::{HeaderMap, Request, Response, header};
+use axum::routing::{get as on_get, post as on_post};
 use bytes::{Bytes, BytesMut};
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::{Name, NameError};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::header::{self, HeaderValue};
-use hyper::{HeaderMap, Response};
+use http_body_util::BodyExt;
 use prometheus_client::registry::Registry;
 use serde::Serialize;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -69,52 +71,44 @@ pub struct Service {
     pub registry: Arc<Registry>,
 }
 
-/// What is answered: always whole.
-pub type Body = Full<Bytes>;
+/// Where a request came from; the listener adds it.
+#[derive(Clone, Copy, Debug)]
+pub struct Remote(pub IpAddr);
+
+/// The endpoints.
+pub fn router(service: Arc<Service>) -> Router {
+    Router::new()
+        .route("/v1/records/{name}", on_get(get::record).put(put::put))
+        .route("/v1/records/{name}/status", on_get(get::status))
+        .route("/v1/records", on_post(batch::post))
+        .route("/v1/resolve/{name}", on_get(resolve::resolve))
+        .route("/v1/info", on_get(info::info))
+        .route("/healthz", on_get(info::health))
+        .route("/metrics", on_get(info::metrics))
+        .fallback(|request: Request<Body>| async move { Refusal::NoSuchPath(request.uri().path().to_owned()).into_response() })
+        .method_not_allowed_fallback(|request: Request<Body>| async move { Refusal::Method(request.method().to_string()).into_response() })
+        .with_state(service)
+}
 
 /// How many batch requests may be under way.
 pub fn batches() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(BATCHES_AT_A_TIME))
 }
 
-/// The name in a segment of a path, where any character may have been sent as its number (RFC 3986 §2.1).
-fn name_in(segment: &str) -> Result<Name, Refusal> {
-    let read = |text: &str| text.parse().map_err(Refusal::NotAName);
-    if !segment.contains('%') {
-        return read(segment);
-    }
-    let mut bytes = Vec::with_capacity(segment.len());
-    let mut rest = segment.as_bytes();
-    while let [first, after @ ..] = rest {
-        let number = match rest {
-            [b'%', high, low, ..] => hex_digit(*high).zip(hex_digit(*low)),
-            _ => None,
-        };
-        // A percent sign that begins no number stands for itself.
-        match number {
-            Some((high, low)) => {
-                bytes.push(high << 4 | low);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    match str::from_utf8(&bytes) {
-        Ok(text) => read(text),
+/// The segment of the path that should be a name; it may not even be text.
+type NameInPath = Result<Path<String>, PathRejection>;
+
+/// The name in the path.
+fn name_in(segment: NameInPath) -> Result<Name, Refusal> {
+    match segment {
+        Ok(Path(text)) => text.parse().map_err(Refusal::NotAName),
         Err(_) => Err(Refusal::NotAName(NameError::Length(0))),
     }
 }
 
-fn hex_digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).map(|digit| digit as u8)
-}
-
 /// Reads a body if the head of its request was in order. If not, the body is thrown away first, unless the client asked
 /// whether to send it: who is still sending would not hear the refusal.
-async fn read_if<T>(checked: Result<T, Refusal>, headers: &HeaderMap, body: Incoming, most: usize) -> Result<(Bytes, T), Refusal> {
+async fn read_if<T>(checked: Result<T, Refusal>, headers: &HeaderMap, body: Body, most: usize) -> Result<(Bytes, T), Refusal> {
     match checked {
         Ok(checked) => Ok((read(body, most).await?, checked)),
         Err(refusal) => {
@@ -128,7 +122,7 @@ async fn read_if<T>(checked: Result<T, Refusal>, headers: &HeaderMap, body: Inco
 
 /// Reads a body of at most `most` bytes. Somewhat more is read and thrown away, so that who sends it hears why it was refused
 /// rather than that the connection broke.
-async fn read(body: Incoming, most: usize) -> Result<Bytes, Refusal> {
+async fn read(body: Body, most: usize) -> Result<Bytes, Refusal> {
     let whole = async {
         let mut body = body;
         let mut first: Option<Bytes> = None;
@@ -178,7 +172,7 @@ fn json(value: &impl Serialize) -> Result<Vec<u8>, Refusal> {
 /// An answer of one media type.
 fn answer(body: impl Into<Body>, media_type: &'static str) -> Response<Body> {
     let mut response = Response::new(body.into());
-    let value = HeaderValue::from_static(media_type);
+    let value = axum::http::HeaderValue::from_static(media_type);
     response.headers_mut().insert(header::CONTENT_TYPE, value);
     response
 }

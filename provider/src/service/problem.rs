@@ -1,13 +1,13 @@
 //! What can go wrong with a request, and the one table from it to the world's codes: RFC 9457 problem details.
 
-use super::{Body, media};
+use super::media;
 use crate::accounting::AuthError;
 use crate::store::{Held, StoreError};
+use axum::body::Body;
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use dialtone_resolver::LookupError;
 use dialtone_shared::limits::{FUTURE_PUT_SECS, RECORD_BYTES_MAX};
 use dialtone_shared::{Name, NameError, RecordError, UnixSecs, VerifyError};
-use hyper::header::{self, HeaderName, HeaderValue};
-use hyper::{Response, StatusCode};
 use serde_json::{Map, Value};
 
 /// Why a request was not done. What was refused changed nothing.

@@ -3,25 +3,27 @@
 use super::media::{self, Tags};
 use super::problem::Refusal;
 use super::queue::{Before, Kept};
-use super::{Body, Service, answer, name_in, read_if};
+use super::{NameInPath, Remote, Service, answer, name_in, read_if};
 use crate::accounting::Caller;
 use crate::store::{Class, Condition, Held, Put};
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, Request, Response, StatusCode, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use dialtone_shared::limits::RECORD_BYTES_MAX;
 use dialtone_shared::record::Timeliness;
 use dialtone_shared::{Name, Scheme, SignedRecord, UnixSecs, VerifiedRecord};
-use hyper::body::Incoming;
-use hyper::header::{self, HeaderName};
-use hyper::{HeaderMap, Request, Response, StatusCode};
 use std::cmp::Ordering;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// `PUT /v1/records/{name}`.
-pub async fn put(service: &Service, name: &str, request: Request<Incoming>, from: IpAddr) -> Response<Body> {
-    match service.put(name, request, from).await {
+pub async fn put(State(service): State<Arc<Service>>, name: NameInPath, request: Request<Body>) -> Response<Body> {
+    match service.put(name, request).await {
         Ok(response) => response,
         Err(refusal) => {
             service.metrics.put(refusal.problem().slug);
@@ -43,14 +45,14 @@ pub(super) struct Admitted {
 }
 
 impl Service {
-    async fn put(&self, name: &str, request: Request<Incoming>, from: IpAddr) -> Result<Response<Body>, Refusal> {
+    async fn put(&self, name: NameInPath, request: Request<Body>) -> Result<Response<Body>, Refusal> {
         let name = name_in(name)?;
         if name.scheme() == Scheme::Content {
             return Err(Refusal::ContentScheme);
         }
         let (head, body) = request.into_parts();
         let checked = self
-            .caller(&head.headers, from, media::RECORD)
+            .caller(&head, media::RECORD)
             .and_then(|caller| Ok((caller, Wanted::of(&head.headers)?)));
         let (bytes, (caller, wanted)) = read_if(checked, &head.headers, body, RECORD_BYTES_MAX).await?;
         let now = self.clock.now();
@@ -67,7 +69,8 @@ impl Service {
     }
 
     /// Who puts, and whether what it sends says that it is `expected`.
-    pub(super) fn caller(&self, headers: &HeaderMap, from: IpAddr, expected: &'static str) -> Result<Caller, Refusal> {
+    pub(super) fn caller(&self, head: &Parts, expected: &'static str) -> Result<Caller, Refusal> {
+        let (headers, from) = (&head.headers, head.extensions.get::<Remote>());
         if let Some(given) = media::unexpected_type(headers, &[expected]) {
             return Err(Refusal::MediaType(given, expected));
         }
@@ -76,6 +79,8 @@ impl Service {
         let forwarded = [header::FORWARDED, header::VIA, header::ORIGIN, X_FORWARDED_FOR, X_REAL_IP]
             .iter()
             .any(|name| headers.contains_key(name));
+        // Without an origin, which the listener always adds, it comes from nowhere and is nobody.
+        let from = from.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |from| from.0);
         self.admission.caller(authorization, from, forwarded).map_err(Refusal::Auth)
     }
 

@@ -1,21 +1,23 @@
 //! The walk over the layers, done for those who cannot do it themselves. They trust the provider; the records are in the answer.
 
 use super::problem::Refusal;
-use super::{Body, Service, answer, json, media, name_in};
+use super::{NameInPath, Service, answer, json, media, name_in};
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderValue, Response, header};
 use dialtone_resolver::error::ResolveError;
 use dialtone_resolver::layers::{self, ResolveOptions};
 use dialtone_resolver::{LookupError, view};
-use hyper::Response;
-use hyper::header::{self, HeaderValue};
+use std::sync::Arc;
 
 /// `GET /v1/resolve/{name}`.
-pub async fn resolve(service: &Service, name: &str) -> Response<Body> {
+pub async fn resolve(State(service): State<Arc<Service>>, name: NameInPath) -> Response<Body> {
     let done = service.resolve(name).await;
     done.unwrap_or_else(Refusal::into_response)
 }
 
 impl Service {
-    async fn resolve(&self, name: &str) -> Result<Response<Body>, Refusal> {
+    async fn resolve(&self, name: NameInPath) -> Result<Response<Body>, Refusal> {
         let name = name_in(name)?;
         let options = ResolveOptions {
             seed: rand::random(),
