@@ -80,6 +80,7 @@ fn assert_each_has(world: &World, directions: &[(usize, usize)], forgot: &BTreeS
             let there = all[to].get(name).map(|held| held.record.rank());
             let has = there.is_some_and(|there| there.order() >= rank.order());
             let hinted = has
+                || forgot.contains(&to)
                 || told[to]
                     .get(name)
                     .is_some_and(|pointer| pointer.outranks(rank) || pointer.is_of(rank));
