@@ -16,8 +16,11 @@
 //! 9. [`intake`]: the half that receives, and what becomes of each record,
 //! 10. [`deferred`]: records whose time has not come;
 //! 11. [`health`]: what is seen of it from outside.
+//!
+//! Beside the links: [`ask`], what is done about a name that no link has brought.
 
 pub mod agreement;
+pub mod ask;
 pub mod deferred;
 pub mod dial;
 pub mod feed;
