@@ -366,11 +366,30 @@ mod pointers {
 
     #[test]
     fn a_pointer_whose_keeper_cannot_produce_it_is_dropped() {
-        for said in [NO, Said::Absent { certain: false }, found(&record(20)), Said::Wrong("junk".to_owned())] {
+        for said in [NO, Said::Absent { certain: false }, Said::Wrong("junk".to_owned())] {
             let mut talk = talk(&record(10));
             talk.asks();
             assert_eq!(talk.answer(1, said.clone()), [2], "somebody else may have it: {said:?}");
             assert!(talk.dropped, "{said:?}");
+        }
+        let mut talk = talk(&record(10));
+        talk.asks();
+        talk.answer(1, found(&record(20)));
+        assert_eq!((talk.found(), talk.dropped), (Some(record(20)), true), "it has no newer one");
+    }
+
+    #[test]
+    fn a_pointer_stays_when_who_told_of_it_does_not_reach_the_keeper() {
+        let told = Pointer {
+            keeper: peer(7),
+            ..pointer(&record(10), 1)
+        };
+        for said in [Said::Absent { certain: false }, found(&record(20))] {
+            let directed = vec![candidate(1, Hint::Pointer, 9)];
+            let mut talk = Talk::new(ask(), Some(told.clone()), plan(directed, vec![]));
+            talk.asks();
+            talk.answer(1, said);
+            assert!(!talk.dropped);
         }
     }
 

@@ -211,7 +211,7 @@ impl<T: Clone> Desk<T> {
                 });
             }
         }
-        let plan = whom::plan(wish.behalf(), &wish.visited, newer.as_ref(), &views);
+        let plan = whom::plan(wish.behalf(), &wish.visited, newer.as_ref(), &views, at_hand.is_some());
         if plan.directed.is_empty() && plan.rest.is_empty() {
             let outcome = plan.doubt.map_or(Outcome::Absent, Outcome::Unknown);
             return Look::Known(self.conclude(now, wish, local, outcome));

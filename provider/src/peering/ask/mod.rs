@@ -21,7 +21,7 @@
 //! 1. [`limits`]: how much, how long, how often;
 //! 2. [`desk`]: the way above;
 //! 3. [`whom`]: whom to ask, in which order, and whose silence says enough, which depends on
-//! 4. [`reach`]: what lies behind whom;
+//! 4. [`reach`]: what lies behind whom, and [`neighbours`]: how the links stand;
 //! 5. [`question`]: one question under way;
 //! 6. [`judge`]: what an answer is worth;
 //! 7. [`registry`]: the same question asked twice is one;
@@ -33,6 +33,7 @@ pub mod desk;
 pub mod judge;
 pub mod limits;
 pub mod negative;
+pub mod neighbours;
 pub mod question;
 pub mod reach;
 pub mod registry;

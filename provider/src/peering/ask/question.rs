@@ -232,7 +232,7 @@ impl Question {
         {
             let keeper = pointer.keeper == *peer;
             let lacks = match &said {
-                Said::Found(found) => !pointer.is_kept_by(found.record.rank()),
+                Said::Found(found) => keeper && !pointer.is_kept_by(found.record.rank()),
                 Said::NotNewer { .. } => true,
                 Said::Absent { certain } => *certain || keeper,
                 Said::Wrong(_) => keeper,
@@ -348,6 +348,8 @@ impl Question {
 
     fn finish(&mut self) {
         let late = self.awaited().next().map(|peer| format!("the peer {peer} did not answer in time"));
+        let unasked = self.directed.front().or(self.rest.first());
+        let late = late.or(unasked.map(|one| format!("there was no time to ask the peer {}", one.peer)));
         let unkept = self.pointer.as_ref().filter(|_| !self.is_as_promised());
         let unkept = unkept.map(|pointer| format!("the provider {} is said to keep it and did not give it", pointer.keeper));
         let outcome = match (self.best.take(), self.doubt.take().or(late).or(unkept.clone())) {

@@ -142,8 +142,9 @@ pub struct Plan {
     pub doubt: Option<String>,
 }
 
-/// Plans whom to ask. `visited`: who has been asked, or will be, by those who ask us.
-pub fn plan(behalf: Behalf, visited: &[u64], pointer: Option<&Pointer>, views: &[View]) -> Plan {
+/// Plans whom to ask. `visited`: who has been asked, or will be, by those who ask us. `has`: a record is at hand, and it is asked whether it is
+/// the newest.
+pub fn plan(behalf: Behalf, visited: &[u64], pointer: Option<&Pointer>, views: &[View], has: bool) -> Plan {
     let mut plan = Plan::default();
     // Each of these is asked, or silent, or gives rise to a doubt; so whoever would ask only these need not be asked for their sake.
     let ours: Vec<_> = views.iter().filter(|view| behalf.may_ask(view.relationship)).collect();
@@ -174,7 +175,7 @@ pub fn plan(behalf: Behalf, visited: &[u64], pointer: Option<&Pointer>, views: &
             usual: view.usual,
             reach: view.reach.clone(),
         };
-        if hint == Hint::None && is_proof(view, &covered) {
+        if hint == Hint::None && is_proof(view, has, &covered) {
             plan.silent.push(mark(&peer));
         } else if view.linked && view.asked && view.aside {
             doubt(format!("the peer {peer} does not answer"));
@@ -219,10 +220,12 @@ fn counts(view: &View) -> bool {
 }
 
 /// Whether what the peer has not told us of, nobody holds whom asking it would reach: we know what it holds, it knows what is behind it, and
-/// whom it would have to ask we have in view ourselves.
-fn is_proof(view: &View, covered: &impl Fn(&u64) -> bool) -> bool {
+/// whom it would have to ask we have in view ourselves. What is at hand and pushed by value is as new as it gets: it is not asked about because
+/// a link is behind.
+fn is_proof(view: &View, has: bool, covered: &impl Fn(&u64) -> bool) -> bool {
     let knows = match view.pushes {
-        Mode::Values | Mode::Pointers => view.complete,
+        Mode::Values => view.complete || has,
+        Mode::Pointers => view.complete,
         Mode::Digest => view.linked && view.digest == Some(false),
         Mode::None => false,
     };
@@ -286,7 +289,7 @@ mod tests {
     }
 
     fn plan_of(views: &[View]) -> (Vec<u8>, Vec<u8>, bool) {
-        asked(&plan(Behalf::Client, &[], None, views))
+        asked(&plan(Behalf::Client, &[], None, views, false))
     }
 
     #[test]
@@ -296,7 +299,7 @@ mod tests {
             ..view(3, Digest)
         };
         let views = [view(1, Nothing), hit, view(4, Pointers), view(5, Nothing)];
-        let plan = plan(Behalf::Client, &[], Some(&pointer(5, 4)), &views);
+        let plan = plan(Behalf::Client, &[], Some(&pointer(5, 4)), &views, false);
         assert_eq!(asked(&plan), (vec![5, 4, 3], vec![1], false));
     }
 
@@ -322,6 +325,12 @@ mod tests {
             ..view(1, Values)
         };
         assert_eq!(plan_of(&[behind]), (vec![], vec![1], false), "its own no is as good");
+        let behind = View {
+            complete: false,
+            linked: false,
+            ..view(1, Values)
+        };
+        assert_eq!(asked(&plan(Behalf::Client, &[], None, &[behind], true)), (vec![], vec![], false), "a record is at hand");
         let old = View {
             digest: None,
             ..view(1, Digest)
@@ -352,7 +361,7 @@ mod tests {
         assert_eq!(plan_of(&[unknown]).1, [1]);
         // On behalf of who sees to 9 itself.
         let visited = [mark(&name(9))];
-        let plan = plan(Behalf::Client, &visited, None, &[reaching(1, Digest, &[9], WHOLE)]);
+        let plan = plan(Behalf::Client, &visited, None, &[reaching(1, Digest, &[9], WHOLE)], false);
         assert_eq!(asked(&plan), (vec![], vec![], false));
     }
 
@@ -380,7 +389,7 @@ mod tests {
             ..view(1, Nothing)
         };
         assert_eq!(plan_of(&[aside]), (vec![], vec![], true));
-        let kept = plan(Behalf::Client, &[], Some(&pointer(8, 8)), &[view(1, Values)]);
+        let kept = plan(Behalf::Client, &[], Some(&pointer(8, 8)), &[view(1, Values)], false);
         assert_eq!(asked(&kept), (vec![], vec![], true), "its keeper is out of reach");
     }
 
@@ -391,7 +400,7 @@ mod tests {
             ..view(2, Nothing)
         };
         let visited = [mark(&name(1)), mark(&name(2))];
-        let plan = plan(Behalf::Of(Mutual), &visited, None, &[view(1, Nothing), away, view(3, Nothing)]);
+        let plan = plan(Behalf::Of(Mutual), &visited, None, &[view(1, Nothing), away, view(3, Nothing)], false);
         assert_eq!(asked(&plan), (vec![], vec![3], false));
     }
 
@@ -428,7 +437,7 @@ mod tests {
             complete,
             ..view(1, Values)
         };
-        let doubts = |behalf, complete| asked(&plan(behalf, &[mark(&name(1))], None, &[sibling(complete)]));
+        let doubts = |behalf, complete| asked(&plan(behalf, &[mark(&name(1))], None, &[sibling(complete)], false));
         assert_eq!(doubts(Behalf::Of(Mutual), false), (vec![], vec![], true));
         assert_eq!(doubts(Behalf::Of(Mutual), true), (vec![], vec![], false));
         assert_eq!(doubts(Behalf::Of(Sibling), false), (vec![], vec![], false), "it asks itself");
