@@ -177,7 +177,11 @@ mod one_question {
     #[test]
     fn those_to_whom_something_sends_us_are_asked_one_after_the_other_and_the_others_at_once() {
         let digests = vec![candidate(1, Hint::Digest, 10), candidate(2, Hint::Digest, 10)];
-        let mut talk = Talk::new(ask(), None, plan(digests, vec![candidate(3, Hint::None, 10), candidate(4, Hint::None, 10)]));
+        let mut talk = Talk::new(
+            ask(),
+            None,
+            plan(digests, vec![candidate(3, Hint::None, 10), candidate(4, Hint::None, 10)]),
+        );
         assert_eq!(talk.asks(), [1]);
         assert_eq!(talk.due(), millis(10));
         assert_eq!(talk.answer(1, NO), [2]);
@@ -202,7 +206,13 @@ mod one_question {
 
     #[test]
     fn of_those_asked_at_once_the_newest_record_wins_if_it_comes_within_the_usual() {
-        let rest = || vec![candidate(1, Hint::None, 20), candidate(2, Hint::None, 50), candidate(3, Hint::None, 5_000)];
+        let rest = || {
+            vec![
+                candidate(1, Hint::None, 20),
+                candidate(2, Hint::None, 50),
+                candidate(3, Hint::None, 5_000),
+            ]
+        };
         let mut talk = Talk::new(ask(), None, plan(vec![], rest()));
         assert_eq!(talk.asks(), [1, 2, 3]);
         talk.now = millis(10);
@@ -231,7 +241,11 @@ mod one_question {
             Said::Wrong("junk".to_owned()),
             Said::NotNewer { fresh: Ttl(9) },
         ] {
-            let mut talk = Talk::new(ask(), None, plan(vec![candidate(1, Hint::Digest, 9)], vec![candidate(2, Hint::None, 9)]));
+            let mut talk = Talk::new(
+                ask(),
+                None,
+                plan(vec![candidate(1, Hint::Digest, 9)], vec![candidate(2, Hint::None, 9)]),
+            );
             talk.asks();
             talk.answer(1, said.clone());
             talk.answer(2, NO);
@@ -249,14 +263,21 @@ mod one_question {
 
     #[test]
     fn an_answer_that_never_comes_ends_with_patience_and_leaves_a_doubt() {
-        let mut talk = Talk::new(ask(), None, plan(vec![], vec![candidate(1, Hint::None, 9), candidate(2, Hint::None, 9)]));
+        let mut talk = Talk::new(
+            ask(),
+            None,
+            plan(vec![], vec![candidate(1, Hint::None, 9), candidate(2, Hint::None, 9)]),
+        );
         talk.asks();
         talk.answer(1, NO);
         let until = talk.due();
         talk.now = until;
         assert!(matches!(talk.outcome(), Some(Outcome::Unknown(why)) if why.contains("in time")));
         // Whoever is asked gives up before.
-        let further = Ask { hops: HOPS_MAX - 1, ..ask() };
+        let further = Ask {
+            hops: HOPS_MAX - 1,
+            ..ask()
+        };
         let mut talk = Talk::new(further, None, plan(vec![], vec![candidate(1, Hint::None, 9)]));
         talk.asks();
         assert!(talk.due() < until);
@@ -266,9 +287,19 @@ mod one_question {
     fn whoever_is_asked_is_told_not_to_ask_those_who_are_asked_here_or_are_silent_enough() {
         let plan = Plan {
             silent: vec![77],
-            ..plan(vec![candidate(1, Hint::Digest, 9)], vec![candidate(2, Hint::None, 9), candidate(3, Hint::None, 9)])
+            ..plan(
+                vec![candidate(1, Hint::Digest, 9)],
+                vec![candidate(2, Hint::None, 9), candidate(3, Hint::None, 9)],
+            )
         };
-        let mut talk = Talk::new(Ask { visited: vec![55], ..ask() }, None, plan);
+        let mut talk = Talk::new(
+            Ask {
+                visited: vec![55],
+                ..ask()
+            },
+            None,
+            plan,
+        );
         talk.asks();
         talk.answer(1, NO);
         let marks = |peers: &[u8]| {
@@ -276,7 +307,11 @@ mod one_question {
             marks.sort_unstable();
             marks
         };
-        assert_eq!(talk.queries[0].1.visited, marks(&[OWN, 1]), "one that may have the newest may ask the others");
+        assert_eq!(
+            talk.queries[0].1.visited,
+            marks(&[OWN, 1]),
+            "one that may have the newest may ask the others"
+        );
         assert_eq!(talk.queries[1].1.visited, marks(&[OWN, 1, 2, 3]));
         assert!(talk.queries.iter().all(|(_, query)| query.hops == HOPS_MAX - 1));
     }
@@ -290,7 +325,13 @@ mod one_question {
             }),
             ..candidate(index, Hint::None, 9)
         };
-        for (directed, behind) in [(0, vec![0, 0, 0]), (0, vec![12, 3, 0]), (4, vec![1, 60, 2]), (8, vec![0; 20]), (0, vec![0; 60])] {
+        for (directed, behind) in [
+            (0, vec![0, 0, 0]),
+            (0, vec![12, 3, 0]),
+            (4, vec![1, 60, 2]),
+            (8, vec![0; 20]),
+            (0, vec![0; 60]),
+        ] {
             let digests = (0..directed).map(|index| candidate(200 + index, Hint::Digest, 9)).collect();
             let rest = behind.iter().zip(1..).map(|(behind, index)| reaching(index, *behind)).collect();
             let mut talk = Talk::new(ask(), None, plan(digests, rest));
@@ -409,7 +450,9 @@ mod pointers {
         talk.asks();
         talk.answer(1, Said::Nothing("away".to_owned()));
         talk.answer(2, found(&record(20)));
-        let Some(Outcome::Found(found)) = talk.outcome() else { panic!("a record") };
+        let Some(Outcome::Found(found)) = talk.outcome() else {
+            panic!("a record")
+        };
         assert_eq!((found.record, found.fresh), (record(20), Ttl(UNSURE_TTL_SECS)));
     }
 }
@@ -498,8 +541,14 @@ mod what_an_answer_is_worth {
 
     #[test]
     fn a_genuine_record_is_believed_for_as_long_as_whoever_gave_it_believes_it() {
-        let Said::Found(found) = judged(&ask(), record(100).bytes()) else { panic!("a record") };
-        assert_eq!((found.class, found.fresh), (Class::Peer, Ttl(20)), "what the peer says of the class does not count");
+        let Said::Found(found) = judged(&ask(), record(100).bytes()) else {
+            panic!("a record")
+        };
+        assert_eq!(
+            (found.class, found.fresh),
+            (Class::Peer, Ttl(20)),
+            "what the peer says of the class does not count"
+        );
         assert_eq!(found.record, record(100));
     }
 
@@ -602,7 +651,9 @@ mod at_the_desk {
             assert!(matches!(question.poll(now.elapsed), Step::Ask { .. }));
             question.handle(now.elapsed, Event::Answered(peer(index), said));
         }
-        let Step::Done(outcome) = question.poll(now.elapsed) else { panic!("it is not over") };
+        let Step::Done(outcome) = question.poll(now.elapsed) else {
+            panic!("it is not over")
+        };
         desk.over(now, ticket, &question, &outcome);
         desk.conclude(now, wish, local, outcome)
     }
@@ -639,7 +690,13 @@ mod at_the_desk {
         let reply = known(look(&mut desk, at(80_000), &client(), &nothing(), Mode::None));
         assert_eq!(record_of(&reply).1, 10);
         let newer = record(10);
-        let reply = asked(&mut desk, at(90_000), &client(), &nothing(), [Said::Absent { certain: false }, found(&newer)]);
+        let reply = asked(
+            &mut desk,
+            at(90_000),
+            &client(),
+            &nothing(),
+            [Said::Absent { certain: false }, found(&newer)],
+        );
         assert_eq!(record_of(&reply).0, &newer);
     }
 
@@ -704,7 +761,10 @@ mod at_the_desk {
         assert_eq!(known(look(&mut desk, at(1), &client(), &nothing(), Mode::None)), Reply::Absent);
         assert_eq!(desk.tally().negative_hits, 1);
         let local = held(&record(0), Class::Customer);
-        assert!(matches!(known(look(&mut desk, at(2), &client(), &local, Mode::None)), Reply::Record(_)));
+        assert!(matches!(
+            known(look(&mut desk, at(2), &client(), &local, Mode::None)),
+            Reply::Record(_)
+        ));
         let told = Local {
             pointer: Some(pointer(&record(0), 1)),
             ..nothing()
@@ -712,7 +772,10 @@ mod at_the_desk {
         assert!(matches!(look(&mut desk, at(3), &client(), &told, Mode::None), Look::Asks(..)));
         let mut hit = views(Mode::Digest);
         hit[0].digest = Some(true);
-        assert!(matches!(desk.look(at(4), &client(), &nothing(), || hit, || ()), Look::Joins(()) | Look::Asks(..)));
+        assert!(matches!(
+            desk.look(at(4), &client(), &nothing(), || hit, || ()),
+            Look::Joins(()) | Look::Asks(..)
+        ));
         let later = at(NEGATIVE_TTL.as_millis() as u64 + 5);
         assert!(!matches!(look(&mut desk, later, &client(), &nothing(), Mode::None), Look::Known(_)));
     }
@@ -724,7 +787,10 @@ mod at_the_desk {
         let reply = asked(&mut desk, at(0), &client(), &nothing(), [away(), NO]);
         assert_eq!(reply, Reply::Unknown("away".to_owned()));
         assert_eq!(known(look(&mut desk, at(500), &client(), &nothing(), Mode::None)), reply);
-        assert!(matches!(look(&mut desk, at(1_000), &client(), &nothing(), Mode::None), Look::Asks(..)));
+        assert!(matches!(
+            look(&mut desk, at(1_000), &client(), &nothing(), Mode::None),
+            Look::Asks(..)
+        ));
     }
 
     #[test]
@@ -832,7 +898,11 @@ mod at_the_desk {
         let Look::Asks(_, question, ()) = look(&mut desk, at(1), &client(), &nothing(), Mode::None) else {
             panic!("a client's question goes to all")
         };
-        assert_eq!(question.ask().known, Some(*old.rank()), "what is at hand is asked about, not asked for");
+        assert_eq!(
+            question.ask().known,
+            Some(*old.rank()),
+            "what is at hand is asked about, not asked for"
+        );
     }
 
     #[test]

@@ -127,7 +127,9 @@ impl Told {
 
 /// Which peers have not told us everything, and why as far as is known: for the operator, whom addresses concern.
 fn reasons(peers: &[PeerStatus]) -> String {
-    let behind = peers.iter().filter(|peer| peer.state != LinkState::Up || !peer.progress.received_all);
+    let behind = peers
+        .iter()
+        .filter(|peer| peer.state != LinkState::Up || !peer.progress.received_all);
     let reason = |peer: &PeerStatus| {
         let why = peer
             .last_error

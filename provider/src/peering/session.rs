@@ -11,6 +11,7 @@
 //! until it says [`Step::Wait`] or [`Step::End`]; each other step is answered by one event, in any order.
 
 use super::agreement::{Agreement, Agreements};
+use super::ask::reach;
 use super::feed::{Feed, Position};
 use super::greeting;
 use super::health::Progress;
@@ -151,7 +152,7 @@ impl Session {
             Event::Admitted { position, heads } => self.admitted(now, position, heads),
             Event::NotAdmitted(code, reason) | Event::Failed(code, reason) => self.end(code, reason),
             Event::Agreed(agreements) => self.agreed(agreements),
-            Event::Reaches(reach) => self.opening.reach = reach,
+            Event::Inbound(inbound) => self.opening.inbound = inbound,
             Event::Heads(heads) => self.feed(|feed| feed.heads(heads)),
             Event::Read(lane, changes) => self.feed(|feed| feed.changes_read(lane, changes, now.wall)),
             Event::Checked(id, checked) => self.checked(id, checked),
@@ -460,7 +461,7 @@ impl Session {
     /// On what terms we speak, as things stand.
     fn terms(&self, agreement: &Agreement) -> Terms {
         Terms {
-            reach: self.opening.reach.clone(),
+            reach: reach::told(&agreement.peer, agreement.relationship, &self.opening.inbound),
             ..agreement.terms()
         }
     }

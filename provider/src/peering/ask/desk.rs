@@ -345,6 +345,11 @@ impl<T: Clone> Desk<T> {
         }
     }
 
+    /// A question came to nothing: nobody joins it any more.
+    pub fn abandon(&mut self, name: &Name, ticket: Ticket) {
+        self.registry.end(name, ticket);
+    }
+
     /// What is answered now that a question is over. `local`: what there is now, which may be more than there was.
     pub fn conclude(&mut self, now: Moment, wish: &Wish<'_>, local: &Local, outcome: Outcome) -> Reply {
         let at_hand = self.at_hand(now, wish, local);
@@ -430,7 +435,8 @@ fn young(record: &VerifiedRecord, now: UnixSecs) -> u32 {
     record.record().ttl_at(now).0.saturating_sub(u32::try_from(age).unwrap_or(u32::MAX))
 }
 
-fn found_held(held: &Held, fresh: Ttl) -> Found {
+/// What is held, as it is answered.
+pub fn found_held(held: &Held, fresh: Ttl) -> Found {
     Found {
         record: held.record.clone(),
         class: held.class,

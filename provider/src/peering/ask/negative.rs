@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn an_absence_is_remembered_for_seconds_and_a_failure_for_one() {
         let (mut negative, name) = (Negative::default(), Name::key_set([1; 32]));
-        let mut at = |negative: &mut Negative, now: Duration| negative.get(&name, now, std::iter::empty());
+        let at = |negative: &mut Negative, now: Duration| negative.get(&name, now, std::iter::empty());
         assert_eq!(at(&mut negative, NOW), None);
         negative.absent(name, NOW, vec![]);
         assert_eq!(at(&mut negative, NOW + NEGATIVE_TTL / 2), Some(Remembered::Absent));

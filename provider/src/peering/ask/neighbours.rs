@@ -41,7 +41,9 @@ impl Neighbours {
                 (None, Some(before)) => agreed.min(before.pushes),
                 (None, None) => agreed,
             };
-            let reach = theirs.map(|theirs| theirs.reach.clone()).or_else(|| before.and_then(|before| before.reach.clone()));
+            let reach = theirs
+                .map(|theirs| theirs.reach.clone())
+                .or_else(|| before.and_then(|before| before.reach.clone()));
             let has_all = theirs.is_some() && peer.progress.received_all;
             let caught_up = has_all.then_some(now).or_else(|| before.and_then(|before| before.caught_up));
             let neighbour = Neighbour {

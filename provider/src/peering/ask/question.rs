@@ -189,6 +189,11 @@ impl Question {
         &self.ask
     }
 
+    /// When it ends at the latest.
+    pub fn until(&self) -> Duration {
+        self.until
+    }
+
     /// Whose answers are still awaited.
     pub fn awaited(&self) -> impl Iterator<Item = &Name> {
         self.asked.iter().filter(|one| !one.over).map(|one| &one.peer)

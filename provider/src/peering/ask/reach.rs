@@ -10,8 +10,10 @@
 //! that has to ask.
 
 use super::whom::Behalf;
+use crate::peering::agreement::{Agreement, Agreements};
 use dialtone_shared::Name;
 use dialtone_shared::message::{Mode, REACH_MAX, Reach, Relationship, WHOLE, mark};
+use std::sync::Arc;
 
 /// A peer of ours, as far as it concerns what we tell the others.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,6 +28,18 @@ pub struct Inbound {
     pub asked: bool,
     /// What it tells us; `None`: nothing yet.
     pub reach: Option<Reach>,
+}
+
+/// What is known of peers before anything was heard of them: nothing beyond what was agreed.
+pub fn unknown(agreements: &Agreements) -> Arc<[Inbound]> {
+    let unknown = |(peer, agreement): (&Name, &Agreement)| Inbound {
+        peer: *peer,
+        relationship: agreement.relationship,
+        mode: agreement.accept,
+        asked: agreement.asks,
+        reach: None,
+    };
+    agreements.iter().map(unknown).collect()
 }
 
 /// How far off the nearest is who has to ask, the one who tells this included.

@@ -330,7 +330,11 @@ mod tests {
             linked: false,
             ..view(1, Values)
         };
-        assert_eq!(asked(&plan(Behalf::Client, &[], None, &[behind], true)), (vec![], vec![], false), "a record is at hand");
+        assert_eq!(
+            asked(&plan(Behalf::Client, &[], None, &[behind], true)),
+            (vec![], vec![], false),
+            "a record is at hand"
+        );
         let old = View {
             digest: None,
             ..view(1, Digest)
@@ -400,7 +404,13 @@ mod tests {
             ..view(2, Nothing)
         };
         let visited = [mark(&name(1)), mark(&name(2))];
-        let plan = plan(Behalf::Of(Mutual), &visited, None, &[view(1, Nothing), away, view(3, Nothing)], false);
+        let plan = plan(
+            Behalf::Of(Mutual),
+            &visited,
+            None,
+            &[view(1, Nothing), away, view(3, Nothing)],
+            false,
+        );
         assert_eq!(asked(&plan), (vec![], vec![3], false));
     }
 
@@ -415,7 +425,7 @@ mod tests {
             })
             .collect();
         let asks = |behalf| {
-            plan(behalf, &[], None, &all)
+            plan(behalf, &[], None, &all, false)
                 .rest
                 .iter()
                 .map(|one| one.peer.digest()[0])
