@@ -236,7 +236,6 @@ mod one_question {
     #[test]
     fn nobody_has_it_only_if_all_who_must_be_asked_say_so() {
         for said in [
-            Said::Absent { certain: false },
             Said::Nothing("busy".to_owned()),
             Said::Wrong("junk".to_owned()),
             Said::NotNewer { fresh: Ttl(9) },
@@ -251,6 +250,10 @@ mod one_question {
             talk.answer(2, NO);
             assert!(matches!(talk.outcome(), Some(Outcome::Unknown(_))), "{said:?}");
         }
+        let mut talk = Talk::new(ask(), None, plan(vec![], vec![candidate(1, Hint::None, 9)]));
+        talk.asks();
+        talk.answer(1, Said::Absent { certain: false });
+        assert!(matches!(talk.outcome(), Some(Outcome::Unknown(_))));
         let doubted = Plan {
             doubt: Some("one is away".to_owned()),
             ..plan(vec![], vec![candidate(2, Hint::None, 9)])
@@ -259,6 +262,18 @@ mod one_question {
         talk.asks();
         talk.answer(2, NO);
         assert_eq!(talk.outcome(), Some(Outcome::Unknown("one is away".to_owned())));
+    }
+
+    #[test]
+    fn who_was_said_to_have_it_and_could_not_ask_everyone_is_asked_again_with_the_others() {
+        let directed = vec![candidate(1, Hint::Digest, 9)];
+        let mut talk = Talk::new(ask(), None, plan(directed, vec![candidate(2, Hint::None, 9)]));
+        talk.asks();
+        assert_eq!(talk.answer(1, Said::Absent { certain: false }), [2, 1]);
+        assert!(talk.queries[2].1.visited.contains(&mark(&peer(2))));
+        talk.answer(2, NO);
+        talk.answer(1, NO);
+        assert_eq!(talk.outcome(), Some(Outcome::Absent));
     }
 
     #[test]

@@ -79,7 +79,7 @@ fn an_update_put_anywhere_is_seen_everywhere_within_the_ttl() {
         let old = record(1, at(&world), &[], false);
         world.put(first, old.clone());
         // Gets go on all the time, so that there are copies of every age.
-        let mut gets = |world: &mut AskWorld, time: Duration| {
+        let gets = |world: &mut AskWorld, time: Duration| {
             let until = world.now + time;
             while world.now < until {
                 let node = world.rng.random_range(0..nodes);

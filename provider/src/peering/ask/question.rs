@@ -149,8 +149,7 @@ pub struct Question {
 
 #[derive(Debug)]
 struct Asked {
-    peer: Name,
-    hint: Hint,
+    candidate: Candidate,
     usual_until: Duration,
     over: bool,
 }
@@ -196,13 +195,13 @@ impl Question {
 
     /// Whose answers are still awaited.
     pub fn awaited(&self) -> impl Iterator<Item = &Name> {
-        self.asked.iter().filter(|one| !one.over).map(|one| &one.peer)
+        self.asked.iter().filter(|one| !one.over).map(|one| &one.candidate.peer)
     }
 
     /// Whose digest had it although they do not: those sent us here in vain, if nothing was found.
     pub fn false_hits(&self) -> Vec<u64> {
-        let hits = self.asked.iter().filter(|one| one.hint == Hint::Digest && one.over);
-        hits.map(|one| mark(&one.peer)).collect()
+        let hits = self.asked.iter().filter(|one| one.candidate.hint == Hint::Digest && one.over);
+        hits.map(|one| mark(&one.candidate.peer)).collect()
     }
 
     /// Takes in what happened.
@@ -228,11 +227,12 @@ impl Question {
     }
 
     fn answered(&mut self, now: Duration, peer: &Name, said: Said) {
-        let Some(one) = self.asked.iter_mut().find(|one| one.peer == *peer && !one.over) else {
+        let Some(one) = self.asked.iter_mut().find(|one| one.candidate.peer == *peer && !one.over) else {
             return;
         };
         one.over = true;
-        if one.hint == Hint::Pointer
+        let candidate = one.candidate.clone();
+        if candidate.hint == Hint::Pointer
             && let Some(pointer) = &self.pointer
         {
             let keeper = pointer.keeper == *peer;
@@ -264,6 +264,14 @@ impl Question {
             }
             Said::NotNewer { .. } => self.doubt(format!("the peer {peer} answered what was not asked")),
             Said::Absent { certain: true } => {}
+            Said::Absent { certain: false } if candidate.hint != Hint::None => {
+                // It was not to ask many, for it was to have it. What lies behind it is now asked about together with all others.
+                self.rest.push(Candidate {
+                    hint: Hint::None,
+                    ..candidate
+                });
+                self.at_once = false;
+            }
             Said::Absent { certain: false } => self.doubt(format!("the peer {peer} could not ask everyone")),
             Said::Nothing(why) | Said::Wrong(why) => self.doubt(why),
         }
@@ -302,7 +310,7 @@ impl Question {
         let may = usize::from(if self.ask.hops == 0 { 0 } else { self.budget });
         candidates.truncate(may);
         let marks = candidates.iter().map(|one| mark(&one.peer));
-        let asked = self.asked.iter().map(|one| mark(&one.peer));
+        let asked = self.asked.iter().map(|one| mark(&one.candidate.peer));
         let mut visited: Vec<_> = self
             .ask
             .visited
@@ -327,12 +335,6 @@ impl Question {
         let shares = share_out(self.budget, &candidates, &visited, cap);
         for (candidate, share) in candidates.into_iter().zip(shares) {
             self.budget -= share.min(self.budget);
-            self.asked.push(Asked {
-                peer: candidate.peer,
-                hint: candidate.hint,
-                usual_until: now + candidate.usual,
-                over: false,
-            });
             let query = Query {
                 name: self.ask.name,
                 hops: self.ask.hops.saturating_sub(1),
@@ -347,6 +349,11 @@ impl Question {
                 hint: candidate.hint,
                 hedge,
                 until: self.until,
+            });
+            self.asked.push(Asked {
+                usual_until: now + candidate.usual,
+                candidate,
+                over: false,
             });
         }
     }
