@@ -425,7 +425,8 @@ mod pointers {
         for said in [NO, Said::Absent { certain: false }, Said::Wrong("junk".to_owned())] {
             let mut talk = talk(&record(10));
             talk.asks();
-            assert_eq!(talk.answer(1, said.clone()), [2], "somebody else may have it: {said:?}");
+            let asks = talk.answer(1, said.clone());
+            assert!(asks.contains(&2), "somebody else may have it: {said:?}");
             assert!(talk.dropped, "{said:?}");
         }
         let mut talk = talk(&record(10));

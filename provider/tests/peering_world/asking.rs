@@ -23,7 +23,10 @@ fn pairs(seed: u64, mode: Mode) -> (usize, Vec<(usize, usize, Mode)>) {
         1 => line.chain([(nodes - 1, 0)]).collect(),
         2 => (1..nodes).map(|n| (0, n)).collect(),
         3 => (0..nodes).flat_map(|a| (a + 1..nodes).map(move |b| (a, b))).collect(),
-        _ => (1..nodes).map(|n| ((n * 7 + seed as usize) % n, n)).chain([(0, nodes - 1)]).collect(),
+        _ => (1..nodes)
+            .map(|n| ((n * 7 + seed as usize) % n, n))
+            .chain([(0, nodes - 1)])
+            .collect(),
     };
     (nodes, pairs.into_iter().map(|(a, b)| (a, b, mode)).collect())
 }
@@ -53,20 +56,23 @@ fn nobody(index: u32) -> Name {
 
 #[test]
 fn where_nothing_is_pushed_what_is_put_at_any_resolves_at_all_and_what_is_not_put_nowhere() {
-    in_worlds("where_nothing_is_pushed_what_is_put_at_any_resolves_at_all_and_what_is_not_put_nowhere", |seed| {
-        let mut world = world(seed, Mode::None);
-        for index in 0..4 {
-            let node = world.rng.random_range(0..world.nodes.len());
-            let put = record(index, at(&world), &[], false);
-            world.put(node, put.clone());
-            for node in 0..world.nodes.len() {
-                assert_eq!(found(&world.answer(node, *put.name())), &put, "at provider {node}");
+    in_worlds(
+        "where_nothing_is_pushed_what_is_put_at_any_resolves_at_all_and_what_is_not_put_nowhere",
+        |seed| {
+            let mut world = world(seed, Mode::None);
+            for index in 0..4 {
+                let node = world.rng.random_range(0..world.nodes.len());
+                let put = record(index, at(&world), &[], false);
+                world.put(node, put.clone());
+                for node in 0..world.nodes.len() {
+                    assert_eq!(found(&world.answer(node, *put.name())), &put, "at provider {node}");
+                }
             }
-        }
-        for node in 0..world.nodes.len() {
-            assert_eq!(world.answer(node, nobody(node as u32)), Reply::Absent, "at provider {node}");
-        }
-    });
+            for node in 0..world.nodes.len() {
+                assert_eq!(world.answer(node, nobody(node as u32)), Reply::Absent, "at provider {node}");
+            }
+        },
+    );
 }
 
 #[test]

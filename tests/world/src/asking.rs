@@ -86,10 +86,24 @@ enum Waiter {
 enum Action {
     Look(usize),
     Tell(usize, usize, Reach),
-    Request { from: usize, to: usize, question: u64, query: Query },
-    Answer { to: usize, from: usize, question: u64, response: Result<Response, String> },
+    Request {
+        from: usize,
+        to: usize,
+        question: u64,
+        query: Query,
+    },
+    Answer {
+        to: usize,
+        from: usize,
+        question: u64,
+        response: Result<Response, String>,
+    },
     Wake(usize, u64),
-    Push { to: usize, from: usize, record: VerifiedRecord },
+    Push {
+        to: usize,
+        from: usize,
+        record: VerifiedRecord,
+    },
     Notice(usize, usize, usize),
     Stand(usize, usize),
 }
@@ -146,7 +160,11 @@ impl AskWorld {
         for node in 0..world.nodes.len() {
             let unknown = reach::unknown(&world.nodes[node].agreements);
             for peer in world.peers(node) {
-                let told = reach::told(&world.nodes[peer].name, world.nodes[node].agreements[&world.nodes[peer].name].relationship, &unknown);
+                let told = reach::told(
+                    &world.nodes[peer].name,
+                    world.nodes[node].agreements[&world.nodes[peer].name].relationship,
+                    &unknown,
+                );
                 let (wire, end) = world.wire(node, peer);
                 wire.told[end] = told;
             }
@@ -205,7 +223,12 @@ impl AskWorld {
 
     /// Cuts every wire between the providers inside and those outside. Each end notices in its own time.
     pub fn part(&mut self, inside: &BTreeSet<usize>) {
-        let cut: Vec<_> = self.wires.keys().copied().filter(|(a, b)| inside.contains(a) != inside.contains(b)).collect();
+        let cut: Vec<_> = self
+            .wires
+            .keys()
+            .copied()
+            .filter(|(a, b)| inside.contains(a) != inside.contains(b))
+            .collect();
         for pair in cut {
             self.cut(pair);
         }
@@ -268,10 +291,22 @@ impl AskWorld {
             }
             Action::Request { from, to, question, query } => {
                 if self.wire(from, to).0.alive {
-                    self.resolve(to, Waiter::Peer { node: from, question, query });
+                    self.resolve(
+                        to,
+                        Waiter::Peer {
+                            node: from,
+                            question,
+                            query,
+                        },
+                    );
                 }
             }
-            Action::Answer { to, from, question, response } => self.answered(to, from, question, response),
+            Action::Answer {
+                to,
+                from,
+                question,
+                response,
+            } => self.answered(to, from, question, response),
             Action::Wake(node, question) => {
                 let now = self.now;
                 if let Some(running) = self.nodes[node].running.get_mut(&question) {
@@ -401,7 +436,8 @@ impl AskWorld {
             let peer = self.index(&view.peer);
             let (wire, end) = self.wire(node, peer);
             // One in a hundred has what it has not.
-            let odd = u64::from_be_bytes(*name.digest().first_chunk().expect("8 bytes")).wrapping_mul(0x9e37_79b9_7f4a_7c15 ^ (peer as u64) << 17);
+            let odd = u64::from_be_bytes(*name.digest().first_chunk().expect("8 bytes"))
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15 ^ (peer as u64) << 17);
             let has = wire.digests[1 - end].contains(name) || (odd >> 32) % 100 == 0;
             view.digest = (wire.up[end] && wire.modes[1 - end] == Mode::Digest).then_some(has);
         }
@@ -446,7 +482,9 @@ impl AskWorld {
     fn pump(&mut self, node: usize, number: u64) {
         loop {
             let now = self.now;
-            let Some(running) = self.nodes[node].running.get_mut(&number) else { return };
+            let Some(running) = self.nodes[node].running.get_mut(&number) else {
+                return;
+            };
             match running.question.poll(now) {
                 Step::Ask {
                     peer,
@@ -466,9 +504,21 @@ impl AskWorld {
                     if arrives && up {
                         self.plan(delay, Action::Request { from, to, question, query });
                     }
-                    let (later, why) = if up { (until.saturating_sub(now), "late") } else { (Duration::ZERO, "no link") };
+                    let (later, why) = if up {
+                        (until.saturating_sub(now), "late")
+                    } else {
+                        (Duration::ZERO, "no link")
+                    };
                     let response = Err(why.to_owned());
-                    self.plan(later, Action::Answer { to: node, from: to, question, response });
+                    self.plan(
+                        later,
+                        Action::Answer {
+                            to: node,
+                            from: to,
+                            question,
+                            response,
+                        },
+                    );
                 }
                 Step::DropPointer => self.nodes[node].desk.pointer_dropped(),
                 Step::Wait(until) => {
@@ -531,7 +581,15 @@ impl AskWorld {
                 let delay = wire.delay;
                 if wire.alive && lost >= wire.loss {
                     let response = Ok(reply.into_response());
-                    self.plan(delay, Action::Answer { to: peer, from: node, question, response });
+                    self.plan(
+                        delay,
+                        Action::Answer {
+                            to: peer,
+                            from: node,
+                            question,
+                            response,
+                        },
+                    );
                 }
             }
         }

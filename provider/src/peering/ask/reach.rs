@@ -60,7 +60,11 @@ pub fn told(to: &Name, relationship: Relationship, inbound: &[Inbound]) -> Reach
         }
     }
     asks.sort_unstable();
-    asks.truncate(REACH_MAX);
+    if asks.len() > REACH_MAX {
+        // Whom it does not name, others cannot see to: it has to be asked.
+        asks.truncate(REACH_MAX);
+        partial = 0;
+    }
     Reach { asks, partial }
 }
 
