@@ -11,7 +11,7 @@ use crate::identity;
 use crate::io::clock::{Clock, SystemClock};
 use crate::io::coherence::Links;
 use crate::io::peering::{self, PeeringContext, PeeringError, PeeringHandle};
-use crate::io::peering_ask::{Answerer, Asking, NoHints};
+use crate::io::peering_ask::{Answerer, Asking};
 use crate::io::quic::EndpointError;
 use crate::io::upkeep::Upkeep;
 use crate::io::{files, http};
@@ -163,14 +163,7 @@ impl Provider {
         keeping.tasks.spawn(Arc::clone(&links).watch(keeping.told()));
         registry.register_collector(Box::new(scraped::Links(Arc::clone(&peering))));
 
-        let asking = Asking::new(
-            name,
-            Arc::clone(&store),
-            Arc::new(NoHints),
-            Arc::clone(&peering),
-            links,
-            Arc::clone(&clock),
-        );
+        let asking = Asking::new(name, Arc::clone(&store), Arc::clone(&peering), links, Arc::clone(&clock));
         peering.answer_by(Arc::new(Answerer(Arc::downgrade(&asking))));
         registry.register_collector(Box::new(scraped::Questions(Arc::clone(&asking))));
         let source = Arc::new(StoreSource::new(asking, Arc::clone(&clock)));

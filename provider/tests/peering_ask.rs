@@ -8,9 +8,9 @@ use dialtone_provider::peering::ask::limits::{
 };
 use dialtone_provider::peering::ask::question::{Ask, Event, Found, Outcome, Question, Said, Step};
 use dialtone_provider::peering::ask::registry::Registry;
-use dialtone_provider::peering::ask::whom::{Behalf, Candidate, Hint, Plan, Pointer, View};
+use dialtone_provider::peering::ask::whom::{Behalf, Candidate, Hint, Plan, View};
 use dialtone_provider::peering::step::Moment;
-use dialtone_provider::store::{Class, Held};
+use dialtone_provider::store::{Class, Held, Pointer};
 use dialtone_shared::message::{Answer, Mode, Query, Reach, Relationship, Value, mark};
 use dialtone_shared::{Body, Genesis, Name, Record, SecretKey, SignedRecord, Ttl, UnixMicros, UnixSecs, VerifiedRecord};
 use std::time::Duration;
@@ -97,7 +97,11 @@ fn pointer(record: &VerifiedRecord, keeper: u8) -> Pointer {
         digest: *rank.digest.first_chunk().expect("32 bytes"),
         class: Class::Peer,
         keeper: peer(keeper),
-        teller: peer(keeper),
+        from: peer(keeper),
+        name: *record.name(),
+        expiry: WALL.plus(86_400),
+        keep_until: WALL.plus(86_400),
+        joined: false,
     }
 }
 
@@ -129,7 +133,7 @@ impl Talk {
                     self.queries.push((index, query));
                     asks.push(index);
                 }
-                Step::DropPointer => self.dropped = true,
+                Step::DropPointer(_) => self.dropped = true,
                 Step::Wait(_) | Step::Done(_) => return asks,
             }
         }

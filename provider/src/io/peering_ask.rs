@@ -13,7 +13,7 @@ use crate::peering::ask::limits::QUESTIONS_OF_A_PEER_MAX;
 use crate::peering::ask::question::{Ask, Event, Outcome, Question, Said, Step};
 use crate::peering::ask::registry::Ticket;
 use crate::peering::ask::tally::Tally;
-use crate::peering::ask::whom::{Pointer, View};
+use crate::peering::ask::whom::View;
 use crate::peering::step::Moment;
 use crate::settings::BURST_SECS;
 use crate::store::{RecordStore, StoreError};
@@ -29,49 +29,10 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
-/// What else than held records is known of names.
-#[async_trait]
-pub trait Hints: Send + Sync + fmt::Debug + 'static {
-    /// Where a record of `name` is said to be that is newer than what is held.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    async fn pointer(&self, name: &Name) -> Result<Option<Pointer>, StoreError>;
-
-    /// Whoever is said to keep the record does not have it.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    async fn drop_pointer(&self, name: &Name) -> Result<(), StoreError>;
-
-    /// Whether the peer's digest has `name`; `None`: there is none that is up to date.
-    fn digest(&self, peer: &Name, name: &Name) -> Option<bool>;
-}
-
-/// Without pointers and digests: peers push values to us, or are asked.
-#[derive(Clone, Copy, Debug)]
-pub struct NoHints;
-
-#[async_trait]
-impl Hints for NoHints {
-    async fn pointer(&self, _name: &Name) -> Result<Option<Pointer>, StoreError> {
-        Ok(None)
-    }
-
-    async fn drop_pointer(&self, _name: &Name) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    fn digest(&self, _peer: &Name, _name: &Name) -> Option<bool> {
-        None
-    }
-}
-
 /// Answers what is asked of names.
 pub struct Asking {
     own: Name,
     store: Arc<dyn RecordStore>,
-    hints: Arc<dyn Hints>,
     peering: Arc<PeeringHandle>,
     links: Arc<Links>,
     clock: Arc<dyn Clock>,
@@ -91,18 +52,10 @@ struct Guest {
 
 impl Asking {
     /// Answers from `store` and by asking the peers.
-    pub fn new(
-        own: Name,
-        store: Arc<dyn RecordStore>,
-        hints: Arc<dyn Hints>,
-        peering: Arc<PeeringHandle>,
-        links: Arc<Links>,
-        clock: Arc<dyn Clock>,
-    ) -> Arc<Self> {
+    pub fn new(own: Name, store: Arc<dyn RecordStore>, peering: Arc<PeeringHandle>, links: Arc<Links>, clock: Arc<dyn Clock>) -> Arc<Self> {
         Arc::new(Self {
             own,
             store,
-            hints,
             peering,
             links,
             clock,
@@ -185,10 +138,11 @@ impl Asking {
                     let (this, ask) = (Arc::clone(&self), question.ask().clone());
                     asks.spawn(async move { (peer, hint, this.put_to(&peer, query, &ask, until.saturating_sub(now)).await) });
                 }
-                Step::DropPointer => {
+                Step::DropPointer(pointer) => {
                     self.desk().pointer_dropped();
-                    let name = question.ask().name;
-                    if let Err(error) = self.hints.drop_pointer(&name).await {
+                    let (name, keeper) = (pointer.name, pointer.keeper);
+                    debug!(%name, %keeper, "a pointer to nothing is dropped");
+                    if let Err(error) = self.store.forget_pointers(vec![pointer]).await {
                         warn!(%name, %error, "a pointer to nothing stays");
                     }
                 }
@@ -244,14 +198,18 @@ impl Asking {
 
     /// What the store has, and what is said to be elsewhere.
     async fn local(&self, name: &Name) -> Result<Local, StoreError> {
-        let (held, pointer) = (self.store.get(name).await?, self.hints.pointer(name).await?);
+        let (held, pointer) = (self.store.get(name).await?, self.store.pointer(name).await?);
         Ok(Local { held, pointer })
     }
 
     fn views(&self, name: &Name) -> Vec<View> {
         let mut views = self.links.views();
         for view in &mut views {
-            view.digest = self.hints.digest(&view.peer, name).filter(|_| view.linked);
+            view.digest = self
+                .peering
+                .digest_of(&view.peer)
+                .map(|digest| digest.contains(name))
+                .filter(|_| view.linked);
         }
         views
     }

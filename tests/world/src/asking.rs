@@ -520,7 +520,7 @@ impl AskWorld {
                         },
                     );
                 }
-                Step::DropPointer => self.nodes[node].desk.pointer_dropped(),
+                Step::DropPointer(_) => self.nodes[node].desk.pointer_dropped(),
                 Step::Wait(until) => {
                     self.plan(until.saturating_sub(now), Action::Wake(node, number));
                     return;

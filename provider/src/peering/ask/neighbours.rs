@@ -45,6 +45,8 @@ impl Neighbours {
                 .map(|theirs| theirs.reach.clone())
                 .or_else(|| before.and_then(|before| before.reach.clone()));
             let has_all = theirs.is_some() && peer.progress.received_all;
+            // Who pushes more than before has yet to push it.
+            let before = before.filter(|before| before.pushes >= pushes);
             let caught_up = has_all.then_some(now).or_else(|| before.and_then(|before| before.caught_up));
             let neighbour = Neighbour {
                 relationship: peer.agreement.relationship,

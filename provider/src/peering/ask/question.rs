@@ -15,8 +15,8 @@
 //! they have nothing, nobody has.
 
 use super::limits::{DIGEST_BUDGET, FETCHES_MAX, GATHER_MAX, PATIENCE_PER_HOP, UNSURE_TTL_SECS};
-use super::whom::{Candidate, Hint, Plan, Pointer};
-use crate::store::Class;
+use super::whom::{Candidate, Hint, Plan};
+use crate::store::{Class, Pointer};
 use dialtone_shared::message::{Query, VISITED_MAX, mark};
 use dialtone_shared::{Name, Rank, Ttl, UnixSecs, VerifiedRecord};
 use std::collections::VecDeque;
@@ -101,7 +101,7 @@ pub enum Step {
         until: Duration,
     },
     /// Whoever is said to keep the record does not have it.
-    DropPointer,
+    DropPointer(Pointer),
     /// Nothing to do until something happens, or until then.
     Wait(Duration),
     /// It is over. Whoever has not answered need not any more.
@@ -237,15 +237,14 @@ impl Question {
         {
             let keeper = pointer.keeper == *peer;
             let lacks = match &said {
-                Said::Found(found) => keeper && !pointer.is_kept_by(found.record.rank()),
+                Said::Found(found) => keeper && !is_kept(pointer, found.record.rank()),
                 Said::NotNewer { .. } => true,
                 Said::Absent { certain } => *certain || keeper,
                 Said::Wrong(_) => keeper,
                 Said::Nothing(_) => false,
             };
             if lacks {
-                self.pointer = None;
-                self.steps.push_back(Step::DropPointer);
+                self.steps.extend(self.pointer.take().map(Step::DropPointer));
             }
         }
         match said {
@@ -279,7 +278,7 @@ impl Question {
 
     /// Whether a record was found, and it is as new as the pointer says, if there is one.
     fn is_as_promised(&self) -> bool {
-        let kept = |best: &Found| self.pointer.as_ref().is_none_or(|pointer| pointer.is_kept_by(best.record.rank()));
+        let kept = |best: &Found| self.pointer.as_ref().is_none_or(|pointer| is_kept(pointer, best.record.rank()));
         self.best.as_deref().is_some_and(kept)
     }
 
@@ -388,6 +387,11 @@ impl Question {
     fn doubt(&mut self, why: String) {
         self.doubt.get_or_insert(why);
     }
+}
+
+/// Whether a record of this rank is what the pointer promises, or better.
+fn is_kept(pointer: &Pointer, rank: &Rank) -> bool {
+    rank.order() >= (pointer.epoch, false, pointer.sequence)
 }
 
 /// Shares `budget` out by how many lie behind each who is asked, and evenly if that is nobody.

@@ -10,10 +10,10 @@
 
 use super::limits::FETCHES_MAX;
 use crate::peering::policy;
-use crate::store::Class;
+use crate::store::{Class, Pointer};
+use dialtone_shared::Name;
 use dialtone_shared::message::{Mode, Reach, Relationship, WHOLE, mark};
-use dialtone_shared::{Name, Rank, UnixMicros};
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::time::Duration;
 
 /// On whose behalf a question is asked.
@@ -42,39 +42,6 @@ impl Behalf {
             Self::Client => true,
             Self::Of(asker) => policy::exports(asker, class),
         }
-    }
-}
-
-/// Where a record is said to be.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Pointer {
-    /// Its key epoch.
-    pub epoch: u32,
-    /// Its sequence.
-    pub sequence: UnixMicros,
-    /// The first bytes of its digest.
-    pub digest: [u8; 16],
-    /// Where it was learnt.
-    pub class: Class,
-    /// Who keeps it.
-    pub keeper: Name,
-    /// Who told us.
-    pub teller: Name,
-}
-
-impl Pointer {
-    /// Whether it is about something newer than a record of this rank. Where only the digests differ it may be.
-    pub fn outranks(&self, rank: &Rank) -> bool {
-        match (self.epoch, false, self.sequence).cmp(&rank.order()) {
-            Ordering::Greater => true,
-            Ordering::Equal => !rank.digest.starts_with(&self.digest),
-            Ordering::Less => false,
-        }
-    }
-
-    /// Whether a record of this rank is what was promised, or better.
-    pub fn is_kept_by(&self, rank: &Rank) -> bool {
-        rank.order() >= (self.epoch, false, self.sequence)
     }
 }
 
@@ -165,7 +132,7 @@ pub fn plan(behalf: Behalf, visited: &[u64], pointer: Option<&Pointer>, views: &
             continue;
         }
         let hint = match pointer {
-            Some(pointer) if pointer.keeper == peer || pointer.teller == peer => Hint::Pointer,
+            Some(pointer) if pointer.keeper == peer || pointer.from == peer => Hint::Pointer,
             _ if view.digest == Some(true) => Hint::Digest,
             _ => Hint::None,
         };
@@ -226,7 +193,7 @@ fn is_proof(view: &View, has: bool, covered: &impl Fn(&u64) -> bool) -> bool {
     let knows = match view.pushes {
         Mode::Values => view.complete || has,
         Mode::Pointers => view.complete,
-        Mode::Digest => view.linked && view.digest == Some(false),
+        Mode::Digest => view.linked && view.complete && view.digest == Some(false),
         Mode::None => false,
     };
     let reaches = |reach: &Reach| reach.partial >= WHOLE && reach.asks.iter().all(covered);
@@ -250,6 +217,7 @@ mod tests {
     use super::*;
     use Mode::{Digest, None as Nothing, Pointers, Values};
     use Relationship::{Customer, Mutual, Peer, Sibling, Upstream};
+    use dialtone_shared::{UnixMicros, UnixSecs};
 
     fn name(index: u8) -> Name {
         Name::key_set([index; 32])
@@ -278,7 +246,11 @@ mod tests {
             digest: [1; 16],
             class: Class::Peer,
             keeper: name(keeper),
-            teller: name(teller),
+            from: name(teller),
+            name: name(0),
+            expiry: UnixSecs(1_000),
+            keep_until: UnixSecs(1_000),
+            joined: false,
         }
     }
 
@@ -451,25 +423,5 @@ mod tests {
         assert_eq!(doubts(Behalf::Of(Mutual), false), (vec![], vec![], true));
         assert_eq!(doubts(Behalf::Of(Mutual), true), (vec![], vec![], false));
         assert_eq!(doubts(Behalf::Of(Sibling), false), (vec![], vec![], false), "it asks itself");
-    }
-
-    #[test]
-    fn a_pointer_is_newer_than_what_it_outranks_and_kept_by_what_is_as_new() {
-        let rank = |sequence, digest| Rank {
-            epoch: 0,
-            revoked: false,
-            sequence: UnixMicros(sequence),
-            digest: [digest; 32],
-        };
-        let pointer = pointer(1, 1);
-        assert_eq!(
-            [99, 100, 101].map(|sequence| pointer.outranks(&rank(sequence, 1))),
-            [true, false, false]
-        );
-        assert!(pointer.outranks(&rank(100, 2)), "only the bytes decide");
-        assert_eq!(
-            [99, 100, 101].map(|sequence| pointer.is_kept_by(&rank(sequence, 2))),
-            [false, true, true]
-        );
     }
 }
