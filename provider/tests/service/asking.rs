@@ -98,6 +98,53 @@ async fn what_is_put_at_one_end_of_a_row_is_got_at_the_other_over_http_and_dns()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pointers_and_digests_lead_to_who_keeps_a_record_and_say_when_there_is_none() {
+    for mode in [Mode::Pointers, Mode::Digest] {
+        let folder = tempfile::tempdir().unwrap();
+        let row = row(&folder, 3, |_, peers| {
+            for peer in peers {
+                (peer.push, peer.accept) = (mode, mode);
+            }
+        })
+        .await;
+        until(async || status_of(&row[0], &nobody(1)).await == 404).await;
+        let record = Publisher::number(1).signed(row[2].now());
+        assert_eq!(row[2].put(&record).await.status, 201);
+        until(async || row[0].get(&path_of(record.name())).await.body == record.bytes()).await;
+        assert_eq!(code_of(&row[0], record.name()).await, 0, "{mode}");
+        assert!(row[0].held(record.name()).await.is_none(), "{mode}: what is fetched is a copy");
+        assert_eq!(code_of(&row[0], &nobody(2)).await, 3, "{mode}");
+
+        let revoked = Publisher::number(1).revoked(row[2].now());
+        assert_eq!(row[2].put(&revoked).await.status, 200);
+        until(async || row[0].held(record.name()).await.is_some_and(|held| held.record.bytes() == revoked.bytes())).await;
+        assert_eq!(row[0].get(&path_of(record.name())).await.body, revoked.bytes(), "{mode}: it goes by value everywhere");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_pointers_are_pushed_an_absence_asks_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let row = row(&folder, 2, |_, peers| {
+        (peers[0].push, peers[0].accept) = (Mode::Pointers, Mode::Pointers);
+    })
+    .await;
+    until(async || status_of(&row[0], &nobody(1)).await == 404).await;
+    // Once both have said what lies behind them.
+    let two = row[1].provider.name();
+    let asked = format!("dialtone_peer_asked_total{{peer=\"{two}\"}}");
+    until(async || {
+        let before = counted(&row[0], &asked).await;
+        let seed = 1_000 + before;
+        for index in 0..5 {
+            assert_eq!(status_of(&row[0], &Publisher::number(seed * 10 + index).name()).await, 404);
+        }
+        counted(&row[0], &asked).await == before
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_update_at_another_provider_is_seen_once_the_ttl_is_over() {
     let folder = tempfile::tempdir().unwrap();
     let row = row(&folder, 2, |_, _| ()).await;

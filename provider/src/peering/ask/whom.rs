@@ -201,16 +201,17 @@ fn is_proof(view: &View, has: bool, covered: &impl Fn(&u64) -> bool) -> bool {
 }
 
 impl Candidate {
-    /// How many it would have to ask itself, beside those `visited`. What it does not say is guessed.
+    /// How many may lie behind it, beside those `visited`: whom it says that it would ask, and as many again as are guessed to lie behind
+    /// those; 0 if it says that nobody does.
     pub fn behind(&self, visited: &[u64]) -> usize {
-        let Some(reach) = &self.reach else { return BEHIND_UNKNOWN };
-        let new = reach.asks.iter().filter(|mark| !visited.contains(mark)).count();
-        new + if reach.partial < WHOLE { BEHIND_UNKNOWN } else { 0 }
+        let Some(reach) = &self.reach else { return FURTHER };
+        let asks = reach.asks.iter().filter(|mark| !visited.contains(mark)).count();
+        if asks == 0 && reach.partial >= WHOLE { 0 } else { asks + FURTHER }
     }
 }
 
-/// What is guessed of a peer that does not say: more than none, fewer than a large provider has.
-const BEHIND_UNKNOWN: usize = 4;
+/// How many are guessed to lie further off than a provider says: a long row must not be starved by a neighbour with many.
+const FURTHER: usize = 4;
 
 #[cfg(test)]
 mod tests {
