@@ -10,7 +10,7 @@ use dialtone_provider::peering::limits::{GREETING_PATIENCE, HOLD_PATIENCE};
 use dialtone_provider::peering::session::Session;
 use dialtone_provider::peering::step::{End, Event, Moment, Opening, Step};
 use dialtone_provider::store::{Class, Condition, MemoryStore, Put, RecordStore};
-use dialtone_shared::message::{Ack, Batch, CloseCode, Counts, Hello, Message, Mode, Reach, Relationship, Terms};
+use dialtone_shared::message::{Ack, Batch, CloseCode, Counts, Hello, Message, Mode, Relationship, Terms};
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::{Body, Genesis, Name, Record, SecretKey, SignedRecord, Ttl, UnixSecs, VerifiedRecord};
 use proptest::prelude::*;
@@ -48,7 +48,7 @@ fn opening(own: u8, peer: u8, dials: bool) -> Opening {
         dialled: dials.then_some(peer_name),
         pin: [peer; 32],
         heads: [0; 3],
-        reach: Reach::whole(),
+        inbound: Arc::default(),
     }
 }
 

@@ -4,6 +4,7 @@ use crate::accounting::admission::network;
 use crate::io::peering::Clock;
 use crate::io::peering_requests::Answers;
 use crate::peering::agreement::Agreements;
+use crate::peering::ask::reach::Inbound;
 use crate::peering::dial::{self, Patience, Which};
 use crate::peering::digest::Digest;
 use crate::peering::guests::{Guests, Welcome};
@@ -12,7 +13,7 @@ use crate::peering::limits::{LINK_STEADY, REDIAL_QUARANTINE, STRANGERS_TOLD_EVER
 use crate::peering::step::{End, Moment};
 use crate::store::RecordStore;
 use dialtone_shared::Name;
-use dialtone_shared::message::{CloseCode, Reach, Terms};
+use dialtone_shared::message::{CloseCode, Terms};
 use dialtone_shared::receipt::Signer;
 use quinn::Connection;
 use std::collections::BTreeMap;
@@ -34,8 +35,8 @@ pub(super) struct Node {
     pub boot: [u8; 16],
     /// With whom, as things stand.
     pub agreements: watch::Sender<Arc<Agreements>>,
-    /// How much we know without asking; every link tells its peer.
-    pub reach: watch::Sender<Reach>,
+    /// What the peers push and what lies behind them; every link tells its peer how much we know without asking.
+    pub inbound: watch::Sender<Arc<[Inbound]>>,
     /// Who answers requests, once there is somebody.
     pub answers: OnceLock<Arc<dyn Answers>>,
     /// Strangers who are greeting.

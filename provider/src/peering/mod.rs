@@ -17,8 +17,11 @@
 //! 10. [`digest`]: the filter of names that goes where no more is agreed,
 //! 11. [`deferred`]: records whose time has not come;
 //! 12. [`health`]: what is seen of it from outside.
+//!
+//! Beside the links: [`ask`], what is done about a name that no link has brought.
 
 pub mod agreement;
+pub mod ask;
 pub mod deferred;
 pub mod dial;
 pub mod digest;

@@ -9,6 +9,7 @@
 use super::digests::Heard;
 use super::{Session, State};
 use crate::peering::agreement::{Agreement, Agreements};
+use crate::peering::ask::reach;
 use crate::peering::step::Step;
 use dialtone_shared::message::{CloseCode, Mode, Terms};
 use std::sync::Arc;
@@ -57,7 +58,7 @@ impl Session {
     /// On what terms we speak, as things stand.
     pub(super) fn terms(&self, agreement: &Agreement) -> Terms {
         Terms {
-            reach: self.opening.reach.clone(),
+            reach: reach::told(&agreement.peer, agreement.relationship, &self.opening.inbound),
             ..agreement.terms()
         }
     }
