@@ -423,7 +423,7 @@ impl Relationship {
         }
     }
 
-    fn from_number(number: u64) -> Option<Self> {
+    pub(crate) fn from_number(number: u64) -> Option<Self> {
         [Self::Mutual, Self::Customer, Self::Upstream, Self::Peer]
             .into_iter()
             .find(|one| *one as u64 == number)
@@ -431,7 +431,7 @@ impl Relationship {
 }
 
 impl Mode {
-    fn from_number(number: u64) -> Option<Self> {
+    pub(crate) fn from_number(number: u64) -> Option<Self> {
         [Self::None, Self::Values].into_iter().find(|one| *one as u64 == number)
     }
 }
