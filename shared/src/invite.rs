@@ -10,7 +10,7 @@
 //!
 //! The checksum is the first four bytes of SHA-256("dialtone/invite/v1" ‖ envelope): a mistyped line is told apart from a forged one.
 //!
-//! Terms are as the reader of the line sees them: what the writer is to the reader, what the reader pushes. The seal is the memory of who
+//! Offer are as the reader of the line sees them: what the writer is to the reader, what the reader pushes. The seal is the memory of who
 //! offered first: the reply carries it back, and who made it sees that the terms are those it offered, without having kept anything.
 
 use crate::cbor::{CborError, Reader};
@@ -36,7 +36,7 @@ pub struct Invite {
     /// Where its writer listens, `host:port`; none: it has to be the one who dials.
     pub addresses: Vec<String>,
     /// As the reader sees them.
-    pub terms: Terms,
+    pub terms: Offer,
     /// Who offered first, to whom this is a reply; `None`: it is the first.
     pub reply_to: Option<Name>,
     seal: [u8; 64],
@@ -44,7 +44,7 @@ pub struct Invite {
 
 /// What two providers agree on, as one of them sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Terms {
+pub struct Offer {
     /// What the other one is.
     pub relationship: Relationship,
     /// What is pushed to it.
@@ -94,7 +94,7 @@ pub enum InviteError {
     OtherTerms,
 }
 
-impl Terms {
+impl Offer {
     /// The same terms as the other one sees them.
     pub fn mirrored(self) -> Self {
         Self {
@@ -122,7 +122,7 @@ impl Terms {
 
 impl Invite {
     /// The line that offers `terms`, as the writer sees them, until `until`.
-    pub fn offer(signer: &Signer, now: UnixMicros, until: UnixSecs, addresses: &[String], terms: Terms) -> String {
+    pub fn offer(signer: &Signer, now: UnixMicros, until: UnixSecs, addresses: &[String], terms: Offer) -> String {
         let seal = signer.secret.sign(&terms.sealed(until));
         line(signer, now, until, addresses, terms.mirrored(), &seal, None)
     }
@@ -217,7 +217,7 @@ impl Invite {
                     Some(read_name(r)?)
                 }
             };
-            let terms = Terms {
+            let terms = Offer {
                 relationship,
                 push,
                 accept,
@@ -247,7 +247,7 @@ fn line(
     now: UnixMicros,
     until: UnixSecs,
     addresses: &[String],
-    terms: Terms,
+    terms: Offer,
     seal: &[u8; 64],
     reply_to: Option<&Name>,
 ) -> String {

@@ -82,9 +82,12 @@ pub const FRAME_BYTES_MAX: usize = 1 << 20;
 pub const BATCH_RECORDS_MAX: usize = 256;
 const _: () = assert!(BATCH_RECORDS_MAX * 1_024 <= FRAME_BYTES_MAX);
 
-/// Most rows of one statement of what crossed a link: 40 days by the hour and a year by the day, three times over.
-pub const STATEMENT_ROWS_MAX: usize = 4_096;
-const _: () = assert!(STATEMENT_ROWS_MAX * STATEMENT_ROW_BYTES_MAX + 4_096 <= FRAME_BYTES_MAX);
+/// Most rows of one statement of what crossed a link: ten days by the hour. Who wants more asks again, for the time before.
+pub const STATEMENT_ROWS_MAX: usize = 240;
+
+/// Longest statement, in bytes: all its rows, the longest chain of keys, and its frame. Small enough to be one response.
+pub const STATEMENT_BYTES_MAX: usize = 62 << 10;
+const _: () = assert!(STATEMENT_ROWS_MAX * STATEMENT_ROW_BYTES_MAX + CHAIN_LINKS_MAX * 73 + 1_024 <= STATEMENT_BYTES_MAX);
 
 /// Longest row of a statement, in bytes: its head, a price class, and nine lines of two numbers.
 pub const STATEMENT_ROW_BYTES_MAX: usize = 1 + 9 + 2 + 2 + PRICE_BYTES_MAX + 9 + 1 + 9 * 20;

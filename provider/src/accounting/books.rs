@@ -5,15 +5,16 @@
 //! note  links/day/<day, 10 digits>/<peer>/<price class>     the same, of the 24 hours of a day             (days since 1970)
 //! ```
 //!
-//! Links count from the start of the process; the books look now and then, and book what has come since in the hour of that moment. A row is
+//! Links count from the start of the process; the books look now and then, and book what has come since in the hour that was open. A row is
 //! written whole: written twice, it says the same, so nothing is ever counted twice. What a crash loses is what came since the last
 //! writing. Hours are kept for 40 days, then added up to days, which are kept for 400.
 
 use crate::accounting::ledger::Notes;
+use crate::peering::health::Progress;
 use crate::store::Note;
 use dialtone_shared::cbor::{CborError, Reader, Writer};
 use dialtone_shared::limits::STATEMENT_ROWS_MAX;
-use dialtone_shared::statement::{Crossed, DAY_HOURS, Row, hour_of, is_price};
+use dialtone_shared::statement::{Category, Crossed, DAY_HOURS, Row, hour_of, is_price};
 use dialtone_shared::{Name, UnixMicros, UnixSecs};
 use std::collections::BTreeMap;
 
@@ -63,6 +64,9 @@ impl Books {
         let Some(hour) = self.hour else { return };
         let new = total.since(self.seen.get(peer).unwrap_or(&Crossed::default()));
         self.seen.insert(*peer, *total);
+        // A label that changes all the time does not make the books longer than a statement of an hour.
+        let labels = self.rows.range((*peer, None)..).take_while(|((name, _), _)| name == peer).count();
+        let price = price.filter(|price| labels < LABELS_MAX || self.rows.contains_key(&(*peer, Some((*price).to_owned()))));
         let line = self.rows.entry((*peer, price.map(str::to_owned))).or_default();
         let before = *line;
         line.crossed.add(&new);
@@ -98,8 +102,8 @@ impl Books {
     }
 
     /// What stands in the books about `peer` from the hour `first` to before the hour `end`, ascending; `notes` is what is on disk of that
-    /// time, of any peer. The latest rows, if there are more than a statement has.
-    pub fn rows(&self, peer: &Name, (first, end): (u64, u64), notes: &[Note]) -> Vec<Row> {
+    /// time, of any peer. If those are more rows than a statement has: the latest, and from which hour on they are all.
+    pub fn rows(&self, peer: &Name, (first, end): (u64, u64), notes: &[Note]) -> (u64, Vec<Row>) {
         let read = |(key, value): (&[u8], &[u8])| {
             let place = Place::of(key).filter(|place| place.peer == *peer)?;
             let line = Line::decode(value).ok()?;
@@ -117,8 +121,13 @@ impl Books {
             crossed: line.crossed,
         });
         let mut rows: Vec<Row> = rows.collect();
-        rows.drain(..rows.len().saturating_sub(STATEMENT_ROWS_MAX));
-        rows
+        let Some(last_left_out) = rows.len().checked_sub(STATEMENT_ROWS_MAX + 1) else {
+            return (first, rows);
+        };
+        // An hour is told as a whole or not at all.
+        let first = rows[last_left_out].start + rows[last_left_out].hours;
+        rows.retain(|row| row.start >= first);
+        (first, rows)
     }
 }
 
@@ -196,6 +205,16 @@ impl Line {
     }
 }
 
+/// What a link has counted, by category. What the peer acknowledged is what it says became of what was given; what was taken, we say.
+pub fn crossed(progress: &Progress) -> Crossed {
+    let (given, taken) = (&progress.acknowledged, &progress.received);
+    Crossed::default()
+        .with(Category::Records, [progress.records_sent, progress.records_received])
+        .with(Category::Kept, [given.stored, taken.stored])
+        .with(Category::Refused, [given.refused, taken.refused])
+        .with(Category::Bytes, [progress.bytes_sent, progress.bytes_received])
+}
+
 /// The keys of the rows of days into which these rows of hours go.
 pub fn days_of(hours: &[Note]) -> Vec<Vec<u8>> {
     let mut days: Vec<_> = hours.iter().filter_map(|(key, _)| Some(Place::of(key)?.day().key())).collect();
@@ -245,10 +264,11 @@ pub fn day_prefix(day: u64) -> Vec<u8> {
     format!("{LINK_DAYS}{day:010}/").into_bytes()
 }
 
-/// The hours that a statement of `hours` hours covers, said at `time`: the present one too.
-pub fn period(time: UnixMicros, hours: u64) -> (u64, u64) {
+/// The hours that a statement said at `time` covers, if it is to cover `hours` from `first` on: not those to come, and not those long over.
+pub fn period(time: UnixMicros, first: u64, hours: u64) -> (u64, u64) {
     let end = hour_of(time) + 1;
-    (end.saturating_sub(hours.clamp(1, STATEMENT_HOURS_MAX)), end)
+    let first = first.clamp(end.saturating_sub(STATEMENT_HOURS_MAX), end);
+    (first, first.saturating_add(hours).min(end))
 }
 
 /// What the keys of rows of hours start with.
@@ -259,17 +279,19 @@ pub const LINK_DAYS: &str = "links/day/";
 pub const HOURS_KEEP_DAYS: u64 = 40;
 /// Days that days are kept, as customers' books are: a year's account can be made, and disputed.
 pub const LINK_BOOKS_KEEP_DAYS: u64 = 400;
-/// Hours that one statement covers at most: all that is kept.
+/// Hours that statements go back at most: all that is kept.
 pub const STATEMENT_HOURS_MAX: u64 = LINK_BOOKS_KEEP_DAYS * DAY_HOURS;
 /// Seconds between two writings, and so what a crash loses at most.
 pub const LINK_BOOKS_EVERY_SECS: u64 = 5;
+/// Price classes of one peer that are told apart in one hour; what crosses under more is booked without one.
+pub const LABELS_MAX: usize = 16;
 /// Rows that wait for a disk that takes none: all peers' for more than a week. The oldest give way.
 pub const UNWRITTEN_MAX: usize = 1 << 14;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dialtone_shared::statement::{Category, Way};
+    use dialtone_shared::statement::Way;
 
     const HOUR: u64 = 24 * 20_000;
     const NOW: UnixSecs = UnixSecs(HOUR * 3_600 + 60);
@@ -321,7 +343,7 @@ mod tests {
 
         /// All that stands about a peer.
         fn rows(&self, books: &Books, of: &Name) -> Vec<Row> {
-            books.rows(of, (0, u64::from(u32::MAX)), &self.notes(b"links/"))
+            books.rows(of, (0, u64::from(u32::MAX)), &self.notes(b"links/")).1
         }
     }
 
@@ -500,18 +522,43 @@ mod tests {
             books.turn(hour, &[]);
             books.count(&peer(1), None, &records(hour + 1, 0), 0);
         }
-        let said = books.rows(&peer(1), (0, rows), &[]);
-        assert_eq!((said.len(), said[0].start), (STATEMENT_ROWS_MAX, 10));
-        assert_eq!(books.rows(&peer(1), (5, 8), &[]).len(), 3);
+        let (first, said) = books.rows(&peer(1), (0, rows), &[]);
+        assert_eq!((first, said.len(), said[0].start), (10, STATEMENT_ROWS_MAX, 10));
+        let (first, said) = books.rows(&peer(1), (5, 8), &[]);
+        assert_eq!((first, said.len()), (5, 3));
     }
 
     #[test]
-    fn a_statement_covers_the_present_hour_and_those_before_it() {
+    fn an_hour_is_told_as_a_whole_or_not_at_all_and_has_so_many_labels() {
+        let mut books = Books::default();
+        let mut total = 0;
+        for hour in 0..STATEMENT_ROWS_MAX as u64 {
+            books.turn(hour, &[]);
+            for label in 0..2 * LABELS_MAX {
+                total += 1;
+                books.count(&peer(1), Some(&format!("class-{label}")), &records(total, 0), 0);
+            }
+        }
+        let (first, said) = books.rows(&peer(1), (0, u64::MAX), &[]);
+        let hours = (STATEMENT_ROWS_MAX / (LABELS_MAX + 1)) as u64;
+        assert_eq!(first, STATEMENT_ROWS_MAX as u64 - hours);
+        assert_eq!(said.len() as u64, hours * (LABELS_MAX as u64 + 1));
+        let of_an_hour: u64 = said
+            .iter()
+            .filter(|row| row.start == first)
+            .map(|row| row.crossed.of(Category::Records, Way::Given))
+            .sum();
+        assert_eq!(of_an_hour, 2 * LABELS_MAX as u64);
+    }
+
+    #[test]
+    fn a_statement_covers_the_present_hour_and_those_before_it_as_far_back_as_books_are_kept() {
         let time = UnixMicros((HOUR * 3_600 + 1) * 1_000_000);
-        assert_eq!(period(time, 1), (HOUR, HOUR + 1));
-        assert_eq!(period(time, 24), (HOUR - 23, HOUR + 1));
-        assert_eq!(period(time, 0), (HOUR, HOUR + 1));
-        assert_eq!(period(time, u64::MAX), (HOUR + 1 - STATEMENT_HOURS_MAX, HOUR + 1));
+        assert_eq!(period(time, HOUR, 1), (HOUR, HOUR + 1));
+        assert_eq!(period(time, HOUR - 23, 24), (HOUR - 23, HOUR + 1));
+        assert_eq!(period(time, HOUR - 23, 4), (HOUR - 23, HOUR - 19));
+        assert_eq!(period(time, 0, u64::MAX), (HOUR + 1 - STATEMENT_HOURS_MAX, HOUR + 1));
+        assert_eq!(period(time, u64::MAX, 1), (HOUR + 1, HOUR + 1));
     }
 
     #[test]
@@ -528,7 +575,7 @@ mod tests {
         let mut books = Books::default();
         let key = Place::hour(HOUR, &peer(1), None).key();
         books.turn(HOUR, &[(key.clone(), b"nonsense".to_vec()), (b"links/hour/".to_vec(), vec![])]);
-        assert!(books.rows(&peer(1), (0, u64::MAX), &[(key.clone(), vec![0xff])]).is_empty());
+        assert!(books.rows(&peer(1), (0, u64::MAX), &[(key.clone(), vec![0xff])]).1.is_empty());
         assert_eq!(compact(&[(key.clone(), vec![0xff])], &[]), [(key, None)]);
     }
 }

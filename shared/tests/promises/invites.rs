@@ -1,7 +1,7 @@
 //! One line of text by which one provider asks another to peer, and one by which the other says yes.
 
 use crate::world::*;
-use dialtone_shared::invite::{INVITE_PREFIX, Invite, InviteError, Terms, is_address};
+use dialtone_shared::invite::{INVITE_PREFIX, Invite, InviteError, Offer, is_address};
 use dialtone_shared::message::{Mode, Relationship};
 use dialtone_shared::receipt::{ReceiptError, Signer};
 use dialtone_shared::{UnixSecs, z32};
@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 const UNTIL: UnixSecs = UnixSecs(1_700_000_000 + DAY);
 
 /// As 1, who offers, sees them: 2 is its customer.
-const TERMS: Terms = Terms {
+const TERMS: Offer = Offer {
     relationship: Relationship::Customer,
     push: Mode::Values,
     accept: Mode::None,
@@ -55,14 +55,14 @@ fn a_reply_says_yes_to_what_was_offered_and_to_nothing_else() {
     let (own, key) = (name(1), key(1).public());
     assert_eq!(reply.check_reply(&own, &key), Ok(()));
     for terms in [
-        Terms { push: Mode::None, ..TERMS },
-        Terms {
+        Offer { push: Mode::None, ..TERMS },
+        Offer {
             accept: Mode::Values,
             ..TERMS
         },
-        Terms { asks: true, ..TERMS },
-        Terms { answers: false, ..TERMS },
-        Terms {
+        Offer { asks: true, ..TERMS },
+        Offer { answers: false, ..TERMS },
+        Offer {
             relationship: Relationship::Upstream,
             ..TERMS
         },

@@ -3,7 +3,7 @@
 use crate::world::*;
 use dialtone_shared::UnixMicros;
 use dialtone_shared::cbor::Writer;
-use dialtone_shared::limits::{FRAME_BYTES_MAX, PRICE_BYTES_MAX, STATEMENT_ROWS_MAX};
+use dialtone_shared::limits::{PRICE_BYTES_MAX, STATEMENT_BYTES_MAX, STATEMENT_ROWS_MAX};
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::statement::{Category, Comparison, Crossed, Incomparable, Row, Statement, Way, compare, hour_of, is_price};
 
@@ -105,7 +105,7 @@ fn rows_that_break_a_rule_are_refused_though_signed() {
 }
 
 #[test]
-fn the_largest_statement_fits_a_frame() {
+fn the_largest_statement_fits_a_response() {
     let mut crossed = Crossed::default();
     for category in Category::ALL {
         crossed = crossed.with(category, [u64::MAX; 2]);
@@ -120,7 +120,7 @@ fn the_largest_statement_fits_a_frame() {
     let sign = |rows: &[Row]| Statement::sign(&provider(1), NOW, &name(2), (0, u64::from(u32::MAX)), rows);
     let mut rows: Vec<Row> = (0..STATEMENT_ROWS_MAX).map(row).collect();
     let bytes = sign(&rows);
-    assert!(bytes.len() <= FRAME_BYTES_MAX, "{}", bytes.len());
+    assert!(bytes.len() <= STATEMENT_BYTES_MAX, "{}", bytes.len());
     assert_eq!(Statement::verify(&bytes).unwrap().rows.len(), STATEMENT_ROWS_MAX);
     rows.insert(
         0,
