@@ -10,12 +10,15 @@ use crate::error::StartError;
 use crate::identity;
 use crate::io::clock::{Clock, SystemClock};
 use crate::io::coherence::Links;
+use crate::io::desk::Desk;
+use crate::io::link_books::{LinkBooks, StatementError};
 use crate::io::peering::{self, PeeringContext, PeeringError, PeeringHandle};
 use crate::io::quic::EndpointError;
 use crate::io::upkeep::Upkeep;
 use crate::io::{files, http};
 use crate::metrics::Metrics;
 use crate::metrics::scraped;
+use crate::peering::agreement::AgreementError;
 use crate::peering::health::PeerStatus;
 use crate::service::get::StoreSource;
 use crate::service::queue::{Batcher, PutQueue};
@@ -31,7 +34,7 @@ use dialtone_shared::Name;
 use dialtone_shared::limits::RECORD_BYTES_MAX;
 use dialtone_shared::receipt::Signer;
 use prometheus_client::registry::Registry;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -48,6 +51,10 @@ pub struct Provider {
     store: Arc<dyn RecordStore>,
     embedded: Option<Arc<EmbeddedStore>>,
     peering: Arc<PeeringHandle>,
+    books: Arc<LinkBooks>,
+    /// What it says of itself, but for its peers, and where that is said.
+    about: Value,
+    info: watch::Sender<Bytes>,
     /// Listeners, then the queue, then upkeep: stopped in this order.
     stages: [Stage; 3],
 }
@@ -158,6 +165,14 @@ impl Provider {
         );
 
         let peering = start_peering(&settings, &store, &signer, &clock).await?;
+        let books = LinkBooks::open(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&signer), Arc::clone(&peering)).await?;
+        let books = Arc::new(books);
+        keeping.tasks.spawn(Arc::clone(&books).keep(keeping.told()));
+        keeping.tasks.spawn(Arc::clone(&books).count(keeping.told()));
+        peering.answer_by(Arc::new(Desk {
+            statements: Some(books.clone()),
+            ..Desk::default()
+        }));
         let links = Arc::new(Links::new(Arc::clone(&peering)));
         keeping.tasks.spawn(Arc::clone(&links).watch(keeping.told()));
         registry.register_collector(Box::new(scraped::Links(Arc::clone(&peering))));
@@ -178,6 +193,8 @@ impl Provider {
         };
         listening.tasks.spawn(dns::serve(frontend, udp, tcp, dns_listeners(), stopped));
 
+        let about = about(&settings, &signer, &addresses);
+        let info = watch::Sender::new(with_peers(&about, &settings.peers));
         let service = Arc::new(Service {
             name,
             store: Arc::clone(&store),
@@ -187,7 +204,7 @@ impl Provider {
             ledger,
             queue,
             batches: service::batches(),
-            info: info(&settings, &signer, &addresses),
+            info: info.subscribe(),
             health: service::info::Health::default(),
             metrics: Arc::clone(&metrics),
             registry: Arc::new(registry),
@@ -207,6 +224,9 @@ impl Provider {
             store,
             embedded: None,
             peering,
+            books,
+            about,
+            info,
             stages: [listening, queueing, keeping],
         })
     }
@@ -229,6 +249,36 @@ impl Provider {
     /// How the links with its peers are.
     pub fn peers(&self) -> Vec<PeerStatus> {
         self.peering.peers()
+    }
+
+    /// Replaces its agreements while it runs. Links whose agreement stays as it was are not touched.
+    ///
+    /// # Errors
+    /// [`AgreementError`]: the old ones stay.
+    pub async fn agree(&self, peers: &[PeerSettings]) -> Result<(), AgreementError> {
+        // What links that are about to go have counted.
+        self.books.look_again().await;
+        self.peering.agree(peers.iter().map(PeerSettings::agreement).collect())?;
+        self.books.look_again().await;
+        self.info.send_replace(with_peers(&self.about, peers));
+        Ok(())
+    }
+
+    /// What it says crossed its link with `peer` in `hours` hours from `first` on (hours since 1970), signed. It may begin later than asked,
+    /// if that is more than one statement holds.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn statement(&self, peer: &Name, first: u64, hours: u32) -> Result<Bytes, StoreError> {
+        self.books.statement(peer, first, u64::from(hours)).await
+    }
+
+    /// What `peer` says crossed the same link, signed by it: asked for over the link that stands.
+    ///
+    /// # Errors
+    /// [`StatementError`].
+    pub async fn statement_of(&self, peer: &Name, first: u64, hours: u32) -> Result<Bytes, StatementError> {
+        self.books.statement_of(peer, first, hours).await
     }
 
     /// Where its records are kept.
@@ -413,15 +463,14 @@ fn open_identity(settings: &Settings) -> Result<Signer, StartError> {
     Ok(signer?)
 }
 
-/// What `/v1/info` says.
-fn info(settings: &Settings, signer: &Signer, addresses: &Addresses) -> Bytes {
-    let peers: Vec<String> = settings.peers.iter().map(|peer| peer.name.to_string()).collect();
+/// What `/v1/info` says, but for the peers, who come and go.
+fn about(settings: &Settings, signer: &Signer, addresses: &Addresses) -> Value {
     let anonymous = match settings.http.anonymous_puts {
         AnonymousPuts::Yes => "anyone",
         AnonymousPuts::Auto if settings.http_is_local() => "this machine",
         AnonymousPuts::Auto | AnonymousPuts::No => "nobody",
     };
-    let info = json!({
+    json!({
         "name": signer.name().to_string(),
         "genesis": view::hexadecimal(&signer.genesis.encode()),
         "version": env!("CARGO_PKG_VERSION"),
@@ -429,7 +478,7 @@ fn info(settings: &Settings, signer: &Signer, addresses: &Addresses) -> Bytes {
         "http": addresses.http,
         "dns": addresses.dns,
         "peering": addresses.peering,
-        "peers": peers,
+        "peers": [],
         "limits": {
             "record_bytes": RECORD_BYTES_MAX,
             "batch_records": BATCH_RECORDS_MAX,
@@ -438,6 +487,11 @@ fn info(settings: &Settings, signer: &Signer, addresses: &Addresses) -> Bytes {
             "anonymous_puts_per_second": settings.limits.anonymous_puts_per_second,
             "anonymous_keep_days": settings.limits.anonymous_keep_days,
         },
-    });
+    })
+}
+
+fn with_peers(about: &Value, peers: &[PeerSettings]) -> Bytes {
+    let mut info = about.clone();
+    info["peers"] = peers.iter().map(|peer| peer.name.to_string()).collect();
     Bytes::from(info.to_string())
 }

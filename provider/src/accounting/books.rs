@@ -16,7 +16,7 @@ use dialtone_shared::cbor::{CborError, Reader, Writer};
 use dialtone_shared::limits::STATEMENT_ROWS_MAX;
 use dialtone_shared::statement::{Category, Crossed, DAY_HOURS, Row, hour_of, is_price};
 use dialtone_shared::{Name, UnixMicros, UnixSecs};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The open books: the present hour, and what is not on disk yet.
 #[derive(Debug, Default)]
@@ -79,9 +79,9 @@ impl Books {
         }
     }
 
-    /// There is no agreement with `peer` any more: should there be one again, its links count from nothing.
-    pub fn forget(&mut self, peer: &Name) {
-        self.seen.remove(peer);
+    /// There are agreements with these peers only: should there be one again with another, its links count from nothing.
+    pub fn only(&mut self, peers: &BTreeSet<Name>) {
+        self.seen.retain(|peer, _| peers.contains(peer));
     }
 
     /// What has to be written; none if nothing changed.
@@ -211,7 +211,7 @@ pub fn crossed(progress: &Progress) -> Crossed {
     Crossed::default()
         .with(Category::Records, [progress.records_sent, progress.records_received])
         .with(Category::Kept, [given.stored, taken.stored])
-        .with(Category::Refused, [given.refused, taken.refused])
+        .with(Category::Refused, [given, taken].map(|counts| counts.refused.saturating_add(counts.limited)))
         .with(Category::Bytes, [progress.bytes_sent, progress.bytes_received])
 }
 
@@ -435,7 +435,7 @@ mod tests {
         books.count(&peer(1), None, &records(10, 10), 0);
         books.count(&peer(1), None, &records(3, 2), 0);
         assert_eq!(disk.rows(&books, &peer(1))[0].crossed, records(13, 12));
-        books.forget(&peer(1));
+        books.only(&BTreeSet::from([peer(2)]));
         books.count(&peer(1), None, &records(5, 5), 0);
         assert_eq!(disk.rows(&books, &peer(1))[0].crossed, records(18, 17));
     }

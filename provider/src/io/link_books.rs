@@ -1,0 +1,282 @@
+//! Keeps the books of links: looks at what they have counted, writes it, states it to the peers who ask, and asks them for theirs.
+
+use crate::accounting::Books;
+use crate::accounting::books::{
+    LINK_BOOKS_EVERY_SECS, LINK_DAYS, LINK_HOURS, compact, crossed, day_prefix, days_of, first_day_kept, first_hour_kept, hour_prefix, period,
+};
+use crate::io::clock::Clock;
+use crate::io::peering::PeeringHandle;
+use crate::io::peering_requests::{Answers, RequestError};
+use crate::settings::{WALK_EVERY_SECS, WALK_REST_MILLIS, WALK_STEP};
+use crate::store::{Note, RecordStore, StoreError};
+use async_trait::async_trait;
+use bytes::Bytes;
+use dialtone_shared::message::{Refused, Request, Response};
+use dialtone_shared::receipt::{ReceiptError, Signer};
+use dialtone_shared::statement::{DAY_HOURS, Statement};
+use dialtone_shared::{Name, UnixMicros};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Mutex, watch};
+use tokio::time::sleep;
+
+/// The books of links, kept.
+pub struct LinkBooks {
+    store: Arc<dyn RecordStore>,
+    clock: Arc<dyn Clock>,
+    signer: Arc<Signer>,
+    peering: Arc<PeeringHandle>,
+    books: Mutex<Books>,
+    /// Records held from each peer, as last counted.
+    held: StdMutex<BTreeMap<Name, u64>>,
+}
+
+/// Why a peer's statement could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum StatementError {
+    /// It did not give one.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// What it gave proves nothing. Its bug, or worse.
+    #[error("{0} gave a statement that proves nothing: {1}")]
+    Unproved(Name, ReceiptError),
+    /// What it gave is signed by another or of another link or time. Its bug, or worse.
+    #[error("{0} gave a statement that is not its own about this link")]
+    NotOurs(Name),
+    /// Our own books cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl fmt::Debug for LinkBooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinkBooks").finish_non_exhaustive()
+    }
+}
+
+impl LinkBooks {
+    /// Opens the books where they were left.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn open(
+        store: Arc<dyn RecordStore>,
+        clock: Arc<dyn Clock>,
+        signer: Arc<Signer>,
+        peering: Arc<PeeringHandle>,
+    ) -> Result<Self, StoreError> {
+        let this = Self {
+            store,
+            clock,
+            signer,
+            peering,
+            books: Mutex::default(),
+            held: StdMutex::default(),
+        };
+        this.look(&mut *this.books.lock().await).await?;
+        Ok(this)
+    }
+
+    /// Books what the links have counted, now and then, and writes it; a last time when `stopping` turns true.
+    pub async fn keep(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
+        let mut pruned = Vec::new();
+        loop {
+            let stopped = rest(&mut stopping, self.until_next_look()).await;
+            if let Err(error) = self.write().await {
+                tracing::warn!("the books of links could not be written: {error}");
+            }
+            if stopped {
+                return;
+            }
+            let first_kept = first_hour_kept(self.clock.now().secs());
+            if first_kept != pruned {
+                if let Err(error) = self.prune().await {
+                    tracing::warn!("old books of links could not be added up: {error}");
+                }
+                pruned = first_kept;
+            }
+        }
+    }
+
+    /// Counts the records held from each peer, at once and every few hours.
+    pub async fn count(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
+        loop {
+            let (mut at, mut counted) = (None, BTreeMap::<Name, u64>::new());
+            let whole = loop {
+                let page = match self.store.scan(at, WALK_STEP).await {
+                    Ok(page) => page,
+                    Err(error) => {
+                        tracing::warn!("what is held from peers could not be counted: {error}");
+                        break false;
+                    }
+                };
+                for peer in page.iter().filter_map(|held| held.from) {
+                    *counted.entry(peer).or_default() += 1;
+                }
+                at = page.last().map(|held| *held.record.name());
+                if at.is_none() {
+                    break true;
+                }
+                if rest(&mut stopping, Duration::from_millis(WALK_REST_MILLIS)).await {
+                    return;
+                }
+            };
+            if whole {
+                *self.held.lock().unwrap_or_else(PoisonError::into_inner) = counted;
+            }
+            if rest(&mut stopping, Duration::from_secs(WALK_EVERY_SECS)).await {
+                return;
+            }
+        }
+    }
+
+    /// What we say crossed our link with `peer` in at most `hours` hours from `first` on, signed. It may begin later than asked, if that is
+    /// more than one statement holds.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn statement(&self, peer: &Name, first: u64, hours: u64) -> Result<Bytes, StoreError> {
+        let now = self.clock.now();
+        let (first, end) = period(now, first, hours);
+        let mut books = self.books.lock().await;
+        self.look(&mut books).await?;
+        let notes = self.notes_of(first, end).await?;
+        let (first, rows) = books.rows(peer, (first, end), &notes);
+        drop(books);
+        Ok(Statement::sign(&self.signer, now, peer, (first, end), &rows))
+    }
+
+    /// What `peer` says crossed our link, by its own books.
+    ///
+    /// # Errors
+    /// [`StatementError`].
+    pub async fn statement_of(&self, peer: &Name, first: u64, hours: u32) -> Result<Bytes, StatementError> {
+        let from_hour = first;
+        let request = Request::Statement { from_hour, hours };
+        let Response::Statement(bytes) = self.peering.request(peer, request, STATEMENT_PATIENCE).await? else {
+            return Err(StatementError::NotOurs(*peer));
+        };
+        let said = Statement::verify(&bytes).map_err(|error| StatementError::Unproved(*peer, error))?;
+        if (said.provider, said.peer) != (*peer, self.signer.name()) || said.first < first {
+            return Err(StatementError::NotOurs(*peer));
+        }
+        Ok(bytes)
+    }
+
+    /// Books what the links have counted up to now: before agreements change, and after.
+    pub async fn look_again(&self) {
+        if let Err(error) = self.look(&mut *self.books.lock().await).await {
+            tracing::warn!("the books of links cannot be read: {error}");
+        }
+    }
+
+    /// What the time is, by the clock that the books go by.
+    pub fn now(&self) -> UnixMicros {
+        self.clock.now()
+    }
+
+    /// Until the next look, which is never later than the end of the hour, so that what comes after it is booked there.
+    fn until_next_look(&self) -> Duration {
+        let into_the_hour = self.clock.now().0 % HOUR_MICROS;
+        Duration::from_micros(HOUR_MICROS - into_the_hour).min(Duration::from_secs(LINK_BOOKS_EVERY_SECS))
+    }
+
+    /// Books what has been counted since the last look in the hour that is open, then opens the present one.
+    async fn look(&self, books: &mut Books) -> Result<(), StoreError> {
+        let peers = self.peering.peers();
+        for status in &peers {
+            let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            let held = held.get(&status.name).copied().unwrap_or_default();
+            books.count(&status.name, status.agreement.price.as_deref(), &crossed(&status.progress), held);
+        }
+        books.only(&peers.iter().map(|status| status.name).collect::<BTreeSet<_>>());
+        if let Some(hour) = books.turns(self.clock.now().secs()) {
+            let notes = self.store.notes(&hour_prefix(hour), ROWS_MAX).await?;
+            books.turn(hour, &notes);
+        }
+        Ok(())
+    }
+
+    async fn write(&self) -> Result<(), StoreError> {
+        let mut books = self.books.lock().await;
+        let looked = self.look(&mut books).await;
+        let notes = books.unwritten();
+        if !notes.is_empty() {
+            self.store.set_notes(notes.clone()).await?;
+            books.written(&notes);
+        }
+        looked
+    }
+
+    /// All rows of these hours, and of the days that begin in them.
+    async fn notes_of(&self, first: u64, end: u64) -> Result<Vec<Note>, StoreError> {
+        let mut notes = Vec::new();
+        let now = self.clock.now().secs();
+        let kept = first_hour_kept(now);
+        for hour in (first..end).filter(|hour| hour_prefix(*hour) >= kept) {
+            notes.extend(self.store.notes(&hour_prefix(hour), ROWS_MAX).await?);
+        }
+        for day in (first.div_ceil(DAY_HOURS)..end.div_ceil(DAY_HOURS)).filter(|day| hour_prefix(day * DAY_HOURS) < kept) {
+            notes.extend(self.store.notes(&day_prefix(day), ROWS_MAX).await?);
+        }
+        Ok(notes)
+    }
+
+    /// Adds old hours up to days, and throws old days away.
+    async fn prune(&self) -> Result<(), StoreError> {
+        let now = self.clock.now().secs();
+        let (hours_kept, days_kept) = (first_hour_kept(now), first_day_kept(now));
+        loop {
+            let mut hours = self.store.notes(LINK_HOURS.as_bytes(), WALK_STEP).await?;
+            hours.retain(|(key, _)| *key < hours_kept);
+            if hours.is_empty() {
+                break;
+            }
+            let mut days = Vec::new();
+            for key in days_of(&hours) {
+                days.extend(self.store.note(&key).await?.map(|value| (key, value)));
+            }
+            self.store.set_notes(compact(&hours, &days)).await?;
+        }
+        loop {
+            let mut days = self.store.notes(LINK_DAYS.as_bytes(), WALK_STEP).await?;
+            days.retain(|(key, _)| *key < days_kept);
+            if days.is_empty() {
+                return Ok(());
+            }
+            self.store.set_notes(days.into_iter().map(|(key, _)| (key, None)).collect()).await?;
+        }
+    }
+}
+
+#[async_trait]
+impl Answers for LinkBooks {
+    async fn answer(&self, peer: &Name, request: Request) -> Response {
+        let Request::Statement { from_hour, hours } = request else {
+            return Response::Refused(Refused::Cannot);
+        };
+        match self.statement(peer, from_hour, u64::from(hours)).await {
+            Ok(statement) => Response::Statement(statement),
+            Err(error) => {
+                tracing::warn!(%peer, %error, "no statement was given: the books cannot be read");
+                Response::Refused(Refused::Busy)
+            }
+        }
+    }
+}
+
+/// Waits; whether it is time to stop.
+async fn rest(stopping: &mut watch::Receiver<bool>, pause: Duration) -> bool {
+    tokio::select! {
+        _ = stopping.wait_for(|stopping| *stopping) => true,
+        () = sleep(pause) => false,
+    }
+}
+
+/// How long a peer may take over its statement: it reads some hundred rows of its books.
+const STATEMENT_PATIENCE: Duration = Duration::from_secs(8);
+/// Rows of all peers in one hour or one day: no more than agreements times price classes.
+const ROWS_MAX: usize = crate::peering::limits::PEERS_MAX * (crate::accounting::books::LABELS_MAX + 1);
+const HOUR_MICROS: u64 = 3_600_000_000;
