@@ -6,19 +6,19 @@
 //! ```
 
 use crate::accounting::{Admission, Ledger};
+use crate::admin::{self, Admin};
 use crate::error::StartError;
 use crate::identity;
 use crate::io::clock::{Clock, SystemClock};
 use crate::io::coherence::Links;
 use crate::io::desk::Desk;
-use crate::io::link_books::{LinkBooks, StatementError};
+use crate::io::link_books::LinkBooks;
 use crate::io::peering::{self, PeeringContext, PeeringError, PeeringHandle};
 use crate::io::quic::EndpointError;
 use crate::io::upkeep::Upkeep;
 use crate::io::{files, http};
 use crate::metrics::Metrics;
 use crate::metrics::scraped;
-use crate::peering::agreement::AgreementError;
 use crate::peering::health::PeerStatus;
 use crate::service::get::StoreSource;
 use crate::service::queue::{Batcher, PutQueue};
@@ -26,7 +26,6 @@ use crate::service::{self, Service};
 use crate::settings::{AnonymousPuts, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, PeerSettings, Settings, SettingsError};
 use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
 use crate::store::{RecordStore, StoreError};
-use bytes::Bytes;
 use dialtone_resolver::dns::{Domain, Frontend, FrontendSettings, ListenerSettings};
 use dialtone_resolver::io::listeners as dns;
 use dialtone_resolver::{RecordSource, view};
@@ -51,10 +50,7 @@ pub struct Provider {
     store: Arc<dyn RecordStore>,
     embedded: Option<Arc<EmbeddedStore>>,
     peering: Arc<PeeringHandle>,
-    books: Arc<LinkBooks>,
-    /// What it says of itself, but for its peers, and where that is said.
-    about: Value,
-    info: watch::Sender<Bytes>,
+    admin: Admin,
     /// Listeners, then the queue, then upkeep: stopped in this order.
     stages: [Stage; 3],
 }
@@ -194,7 +190,7 @@ impl Provider {
         listening.tasks.spawn(dns::serve(frontend, udp, tcp, dns_listeners(), stopped));
 
         let about = about(&settings, &signer, &addresses);
-        let info = watch::Sender::new(with_peers(&about, &settings.peers));
+        let info = watch::Sender::new(admin::with_peers(&about, &settings.peers));
         let service = Arc::new(Service {
             name,
             store: Arc::clone(&store),
@@ -219,14 +215,19 @@ impl Provider {
         tracing::info!(%name, http = ?addresses.http, dns = ?addresses.dns, peering = addresses.peering.map(tracing::field::display), "the provider runs");
         Ok(Self {
             name,
-            addresses,
+            addresses: addresses.clone(),
             source,
             store,
             embedded: None,
+            admin: Admin {
+                name,
+                addresses,
+                peering: Arc::clone(&peering),
+                books,
+                about,
+                info,
+            },
             peering,
-            books,
-            about,
-            info,
             stages: [listening, queueing, keeping],
         })
     }
@@ -251,34 +252,9 @@ impl Provider {
         self.peering.peers()
     }
 
-    /// Replaces its agreements while it runs. Links whose agreement stays as it was are not touched.
-    ///
-    /// # Errors
-    /// [`AgreementError`]: the old ones stay.
-    pub async fn agree(&self, peers: &[PeerSettings]) -> Result<(), AgreementError> {
-        // What links that are about to go have counted.
-        self.books.look_again().await;
-        self.peering.agree(peers.iter().map(PeerSettings::agreement).collect())?;
-        self.books.look_again().await;
-        self.info.send_replace(with_peers(&self.about, peers));
-        Ok(())
-    }
-
-    /// What it says crossed its link with `peer` in `hours` hours from `first` on (hours since 1970), signed. It may begin later than asked,
-    /// if that is more than one statement holds.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn statement(&self, peer: &Name, first: u64, hours: u32) -> Result<Bytes, StoreError> {
-        self.books.statement(peer, first, u64::from(hours)).await
-    }
-
-    /// What `peer` says crossed the same link, signed by it: asked for over the link that stands.
-    ///
-    /// # Errors
-    /// [`StatementError`].
-    pub async fn statement_of(&self, peer: &Name, first: u64, hours: u32) -> Result<Bytes, StatementError> {
-        self.books.statement_of(peer, first, hours).await
+    /// A handle for its operator.
+    pub fn admin(&self) -> &Admin {
+        &self.admin
     }
 
     /// Where its records are kept.
@@ -488,10 +464,4 @@ fn about(settings: &Settings, signer: &Signer, addresses: &Addresses) -> Value {
             "anonymous_keep_days": settings.limits.anonymous_keep_days,
         },
     })
-}
-
-fn with_peers(about: &Value, peers: &[PeerSettings]) -> Bytes {
-    let mut info = about.clone();
-    info["peers"] = peers.iter().map(|peer| peer.name.to_string()).collect();
-    Bytes::from(info.to_string())
 }

@@ -35,8 +35,8 @@ pub struct Invite {
     pub until: UnixSecs,
     /// Where its writer listens, `host:port`; none: it has to be the one who dials.
     pub addresses: Vec<String>,
-    /// As the reader sees them.
-    pub terms: Offer,
+    /// The terms, as the reader sees them.
+    pub offer: Offer,
     /// Who offered first, to whom this is a reply; `None`: it is the first.
     pub reply_to: Option<Name>,
     seal: [u8; 64],
@@ -121,16 +121,16 @@ impl Offer {
 }
 
 impl Invite {
-    /// The line that offers `terms`, as the writer sees them, until `until`.
-    pub fn offer(signer: &Signer, now: UnixMicros, until: UnixSecs, addresses: &[String], terms: Offer) -> String {
-        let seal = signer.secret.sign(&terms.sealed(until));
-        line(signer, now, until, addresses, terms.mirrored(), &seal, None)
+    /// The line that offers these terms, as the writer sees them, until `until`.
+    pub fn offer(signer: &Signer, now: UnixMicros, until: UnixSecs, addresses: &[String], offer: Offer) -> String {
+        let seal = signer.secret.sign(&offer.sealed(until));
+        line(signer, now, until, addresses, offer.mirrored(), &seal, None)
     }
 
     /// The line by which the reader of this one says yes to its terms, and where it listens.
     pub fn reply(&self, signer: &Signer, now: UnixMicros, addresses: &[String]) -> String {
         let to = self.from;
-        line(signer, now, self.until, addresses, self.terms.mirrored(), &self.seal, Some(&to))
+        line(signer, now, self.until, addresses, self.offer.mirrored(), &self.seal, Some(&to))
     }
 
     /// Reads a line, and checks that it is whole and signed by who it says wrote it.
@@ -181,7 +181,7 @@ impl Invite {
             Some(_) | None => {}
         }
         // The reader is who offered first: the terms of the reply are already as it sees them.
-        match key.verify(&self.terms.sealed(self.until), &self.seal) {
+        match key.verify(&self.offer.sealed(self.until), &self.seal) {
             Ok(true) => Ok(()),
             Ok(false) | Err(_) => Err(InviteError::OtherTerms),
         }
@@ -217,16 +217,16 @@ impl Invite {
                     Some(read_name(r)?)
                 }
             };
-            let terms = Offer {
+            let offer = Offer {
                 relationship,
                 push,
                 accept,
                 asks,
                 answers,
             };
-            Ok((until, addresses, terms, seal, reply_to))
+            Ok((until, addresses, offer, seal, reply_to))
         };
-        let (from, time, (until, addresses, terms, seal, reply_to)) = open(INVITE_DOMAIN, envelope, read).map_err(|error| match error {
+        let (from, time, (until, addresses, offer, seal, reply_to)) = open(INVITE_DOMAIN, envelope, read).map_err(|error| match error {
             ReceiptError::Signature => InviteError::Forged,
             other => InviteError::Contents(other),
         })?;
@@ -235,7 +235,7 @@ impl Invite {
             time,
             until,
             addresses,
-            terms,
+            offer,
             reply_to,
             seal,
         })
@@ -247,7 +247,7 @@ fn line(
     now: UnixMicros,
     until: UnixSecs,
     addresses: &[String],
-    terms: Offer,
+    offer: Offer,
     seal: &[u8; 64],
     reply_to: Option<&Name>,
 ) -> String {
@@ -256,9 +256,9 @@ fn line(
         addresses.iter().for_each(|address| {
             w.text(address);
         });
-        w.uint(7).uint(terms.relationship as u64);
-        w.uint(8).uint(terms.push as u64).uint(9).uint(terms.accept as u64);
-        w.uint(10).bool(terms.asks).uint(11).bool(terms.answers).uint(12).bytes(seal);
+        w.uint(7).uint(offer.relationship as u64);
+        w.uint(8).uint(offer.push as u64).uint(9).uint(offer.accept as u64);
+        w.uint(10).bool(offer.asks).uint(11).bool(offer.answers).uint(12).bytes(seal);
         if let Some(name) = reply_to {
             w.uint(13).bytes(name.as_bytes());
         }

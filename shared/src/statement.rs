@@ -186,6 +186,30 @@ impl Statement {
         })
     }
 
+    /// One statement of several by one provider about one link, each of which goes on where another ends; `None` if they do not. It was said
+    /// when the latest of them was.
+    pub fn join(mut parts: Vec<Self>) -> Option<Self> {
+        parts.sort_by_key(|part| part.first);
+        let mut parts = parts.into_iter();
+        let mut whole = parts.next()?;
+        for part in parts {
+            if (part.provider, part.peer, part.first) != (whole.provider, whole.peer, whole.end) {
+                return None;
+            }
+            whole.end = part.end;
+            whole.time = whole.time.max(part.time);
+            whole.rows.extend(part.rows);
+        }
+        Some(whole)
+    }
+
+    /// All that crossed.
+    pub fn total(&self) -> Crossed {
+        let mut total = Crossed::default();
+        self.rows.iter().for_each(|row| total.add(&row.crossed));
+        total
+    }
+
     /// The hour that was not over when this was said.
     fn now(&self) -> u64 {
         hour_of(self.time)

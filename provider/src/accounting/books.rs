@@ -211,7 +211,10 @@ pub fn crossed(progress: &Progress) -> Crossed {
     Crossed::default()
         .with(Category::Records, [progress.records_sent, progress.records_received])
         .with(Category::Kept, [given.stored, taken.stored])
-        .with(Category::Refused, [given, taken].map(|counts| counts.refused.saturating_add(counts.limited)))
+        .with(
+            Category::Refused,
+            [given, taken].map(|counts| counts.refused.saturating_add(counts.limited)),
+        )
         .with(Category::Bytes, [progress.bytes_sent, progress.bytes_received])
 }
 

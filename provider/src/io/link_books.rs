@@ -2,7 +2,8 @@
 
 use crate::accounting::Books;
 use crate::accounting::books::{
-    LINK_BOOKS_EVERY_SECS, LINK_DAYS, LINK_HOURS, compact, crossed, day_prefix, days_of, first_day_kept, first_hour_kept, hour_prefix, period,
+    LINK_BOOKS_EVERY_SECS, LINK_DAYS, LINK_HOURS, compact, crossed, day_prefix, days_of, first_day_kept, first_hour_kept, hour_prefix,
+    period,
 };
 use crate::io::clock::Clock;
 use crate::io::peering::PeeringHandle;

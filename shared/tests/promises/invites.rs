@@ -32,9 +32,9 @@ fn an_invitation_tells_the_reader_who_where_and_on_what_terms_as_the_reader_sees
     let invite = Invite::parse(&offer()).unwrap();
     assert_eq!((invite.from, invite.until, invite.reply_to), (name(1), UNTIL, None));
     assert_eq!(invite.addresses, ["provider.example:4381", "[2001:db8::1]:4381"]);
-    assert_eq!(invite.terms.relationship, Relationship::Upstream);
-    assert_eq!((invite.terms.push, invite.terms.accept), (Mode::None, Mode::Values));
-    assert!(invite.terms.asks && !invite.terms.answers);
+    assert_eq!(invite.offer.relationship, Relationship::Upstream);
+    assert_eq!((invite.offer.push, invite.offer.accept), (Mode::None, Mode::Values));
+    assert!(invite.offer.asks && !invite.offer.answers);
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_reply_says_yes_to_what_was_offered_and_to_nothing_else() {
     let reply = Invite::parse(&offer()).unwrap().reply(&provider(2), SIGNED.micros(), &[]);
     let reply = Invite::parse(&reply).unwrap();
     assert_eq!((reply.from, reply.reply_to), (name(2), Some(name(1))));
-    assert_eq!(reply.terms, TERMS, "as who offered sees them");
+    assert_eq!(reply.offer, TERMS, "as who offered sees them");
     let (own, key) = (name(1), key(1).public());
     assert_eq!(reply.check_reply(&own, &key), Ok(()));
     for terms in [
@@ -68,7 +68,7 @@ fn a_reply_says_yes_to_what_was_offered_and_to_nothing_else() {
         },
     ] {
         let mut other = Invite::parse(&offer()).unwrap();
-        other.terms = terms.mirrored();
+        other.offer = terms.mirrored();
         let other = Invite::parse(&other.reply(&provider(2), SIGNED.micros(), &[])).unwrap();
         assert_eq!(other.check_reply(&own, &key), Err(InviteError::OtherTerms), "{terms:?}");
     }

@@ -254,3 +254,21 @@ fn statements_of_other_links_or_other_times_are_not_compared() {
     let early = Statement::verify(&Statement::sign(&provider(2), NOW, &name(1), (0, HOUR), &[])).unwrap();
     assert_eq!(compare(&ours, &early), Err(Incomparable::NoOverlap));
 }
+
+#[test]
+fn parts_that_follow_one_another_join_to_one_statement() {
+    let part = |from: u8, first: u64, end: u64, rows: &[Row]| {
+        Statement::verify(&Statement::sign(&provider(from), NOW, &name(2), (HOUR + first, HOUR + end), rows)).unwrap()
+    };
+    let (early, late) = (
+        part(1, 0, 2, &[row(HOUR, records(1, 0))]),
+        part(1, 2, 4, &[row(HOUR + 3, records(2, 0))]),
+    );
+    let whole = Statement::join(vec![late.clone(), early.clone()]).unwrap();
+    assert_eq!((whole.first, whole.end, whole.rows.len()), (HOUR, HOUR + 4, 2));
+    assert_eq!(whole.total(), records(3, 0));
+    assert_eq!(Statement::join(vec![early.clone(), part(3, 2, 4, &[])]), None, "another signer");
+    assert_eq!(Statement::join(vec![early.clone(), part(1, 3, 4, &[])]), None, "an hour is missing");
+    assert_eq!(Statement::join(vec![early.clone(), early]), None, "the same twice");
+    assert_eq!(Statement::join(vec![]), None);
+}
