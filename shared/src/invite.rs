@@ -303,5 +303,5 @@ pub const INVITE_PREFIX: &str = "dialtone-peer:";
 /// The external_aad of an invitation.
 pub const INVITE_DOMAIN: &str = "dialtone/invite/v1";
 /// The external_aad of the seal.
-const SEAL_DOMAIN: &str = "dialtone/offer/v1";
+pub const SEAL_DOMAIN: &str = "dialtone/offer/v1";
 const LINE_CHARS_MAX: usize = INVITE_PREFIX.len() + ((INVITE_BYTES_MAX + 4) * 8).div_ceil(5);

@@ -128,8 +128,8 @@ pub struct Difference {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Incomparable {
     /// They are not of one link.
-    #[error("one is of {0} with {1}, the other of {2} with {3}: they are not of the same link")]
-    OtherLink(Name, Name, Name, Name),
+    #[error("the other statement is what {0} says of its link with {1}: another link")]
+    OtherLink(Name, Name),
     /// No hour is in both.
     #[error("no hour is covered by both")]
     NoOverlap,
@@ -430,7 +430,7 @@ pub fn within(category: Category, difference: u128, most: u64) -> bool {
 /// [`Incomparable`].
 pub fn compare(ours: &Statement, theirs: &Statement) -> Result<Comparison, Incomparable> {
     if (ours.provider, ours.peer) != (theirs.peer, theirs.provider) {
-        return Err(Incomparable::OtherLink(ours.provider, ours.peer, theirs.provider, theirs.peer));
+        return Err(Incomparable::OtherLink(theirs.provider, theirs.peer));
     }
     let (first, end) = (ours.first.max(theirs.first), ours.end.min(theirs.end));
     if first >= end {

@@ -288,7 +288,7 @@ pub const STATEMENT_HOURS_MAX: u64 = LINK_BOOKS_KEEP_DAYS * DAY_HOURS;
 pub const LINK_BOOKS_EVERY_SECS: u64 = 5;
 /// Price classes of one peer that are told apart in one hour; what crosses under more is booked without one.
 pub const LABELS_MAX: usize = 16;
-/// Rows that wait for a disk that takes none: all peers' for more than a week. The oldest give way.
+/// Rows that wait for a disk that takes none: those of 100 peers for a week. The oldest give way.
 pub const UNWRITTEN_MAX: usize = 1 << 14;
 
 #[cfg(test)]
