@@ -3,8 +3,8 @@
 
 use crate::exit::{Exit, Failure};
 use dialtone_provider::StartError;
+use dialtone_provider::admin::StatementError;
 use dialtone_provider::identity::IdentityError;
-use dialtone_provider::io::link_books::StatementError;
 use dialtone_provider::io::peering_requests::RequestError;
 use dialtone_provider::peering::agreement::AgreementError;
 use dialtone_provider::settings::SettingsError;
@@ -145,7 +145,6 @@ pub fn statement(error: StatementError) -> Failure {
         }
         StatementError::Unproved(peer, reason) => Failure::new(Exit::Unverified, peer, format!("its statement proves nothing: {reason}")),
         StatementError::NotOurs(peer) => Failure::new(Exit::Unverified, peer, "its statement is not its own about this link"),
-        StatementError::Store(error) => store(error),
     }
 }
 

@@ -161,7 +161,7 @@ impl Provider {
         );
 
         let peering = start_peering(&settings, &store, &signer, &clock).await?;
-        let books = LinkBooks::open(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&signer), Arc::clone(&peering)).await?;
+        let books = LinkBooks::open(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&signer), &peering).await?;
         let books = Arc::new(books);
         keeping.tasks.spawn(Arc::clone(&books).keep(keeping.told()));
         keeping.tasks.spawn(Arc::clone(&books).count(keeping.told()));

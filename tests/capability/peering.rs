@@ -267,6 +267,13 @@ fn books_outlive_a_crash_and_statements_want_a_link() {
     bob.run(&world);
     until(&world, "ada", |peer| peer["state"] == "up" && peer["sent_all"] == true);
     assert_eq!(kept(&world.ok(of_bob).json()), 1, "no more and no less than before");
+    // What he holds from her is counted when he starts.
+    let held = || world.ok(of_bob).json()["rows"].as_array().unwrap().last().unwrap()["held"].clone();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while held() != 1 {
+        assert!(Instant::now() < deadline, "{}", held());
+        std::thread::sleep(Duration::from_millis(100));
+    }
     bob.stop();
     until(&world, "ada", |peer| peer["state"] != "up");
     world.run(of_bob).failed(6, &["no link"]);

@@ -1,4 +1,4 @@
-//! Keeps the books of links: looks at what they have counted, writes it, states it to the peers who ask, and asks them for theirs.
+//! Keeps the books of links: looks at what they have counted, writes it, and states it to the peers who ask.
 
 use crate::accounting::Books;
 use crate::accounting::books::{
@@ -7,18 +7,18 @@ use crate::accounting::books::{
 };
 use crate::io::clock::Clock;
 use crate::io::peering::PeeringHandle;
-use crate::io::peering_requests::{Answers, RequestError};
+use crate::io::peering_requests::Answers;
 use crate::settings::{WALK_EVERY_SECS, WALK_REST_MILLIS, WALK_STEP};
 use crate::store::{Note, RecordStore, StoreError};
 use async_trait::async_trait;
 use bytes::Bytes;
+use dialtone_shared::Name;
 use dialtone_shared::message::{Refused, Request, Response};
-use dialtone_shared::receipt::{ReceiptError, Signer};
+use dialtone_shared::receipt::Signer;
 use dialtone_shared::statement::{DAY_HOURS, Statement};
-use dialtone_shared::{Name, UnixMicros};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tokio::time::sleep;
@@ -28,27 +28,11 @@ pub struct LinkBooks {
     store: Arc<dyn RecordStore>,
     clock: Arc<dyn Clock>,
     signer: Arc<Signer>,
-    peering: Arc<PeeringHandle>,
+    /// Not held: peering holds us, as who answers for the books.
+    peering: Weak<PeeringHandle>,
     books: Mutex<Books>,
     /// Records held from each peer, as last counted.
     held: StdMutex<BTreeMap<Name, u64>>,
-}
-
-/// Why a peer's statement could not be had.
-#[derive(Debug, thiserror::Error)]
-pub enum StatementError {
-    /// It did not give one.
-    #[error(transparent)]
-    Request(#[from] RequestError),
-    /// What it gave proves nothing. Its bug, or worse.
-    #[error("{0} gave a statement that proves nothing: {1}")]
-    Unproved(Name, ReceiptError),
-    /// What it gave is signed by another or of another link or time. Its bug, or worse.
-    #[error("{0} gave a statement that is not its own about this link")]
-    NotOurs(Name),
-    /// Our own books cannot be read.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 impl fmt::Debug for LinkBooks {
@@ -66,13 +50,13 @@ impl LinkBooks {
         store: Arc<dyn RecordStore>,
         clock: Arc<dyn Clock>,
         signer: Arc<Signer>,
-        peering: Arc<PeeringHandle>,
+        peering: &Arc<PeeringHandle>,
     ) -> Result<Self, StoreError> {
         let this = Self {
             store,
             clock,
             signer,
-            peering,
+            peering: Arc::downgrade(peering),
             books: Mutex::default(),
             held: StdMutex::default(),
         };
@@ -101,9 +85,10 @@ impl LinkBooks {
         }
     }
 
-    /// Counts the records held from each peer, at once and every few hours.
+    /// Counts the records held from each peer: at once, every hour in which some came, and every few hours in any case.
     pub async fn count(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
         loop {
+            let came = self.came();
             let (mut at, mut counted) = (None, BTreeMap::<Name, u64>::new());
             let whole = loop {
                 let page = match self.store.scan(at, WALK_STEP).await {
@@ -127,10 +112,21 @@ impl LinkBooks {
             if whole {
                 *self.held.lock().unwrap_or_else(PoisonError::into_inner) = counted;
             }
-            if rest(&mut stopping, Duration::from_secs(WALK_EVERY_SECS)).await {
-                return;
+            for _ in 0..WALK_EVERY_SECS / HELD_EVERY_SECS {
+                if rest(&mut stopping, Duration::from_secs(HELD_EVERY_SECS)).await {
+                    return;
+                }
+                if self.came() != came {
+                    break;
+                }
             }
         }
+    }
+
+    /// How many records of peers were kept so far.
+    fn came(&self) -> u64 {
+        let peers = self.peering.upgrade().map(|peering| peering.peers()).unwrap_or_default();
+        peers.iter().map(|status| status.progress.received.stored).sum()
     }
 
     /// What we say crossed our link with `peer` in at most `hours` hours from `first` on, signed. It may begin later than asked, if that is
@@ -149,33 +145,11 @@ impl LinkBooks {
         Ok(Statement::sign(&self.signer, now, peer, (first, end), &rows))
     }
 
-    /// What `peer` says crossed our link, by its own books.
-    ///
-    /// # Errors
-    /// [`StatementError`].
-    pub async fn statement_of(&self, peer: &Name, first: u64, hours: u32) -> Result<Bytes, StatementError> {
-        let from_hour = first;
-        let request = Request::Statement { from_hour, hours };
-        let Response::Statement(bytes) = self.peering.request(peer, request, STATEMENT_PATIENCE).await? else {
-            return Err(StatementError::NotOurs(*peer));
-        };
-        let said = Statement::verify(&bytes).map_err(|error| StatementError::Unproved(*peer, error))?;
-        if (said.provider, said.peer) != (*peer, self.signer.name()) || said.first < first {
-            return Err(StatementError::NotOurs(*peer));
-        }
-        Ok(bytes)
-    }
-
     /// Books what the links have counted up to now: before agreements change, and after.
     pub async fn look_again(&self) {
         if let Err(error) = self.look(&mut *self.books.lock().await).await {
             tracing::warn!("the books of links cannot be read: {error}");
         }
-    }
-
-    /// What the time is, by the clock that the books go by.
-    pub fn now(&self) -> UnixMicros {
-        self.clock.now()
     }
 
     /// Until the next look, which is never later than the end of the hour, so that what comes after it is booked there.
@@ -186,7 +160,10 @@ impl LinkBooks {
 
     /// Books what has been counted since the last look in the hour that is open, then opens the present one.
     async fn look(&self, books: &mut Books) -> Result<(), StoreError> {
-        let peers = self.peering.peers();
+        let Some(peering) = self.peering.upgrade() else {
+            return Ok(());
+        };
+        let peers = peering.peers();
         for status in &peers {
             let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
             let held = held.get(&status.name).copied().unwrap_or_default();
@@ -276,8 +253,8 @@ async fn rest(stopping: &mut watch::Receiver<bool>, pause: Duration) -> bool {
     }
 }
 
-/// How long a peer may take over its statement: it reads some hundred rows of its books.
-const STATEMENT_PATIENCE: Duration = Duration::from_secs(8);
 /// Rows of all peers in one hour or one day: no more than agreements times price classes.
 const ROWS_MAX: usize = crate::peering::limits::PEERS_MAX * (crate::accounting::books::LABELS_MAX + 1);
+/// How often the records held from each peer are counted while more come: once for every row of the books.
+const HELD_EVERY_SECS: u64 = 3_600;
 const HOUR_MICROS: u64 = 3_600_000_000;
