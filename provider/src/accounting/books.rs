@@ -49,7 +49,9 @@ impl Books {
         self.hour = Some(hour);
         self.rows.clear();
         // What was not written yet is newer than what was.
-        let unwritten = self.unwritten.iter().map(|(key, value)| (key.as_slice(), value.as_slice()));
+        let prefix = hour_prefix(hour);
+        let unwritten = self.unwritten.range(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix));
+        let unwritten = unwritten.map(|(key, value)| (key.as_slice(), value.as_slice()));
         for (key, value) in notes.iter().map(|(key, value)| (key.as_slice(), value.as_slice())).chain(unwritten) {
             if let (Some(place), Ok(line)) = (Place::of(key), Line::decode(value))
                 && (place.start, place.hours) == (hour, 1)
