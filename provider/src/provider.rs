@@ -166,16 +166,17 @@ impl Provider {
         let books = Arc::new(books);
         keeping.tasks.spawn(Arc::clone(&books).keep(keeping.told()));
         keeping.tasks.spawn(Arc::clone(&books).count(keeping.told()));
-        peering.answer_by(Arc::new(Desk {
-            statements: Some(books.clone()),
-            ..Desk::default()
-        }));
         let links = Arc::new(Links::new(Arc::clone(&peering)));
         keeping.tasks.spawn(Arc::clone(&links).watch(keeping.told()));
         registry.register_collector(Box::new(scraped::Links(Arc::clone(&peering))));
 
         let asking = Asking::new(name, Arc::clone(&store), Arc::clone(&peering), links, Arc::clone(&clock));
-        peering.answer_by(Arc::new(Answerer(Arc::downgrade(&asking))));
+        books.counts_questions_of(&asking);
+        peering.answer_by(Arc::new(Desk {
+            queries: Some(Arc::new(Answerer(Arc::downgrade(&asking)))),
+            statements: Some(books.clone()),
+            ..Desk::default()
+        }));
         registry.register_collector(Box::new(scraped::Questions(Arc::clone(&asking))));
         let source = Arc::new(StoreSource::new(asking, Arc::clone(&clock)));
         let addresses = Addresses {

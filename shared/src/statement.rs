@@ -61,9 +61,9 @@ pub struct Crossed([[u64; 2]; Category::ALL.len()]);
 pub enum Category {
     /// Records sent whole, repeats too.
     Records = 1,
-    /// Of them: new to the receiver, and kept.
+    /// Of all records, pointers and mentions: new to the receiver, and kept.
     Kept = 2,
-    /// Of them: refused by the receiver.
+    /// Of them: refused by the receiver, for what they are or for the limits agreed.
     Refused = 3,
     /// Pointers sent.
     Pointers = 4,

@@ -10,6 +10,7 @@
 //! writing. Hours are kept for 40 days, then added up to days, which are kept for 400.
 
 use crate::accounting::ledger::Notes;
+use crate::peering::ask::tally::PeerTally;
 use crate::peering::health::Progress;
 use crate::store::Note;
 use dialtone_shared::cbor::{CborError, Reader, Writer};
@@ -50,7 +51,10 @@ impl Books {
         self.rows.clear();
         // What was not written yet is newer than what was.
         let prefix = hour_prefix(hour);
-        let unwritten = self.unwritten.range(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix));
+        let unwritten = self
+            .unwritten
+            .range(prefix.clone()..)
+            .take_while(|(key, _)| key.starts_with(&prefix));
         let unwritten = unwritten.map(|(key, value)| (key.as_slice(), value.as_slice()));
         for (key, value) in notes.iter().map(|(key, value)| (key.as_slice(), value.as_slice())).chain(unwritten) {
             if let (Some(place), Ok(line)) = (Place::of(key), Line::decode(value))
@@ -208,7 +212,7 @@ impl Line {
 }
 
 /// What a link has counted, by category. What the peer acknowledged is what it says became of what was given; what was taken, we say.
-pub fn crossed(progress: &Progress) -> Crossed {
+pub fn crossed(progress: &Progress, asked: &PeerTally) -> Crossed {
     let (given, taken) = (&progress.acknowledged, &progress.received);
     Crossed::default()
         .with(Category::Records, [progress.records_sent, progress.records_received])
@@ -217,7 +221,12 @@ pub fn crossed(progress: &Progress) -> Crossed {
             Category::Refused,
             [given, taken].map(|counts| counts.refused.saturating_add(counts.limited)),
         )
+        .with(Category::Pointers, [progress.pointers_sent, progress.pointers_received])
+        .with(Category::Mentions, [progress.mentions_sent, progress.mentions_received])
         .with(Category::Bytes, [progress.bytes_sent, progress.bytes_received])
+        .with(Category::Queries, [asked.asked, asked.served + asked.refused])
+        .with(Category::Answers, [asked.served, asked.answered])
+        .with(Category::Hits, [asked.served_hits, asked.hits])
 }
 
 /// The keys of the rows of days into which these rows of hours go.

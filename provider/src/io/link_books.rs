@@ -7,7 +7,9 @@ use crate::accounting::books::{
 };
 use crate::io::clock::Clock;
 use crate::io::peering::PeeringHandle;
+use crate::io::peering_ask::Asking;
 use crate::io::peering_requests::Answers;
+use crate::peering::ask::tally::PeerTally;
 use crate::settings::{WALK_EVERY_SECS, WALK_REST_MILLIS, WALK_STEP};
 use crate::store::{Note, RecordStore, StoreError};
 use async_trait::async_trait;
@@ -18,7 +20,7 @@ use dialtone_shared::receipt::Signer;
 use dialtone_shared::statement::{DAY_HOURS, Statement};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, Mutex as StdMutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex as StdMutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tokio::time::sleep;
@@ -30,6 +32,8 @@ pub struct LinkBooks {
     signer: Arc<Signer>,
     /// Not held: peering holds us, as who answers for the books.
     peering: Weak<PeeringHandle>,
+    /// Whose counts of questions are booked too, once there is somebody.
+    asking: OnceLock<Weak<Asking>>,
     books: Mutex<Books>,
     /// Records held from each peer, as last counted.
     held: StdMutex<BTreeMap<Name, u64>>,
@@ -57,11 +61,18 @@ impl LinkBooks {
             clock,
             signer,
             peering: Arc::downgrade(peering),
+            asking: OnceLock::new(),
             books: Mutex::default(),
             held: StdMutex::default(),
         };
         this.look(&mut *this.books.lock().await).await?;
         Ok(this)
+    }
+
+    /// Books the questions that `asking` counts, too. Said once, the first counts; it is not held.
+    pub fn counts_questions_of(&self, asking: &Arc<Asking>) {
+        // The second is ignored, as documented.
+        let _ = self.asking.set(Arc::downgrade(asking));
     }
 
     /// Books what the links have counted, now and then, and writes it; a last time when `stopping` turns true.
@@ -164,10 +175,13 @@ impl LinkBooks {
             return Ok(());
         };
         let peers = peering.peers();
+        let asking = self.asking.get().and_then(Weak::upgrade);
+        let asked = asking.map(|asking| asking.tally().peers).unwrap_or_default();
         for status in &peers {
             let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
             let held = held.get(&status.name).copied().unwrap_or_default();
-            books.count(&status.name, status.agreement.price.as_deref(), &crossed(&status.progress), held);
+            let crossed = crossed(&status.progress, asked.get(&status.name).unwrap_or(&PeerTally::default()));
+            books.count(&status.name, status.agreement.price.as_deref(), &crossed, held);
         }
         books.only(&peers.iter().map(|status| status.name).collect::<BTreeSet<_>>());
         if let Some(hour) = books.turns(self.clock.now().secs()) {
