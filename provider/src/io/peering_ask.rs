@@ -325,7 +325,7 @@ impl Answers for Answerer {
         match answer {
             Ok(response) => {
                 tally.served += 1;
-                tally.served_hits += u64::from(matches!(response, Response::Answer(Answer::Found(_))));
+                tally.served_hits += u64::from(matches!(response, Response::Answer(Answer::Found { .. })));
                 response
             }
             Err(why) => {
