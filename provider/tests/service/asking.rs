@@ -5,8 +5,8 @@ use crate::world::{Publisher, World, path_of, until};
 use dialtone_provider::identity;
 use dialtone_provider::settings::PeerSettings;
 use dialtone_provider::store::MemoryStore;
-use dialtone_shared::Name;
 use dialtone_shared::message::Mode;
+use dialtone_shared::{Body, Name};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -115,10 +115,22 @@ async fn pointers_and_digests_lead_to_who_keeps_a_record_and_say_when_there_is_n
         assert!(row[0].held(record.name()).await.is_none(), "{mode}: what is fetched is a copy");
         assert_eq!(code_of(&row[0], &nobody(2)).await, 3, "{mode}");
 
-        let revoked = Publisher::number(1).revoked(row[2].now());
+        let mut revoked = Publisher::number(1).record(row[2].now());
+        revoked.body = Body::Revoked;
+        let revoked = Publisher::number(1).sign(revoked);
         assert_eq!(row[2].put(&revoked).await.status, 200);
-        until(async || row[0].held(record.name()).await.is_some_and(|held| held.record.bytes() == revoked.bytes())).await;
-        assert_eq!(row[0].get(&path_of(record.name())).await.body, revoked.bytes(), "{mode}: it goes by value everywhere");
+        until(async || {
+            row[0]
+                .held(record.name())
+                .await
+                .is_some_and(|held| held.record.bytes() == revoked.bytes())
+        })
+        .await;
+        assert_eq!(
+            row[0].get(&path_of(record.name())).await.body,
+            revoked.bytes(),
+            "{mode}: it goes by value everywhere"
+        );
     }
 }
 
