@@ -14,13 +14,15 @@
 //! 6. [`key`]: keys, the genesis that a name commits to, the chain of keys that follow;
 //! 7. [`record`]: what a publisher says, and the one door through which it becomes believed;
 //! 8. [`receipt`]: what a provider says about what it holds;
-//! 9. [`message`]: what two providers say to each other.
+//! 9. [`proof`]: two statements of one signer that cannot both be honest;
+//! 10. [`message`]: what two providers say to each other.
 
 pub mod cbor;
 pub mod key;
 pub mod limits;
 pub mod message;
 pub mod name;
+pub mod proof;
 pub mod receipt;
 pub mod record;
 pub mod time;

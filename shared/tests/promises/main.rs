@@ -12,6 +12,7 @@
 //! - [`rotation`]: the one possible history of a name's keys;
 //! - [`rank`]: the total order of a name's records, a join;
 //! - [`receipts`]: what a provider promises, provable to anyone;
+//! - [`proofs`]: two statements that cannot both be honest, shown to anyone;
 //! - [`documents`]: `docs/` says what the code does.
 
 mod bindings;
@@ -19,6 +20,7 @@ mod cbor;
 mod documents;
 mod envelope;
 mod names;
+mod proofs;
 mod rank;
 mod rdata;
 mod receipts;
