@@ -78,3 +78,27 @@ const _: () = assert!(GREETINGS_FROM_ONE_MAX * 4 <= GREETINGS_MAX);
 
 /// The log is told at most this often of strangers who were turned away: they must not fill the disk with it.
 pub const STRANGERS_TOLD_EVERY: Duration = Duration::from_secs(1);
+
+/// What a peer sends faster than agreed waits at most this long for its commit: well below [`HOLD_PATIENCE`], at which the sender would give the
+/// link up. What would have to wait longer is taken if the name is known, and refused if it is new.
+pub const PACE_MAX: Duration = Duration::from_secs(10);
+const _: () = assert!(PACE_MAX.as_secs() * 2 < HOLD_PATIENCE.as_secs());
+
+/// So much of an agreed rate may come at once: links come and go, and what gathered meanwhile comes in one piece.
+pub const PACE_BURST: Duration = Duration::from_secs(5);
+
+/// From this share of an agreed number of names on the operator is told, in percent: in time to agree on more.
+pub const LIMIT_WARNS_PERCENT: u64 = 80;
+
+/// So many changes of a name may go to a peer at once; ten times what RFC 7196 found harmless to damp at, since a name that moves is what names
+/// are for.
+pub const DAMP_CHANGES: f64 = 60.0;
+
+/// A change counts half after this long. With [`DAMP_CHANGES`] a name may change about once a second for ever.
+pub const DAMP_HALF_LIFE: Duration = Duration::from_secs(42);
+
+/// Names whose changes are counted, twice over: 8,192 at most, about half a megabyte a link.
+pub const DAMP_NAMES: usize = 4_096;
+
+/// Most names that wait at a time, of one link: a megabyte of the largest records. Beyond it changes are sent as they come.
+pub const DAMP_HELD_MAX: usize = 256;

@@ -18,6 +18,7 @@
 //! 11. [`health`]: what is seen of it from outside.
 
 pub mod agreement;
+pub mod damping;
 pub mod deferred;
 pub mod dial;
 pub mod feed;
@@ -27,5 +28,6 @@ pub mod health;
 pub mod intake;
 pub mod limits;
 pub mod policy;
+pub mod quota;
 pub mod session;
 pub mod step;
