@@ -9,12 +9,16 @@
 //! rank. Each lane has a window of its own: revocations never wait for the acknowledgement of anything else. The position that is
 //! saved is what the peer has acknowledged; a crash costs repeats, which the receiver drops, and never a gap.
 
+use super::again::Again;
+use super::damping::Damping;
 use super::limits::{BATCH_BYTES, BATCH_RECORDS, SAVE_EVERY, WINDOW_BATCHES};
 use super::policy;
-use crate::store::{Change, Cursor, Lane};
+use super::step::Moment;
+use crate::store::{Change, Cursor, Held, Lane};
 use dialtone_shared::cbor::{CborError, Reader, Writer};
 use dialtone_shared::message::{Ack, Batch, Entry, Relationship, Value};
-use dialtone_shared::{Name, UnixSecs};
+use dialtone_shared::Name;
+use dialtone_shared::limits::RECORD_BYTES_MAX;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -38,6 +42,7 @@ pub struct Feed {
     relationship: Relationship,
     whole: [Cursor; 2],
     lanes: [LaneFeed; 2],
+    damping: Damping,
     saved: Position,
     saved_at: Option<Duration>,
     saving: Option<Position>,
@@ -54,6 +59,9 @@ struct LaneFeed {
     under_way: VecDeque<Cursor>,
     /// How far behind the peer was last told to be.
     told: Option<u64>,
+    again: Again,
+    /// The read that is under way was asked for before reading went on elsewhere: what it brings is dropped.
+    moved: bool,
 }
 
 /// An acknowledgement of what was not sent. The peer's bug.
@@ -82,6 +90,7 @@ impl Feed {
             relationship,
             whole: start.whole,
             lanes: [lane(0), lane(1)],
+            damping: Damping::default(),
             // What is not known to be saved is saved at once, so that a peer that is never caught up keeps its `whole`.
             saved: position.unwrap_or_default(),
             saved_at: None,
@@ -110,32 +119,41 @@ impl Feed {
     }
 
     /// What a read brought.
-    pub fn changes_read(&mut self, lane: Lane, changes: Vec<Change>, now: UnixSecs) {
+    pub fn changes_read(&mut self, lane: Lane, changes: Vec<Change>, now: Moment) {
         let state = &mut self.lanes[lane as usize];
         let asked_at = state.reading.take().unwrap_or_default();
+        if std::mem::take(&mut state.moved) {
+            return;
+        }
         let last = changes.last().map_or(state.read, |change| change.cursor);
         // A read that came back short saw the log to its end as it was when it was asked for.
         let reached = if changes.len() < BATCH_RECORDS { last.max(asked_at) } else { last };
         state.head = state.head.max(reached);
         let (mut entries, mut bytes, mut cursor) = (Vec::new(), 0, state.read);
         for change in changes {
-            let held = &change.held;
             let everything = change.cursor <= self.whole[lane as usize];
-            if policy::sends(held, &self.peer, self.relationship, everything, now) {
-                let size = held.record.bytes().len() + Entry::HEAD_BYTES_MAX;
-                if bytes + size > BATCH_BYTES {
-                    let full = std::mem::take(&mut entries);
-                    state.unsent.push_back(batch(lane, cursor, full));
-                    bytes = 0;
-                }
-                bytes += size;
-                entries.push(Entry::Value(Value {
-                    class: held.class as u8,
-                    keep_until: held.keep_until,
-                    record: held.record.bytes().clone(),
-                }));
+            let (before, at) = (cursor, change.cursor);
+            cursor = at;
+            if !policy::sends(&change.held, &self.peer, self.relationship, everything, now.wall) {
+                continue;
             }
-            cursor = change.cursor;
+            let change = match lane {
+                // A revocation overtakes what waits.
+                Lane::Urgent => {
+                    self.damping.forget(change.held.record.name());
+                    Some(change)
+                }
+                Lane::Ordinary => self.damping.pass(change, now.elapsed),
+            };
+            let Some(Change { held, .. }) = change else { continue };
+            let size = held.record.bytes().len() + Entry::HEAD_BYTES_MAX;
+            if bytes + size > BATCH_BYTES {
+                let full = std::mem::take(&mut entries);
+                state.unsent.push_back(batch(lane, before, full));
+                bytes = 0;
+            }
+            bytes += size;
+            entries.push(entry(&held));
         }
         if !entries.is_empty() {
             state.unsent.push_back(batch(lane, reached, entries));
@@ -143,19 +161,26 @@ impl Feed {
         state.read = reached;
     }
 
-    /// The next batch to send, urgent lane first. An empty one tells the peer that it is caught up.
-    pub fn next_send(&mut self) -> Option<Batch> {
+    /// The next batch to send, urgent lane first. An empty one tells the peer how far it is, once it has everything that is read.
+    pub fn next_send(&mut self, now: Duration) -> Option<Batch> {
+        self.release(now);
         for lane in LANES {
             let state = &mut self.lanes[lane as usize];
             if state.under_way.len() >= window(lane) {
                 continue;
             }
-            let idle = state.reading.is_none() && state.read == state.head;
-            let next = state.unsent.pop_front();
-            let next = next.or_else(|| (idle && state.told != Some(0)).then(|| batch(lane, state.read, Vec::new())));
-            if let Some(mut next) = next {
-                next.behind = state.head.saturating_sub(next.cursor);
-                state.told = Some(next.behind);
+            let behind = |cursor| state.head.saturating_sub(state.again.floor().unwrap_or(cursor).min(cursor));
+            let idle = state.reading.is_none() && state.read == state.head && !state.is_under_way_at(state.read);
+            let tells = idle && state.told != Some(behind(state.read));
+            let next = match state.unsent.front() {
+                Some(next) => Some((behind(next.cursor), None)),
+                None => tells.then(|| (behind(state.read), Some(batch(lane, state.read, Vec::new())))),
+            };
+            if let Some((behind, empty)) = next
+                && let Some(mut next) = empty.or_else(|| state.unsent.pop_front())
+            {
+                next.behind = behind;
+                state.told = Some(behind);
                 state.under_way.push_back(next.cursor);
                 return Some(next);
             }
@@ -163,17 +188,56 @@ impl Feed {
         None
     }
 
+    /// What damping kept aside and is to be sent now goes after everything that was read.
+    fn release(&mut self, now: Duration) {
+        let state = &mut self.lanes[Lane::Ordinary as usize];
+        // Two batches that end at one position could not be told apart when they are acknowledged.
+        if !state.unsent.is_empty() || state.is_under_way_at(state.read) {
+            return;
+        }
+        let entries: Vec<Entry> = self
+            .damping
+            .release(now, BATCH_BYTES / RECORD_BYTES_MAX)
+            .iter()
+            .map(|change| entry(&change.held))
+            .collect();
+        if !entries.is_empty() {
+            state.unsent.push_back(batch(Lane::Ordinary, state.read, entries));
+        }
+    }
+
+    /// Offers again what the peer refused for want of room, in lanes that have nothing else to do; `takes_all`: it says that it has room.
+    pub fn offer_again(&mut self, takes_all: bool, now: Duration) {
+        for state in &mut self.lanes {
+            let idle = state.reading.is_none() && state.read == state.head && state.unsent.is_empty() && state.under_way.is_empty();
+            if let Some(from) = idle.then(|| state.again.go_back(state.read, takes_all, now)).flatten() {
+                (state.read, state.acked) = (from, from);
+            }
+        }
+    }
+
+    /// When there will be something to send or to offer again, if nothing else happens.
+    pub fn due(&self) -> Option<Duration> {
+        let again = self.lanes.iter().filter_map(|state| state.again.due());
+        again.chain(self.damping.due()).min()
+    }
+
     /// The peer has dealt with everything up to a position.
     ///
     /// # Errors
     /// [`StrayAck`].
-    pub fn acked(&mut self, ack: &Ack) -> Result<(), StrayAck> {
+    pub fn acked(&mut self, ack: &Ack, now: Duration) -> Result<(), StrayAck> {
         let (lane, cursor) = (ack.lane, ack.cursor);
-        let state = &mut self.lanes[usize::from(lane & 1)];
-        // The last of equal cursors: empty batches may share one.
+        let state = self.lanes.get_mut(usize::from(lane)).ok_or(StrayAck { lane, cursor })?;
         let ends = state.under_way.iter().rposition(|sent| *sent == cursor);
         state.under_way.drain(..=ends.ok_or(StrayAck { lane, cursor })?);
+        let front = state.again.acked(state.acked, cursor, ack.counts.limited, now);
         state.acked = cursor;
+        if let Some(front) = front {
+            state.read = front;
+            state.unsent.clear();
+            state.moved = state.reading.is_some();
+        }
         Ok(())
     }
 
@@ -191,8 +255,14 @@ impl Feed {
                 lane.acked
             }
         };
+        let done = |lane: Lane| {
+            let state = &self.lanes[lane as usize];
+            // What waits here, and what the peer had no room for, it does not have.
+            let waits = self.damping.oldest().filter(|_| lane == Lane::Ordinary).map(|cursor| cursor.saturating_sub(1));
+            waits.into_iter().chain(state.again.floor()).fold(done(state), Cursor::min)
+        };
         Position {
-            acked: [done(&self.lanes[0]), done(&self.lanes[1])],
+            acked: [done(Lane::Urgent), done(Lane::Ordinary)],
             whole: self.whole,
         }
     }
@@ -265,6 +335,22 @@ impl Position {
     pub fn keys(peer: &Name) -> Vec<u8> {
         [b"feed/", &peer.as_bytes()[..], b"/"].concat()
     }
+}
+
+impl LaneFeed {
+    /// Whether a batch that ends at this position is under way.
+    fn is_under_way_at(&self, cursor: Cursor) -> bool {
+        self.under_way.back() == Some(&cursor)
+    }
+}
+
+/// What is held, as it is pushed.
+fn entry(held: &Held) -> Entry {
+    Entry::Value(Value {
+        class: held.class as u8,
+        keep_until: held.keep_until,
+        record: held.record.bytes().clone(),
+    })
 }
 
 fn batch(lane: Lane, cursor: Cursor, entries: Vec<Entry>) -> Batch {

@@ -1,9 +1,11 @@
 //! How the links are: what operators and metrics see of each peer.
 
 use super::agreement::Agreement;
+use super::quota::Standing;
 use dialtone_shared::Name;
 use dialtone_shared::message::{Counts, Mode, Terms};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// A peer, as it stands now.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -22,6 +24,8 @@ pub struct PeerStatus {
     pub last_error: Option<String>,
     /// What the present link has seen so far, and all before it.
     pub progress: Progress,
+    /// How it stands to what it may bring.
+    pub brought: Standing,
 }
 
 impl PeerStatus {
@@ -70,6 +74,10 @@ pub struct Progress {
     pub received: Counts,
     /// Of the refused ones: those that are not records of the name at all.
     pub invalid: u64,
+    /// Signatures of its records that were checked.
+    pub verified: u64,
+    /// The time that this took, of one core.
+    pub verify_time: Duration,
     /// What the peer says became of what was sent.
     pub acknowledged: Counts,
     /// Links that stood.
@@ -85,6 +93,8 @@ impl Progress {
         self.bytes_received += earlier.bytes_received;
         self.received.add(&earlier.received);
         self.invalid += earlier.invalid;
+        self.verified += earlier.verified;
+        self.verify_time += earlier.verify_time;
         self.acknowledged.add(&earlier.acknowledged);
         self.links += earlier.links;
         self

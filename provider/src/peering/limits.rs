@@ -102,3 +102,9 @@ pub const DAMP_NAMES: usize = 4_096;
 
 /// Most names that wait at a time, of one link: a megabyte of the largest records. Beyond it changes are sent as they come.
 pub const DAMP_HELD_MAX: usize = 256;
+
+/// What was refused for want of room is offered again at most this often, even to a peer that always says it has room.
+pub const AGAIN_EVERY: Duration = Duration::from_secs(5);
+
+/// Whether there is room again for what was refused is looked at this often.
+pub const ROOM_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);

@@ -17,6 +17,7 @@
 //! 10. [`deferred`]: records whose time has not come;
 //! 11. [`health`]: what is seen of it from outside.
 
+pub mod again;
 pub mod agreement;
 pub mod damping;
 pub mod deferred;

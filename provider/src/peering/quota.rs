@@ -6,35 +6,43 @@
 //! ```
 //!
 //! Nobody is cut off for a limit: providers that isolated themselves so took whole countries down (Optus, 2023). What is slowed is lost to
-//! nobody, since the sender's log waits for its acknowledgement. What is refused is offered again by the sender, see `feed::again`.
+//! nobody, since the sender's log waits for its acknowledgement. What is refused the sender offers again once we say that we take all: see
+//! [`super::again`].
 
-use super::limits::{LIMIT_WARNS_PERCENT, PACE_BURST, PACE_MAX};
+use super::agreement::Limits;
+use super::limits::{BATCH_RECORDS, LIMIT_WARNS_PERCENT, PACE_BURST, PACE_MAX, REDIAL_QUARANTINE};
+use dialtone_shared::Name;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// What a peer may bring. 0: without limit.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Bounds {
-    /// Names held that came from it.
-    pub names: u64,
-    /// Entries a second, whatever becomes of them.
-    pub changes_per_second: u32,
-    /// Bytes of frames a second.
-    pub bytes_per_second: u64,
+/// What all peers of a provider have brought. Links take their [`Share`] of it.
+#[derive(Debug, Default)]
+pub struct Quotas(Mutex<Peers>);
+
+#[derive(Debug, Default)]
+struct Peers {
+    /// Whether it is known how many names came from whom.
+    counted: bool,
+    peers: BTreeMap<Name, Quota>,
 }
 
 /// What one peer has brought, over all of its links.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Quota {
-    bounds: Bounds,
-    /// Names held that came from it; `None`: not counted yet.
-    held: Option<u64>,
+    limits: Limits,
+    /// Names held that came from it.
+    held: u64,
     /// New ones that are on their way into the store.
     coming: u64,
     /// New ones that were stored since a count began, which it may or may not have seen.
-    counting: Option<u64>,
-    changes: Owed,
-    bytes: Owed,
+    since: Option<u64>,
+    /// Until when its changes are paid off at the agreed rate, and its bytes.
+    owed: [Duration; 2],
+    /// Whether something was refused since there last was room to speak of.
+    refusing: bool,
+    /// Invalid records of late, and since when.
+    invalid: (u64, Duration),
 }
 
 /// How near the limit of names is.
@@ -48,155 +56,209 @@ pub enum Level {
     Full,
 }
 
-/// What is owed of a rate: until when it is paid off at the steady rate.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
-struct Owed {
-    until: Duration,
+/// How a peer stands to its limits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Standing {
+    /// Names held that came from it; `None`: not counted yet.
+    pub held: Option<u64>,
+    /// How near that is to what was agreed.
+    pub level: Level,
+    /// Whether something was refused and there is no room for it yet.
+    pub refusing: bool,
 }
 
-impl Quota {
-    /// Nothing came yet. `held`: how many names of its are held; `None`: that is being counted.
-    pub fn new(bounds: Bounds, held: Option<u64>) -> Self {
-        Self {
-            bounds,
-            held,
-            coming: 0,
-            counting: None,
-            changes: Owed::default(),
-            bytes: Owed::default(),
-        }
+impl Quotas {
+    /// Those of a store in which nothing is held.
+    pub fn of_nothing() -> Arc<Self> {
+        let quotas = Self::default();
+        quotas.counted(&BTreeMap::new());
+        Arc::new(quotas)
     }
 
-    /// From now on these count. Names that are held already are kept, however few may be.
-    pub fn set_bounds(&mut self, bounds: Bounds) {
-        self.bounds = bounds;
+    /// Whether it is known how many names came from whom: until then no new name comes in where they are limited.
+    pub fn are_counted(&self) -> bool {
+        self.lock().counted
     }
 
-    /// A count of the names held begins.
-    pub fn begin_count(&mut self) {
-        self.counting = Some(0);
+    /// A count of the names held, by whom they came from, begins.
+    pub fn begin_count(&self) {
+        self.lock().peers.values_mut().for_each(|quota| quota.since = Some(0));
     }
 
     /// The count that began last came to this. What was stored meanwhile counts as not seen by it: rather one too many than too few.
-    pub fn counted(&mut self, held: u64) {
-        self.held = Some(held.saturating_add(self.counting.take().unwrap_or_default()));
+    pub fn counted(&self, held: &BTreeMap<Name, u64>) {
+        let mut books = self.lock();
+        books.counted = true;
+        for (peer, held) in held {
+            books.peers.entry(*peer).or_default().held = *held;
+        }
+        for (peer, quota) in &mut books.peers {
+            if !held.contains_key(peer) {
+                quota.held = 0;
+            }
+            quota.held = quota.held.saturating_add(quota.since.take().unwrap_or_default());
+        }
     }
 
-    /// Entries arrived, in a frame of so many bytes.
-    pub fn arrived(&mut self, entries: usize, bytes: usize, now: Duration) {
-        self.changes
-            .owe(entries as f64, f64::from(self.bounds.changes_per_second), now);
-        self.bytes.owe(bytes as f64, self.bounds.bytes_per_second as f64, now);
+    /// How a peer stands to its limits.
+    pub fn standing(&self, peer: &Name) -> Standing {
+        let books = self.lock();
+        let quota = books.peers.get(peer).cloned().unwrap_or_default();
+        Standing {
+            held: books.counted.then_some(quota.held),
+            level: if books.counted { quota.level() } else { Level::Well },
+            refusing: quota.refusing,
+        }
     }
 
-    /// When what has arrived is paid off, at the latest [`PACE_MAX`] from `now`: what is committed then is within the rates.
-    pub fn paid_at(&self, now: Duration) -> Duration {
-        let owed = self.changes.until.max(self.bytes.until).saturating_sub(PACE_BURST);
-        owed.min(now + PACE_MAX)
+    /// The share of a new link with `peer`, which may bring so much.
+    pub fn share(self: &Arc<Self>, peer: Name, limits: Limits) -> Share {
+        let share = Share {
+            quotas: self.clone(),
+            peer,
+            coming: 0,
+        };
+        share.limit(limits);
+        share
     }
 
-    /// How many of `wanted` new names may come in now.
-    pub fn room(&self, wanted: usize, now: Duration) -> usize {
-        let owed = self.changes.until.max(self.bytes.until).saturating_sub(PACE_BURST);
-        if owed > now + PACE_MAX {
+    /// A panic elsewhere leaves counts: still good.
+    fn lock(&self) -> MutexGuard<'_, Peers> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Quota {
+    /// Until when all is paid off, less what may come at once.
+    fn paid_at(&self) -> Duration {
+        self.owed[0].max(self.owed[1]).saturating_sub(PACE_BURST)
+    }
+
+    fn arrived(&mut self, entries: usize, bytes: usize, now: Duration) -> Duration {
+        let rates = [f64::from(self.limits.changes_per_second), self.limits.bytes_per_second as f64];
+        for ((owed, rate), units) in self.owed.iter_mut().zip(rates).zip([entries, bytes]) {
+            *owed = if rate > 0.0 {
+                // At least a second's worth a day: what nobody could pay off is forgiven in the end.
+                (*owed).max(now) + Duration::try_from_secs_f64((units as f64 / rate).min(86_400.0)).unwrap_or_default()
+            } else {
+                Duration::ZERO
+            };
+        }
+        self.paid_at().clamp(now, now + PACE_MAX)
+    }
+
+    fn room(&self, counted: bool, wanted: usize, now: Duration) -> usize {
+        if self.paid_at() > now + PACE_MAX {
             return 0;
         }
-        let left = match (self.bounds.names, self.held) {
-            (0, _) => return wanted,
-            (_, None) => 0,
-            (most, Some(held)) => most.saturating_sub(held.saturating_add(self.coming)),
+        let left = match self.limits.names {
+            0 => return wanted,
+            _ if !counted => 0,
+            most => most.saturating_sub(self.held.saturating_add(self.coming)),
         };
         wanted.min(usize::try_from(left).unwrap_or(usize::MAX))
     }
 
-    /// How near the limit of names is.
-    pub fn level(&self) -> Level {
-        match (self.bounds.names, self.held) {
-            (0, _) | (_, None) => Level::Well,
-            (most, Some(held)) if held >= most => Level::Full,
-            (most, Some(held)) if held.saturating_mul(100) >= most.saturating_mul(LIMIT_WARNS_PERCENT) => Level::Near,
+    fn level(&self) -> Level {
+        match self.limits.names {
+            0 => Level::Well,
+            most if self.held >= most => Level::Full,
+            most if self.held.saturating_mul(100) >= most.saturating_mul(LIMIT_WARNS_PERCENT) => Level::Near,
             _ => Level::Well,
         }
     }
 
-    /// Names held that came from the peer, if they are counted.
-    pub fn held(&self) -> Option<u64> {
-        self.held
+    /// Whether what was refused may be offered again: once there is room for a batch, or for a twentieth of what was agreed.
+    fn reopens(&self, counted: bool, now: Duration) -> bool {
+        let most = usize::try_from(self.limits.names).unwrap_or(usize::MAX);
+        let wanted = (most / 20).clamp(1, BATCH_RECORDS);
+        self.paid_at() <= now && self.room(counted, wanted, now) == wanted
     }
 }
 
-impl Owed {
-    fn owe(&mut self, units: f64, per_second: f64, now: Duration) {
-        if per_second > 0.0 {
-            // A rate that nobody can pay off is as good as one of a day.
-            let takes = Duration::try_from_secs_f64((units / per_second).min(86_400.0)).unwrap_or_default();
-            self.until = self.until.max(now) + takes;
-        }
-    }
-}
-
-/// What all links of one peer share, and what one of them has on its way into the store. When the link is gone, so is what was on its way.
+/// One link's way to what its peer has brought, and what the link has on its way into the store. When the link is gone, so is that.
 #[derive(Debug)]
 pub struct Share {
-    quota: Arc<Mutex<Quota>>,
+    quotas: Arc<Quotas>,
+    peer: Name,
     coming: u64,
 }
 
 impl Share {
-    /// The share of a new link.
-    pub fn new(quota: Arc<Mutex<Quota>>) -> Self {
-        Self { quota, coming: 0 }
+    /// From now on this may be brought. What is held already stays, however much that is.
+    pub fn limit(&self, limits: Limits) {
+        self.with(|quota, _| quota.limits = limits);
     }
 
-    /// As [`Quota::arrived`].
-    pub fn arrived(&self, entries: usize, bytes: usize, now: Duration) {
-        self.quota().arrived(entries, bytes, now);
-    }
-
-    /// As [`Quota::paid_at`].
-    pub fn paid_at(&self, now: Duration) -> Duration {
-        self.quota().paid_at(now)
+    /// So many entries arrived, in a frame of so many bytes. Says when they may be committed so that the rates are kept: at the latest
+    /// [`PACE_MAX`] from now.
+    pub fn arrived(&self, entries: usize, bytes: usize, now: Duration) -> Duration {
+        self.with(|quota, _| quota.arrived(entries, bytes, now))
     }
 
     /// Whether any new name may come in now: if not, none needs to be verified.
     pub fn takes_new(&self, now: Duration) -> bool {
-        self.quota().room(1, now) > 0
+        self.with(|quota, counted| quota.room(counted, 1, now) > 0)
     }
 
     /// Takes room for at most `wanted` new names, until they are [`Share::settled`]. Says for how many there is.
     pub fn take(&mut self, wanted: usize, now: Duration) -> usize {
-        let mut quota = lock(&self.quota);
-        let taken = quota.room(wanted, now);
-        quota.coming += taken as u64;
+        let taken = self.with(|quota, counted| {
+            let taken = quota.room(counted, wanted, now);
+            quota.coming += taken as u64;
+            taken
+        });
         self.coming += taken as u64;
         taken
+    }
+
+    /// Something was refused.
+    pub fn refused(&self) {
+        self.with(|quota, _| quota.refusing = true);
+    }
+
+    /// So many invalid records arrived. Says how many did so of late, on all links.
+    pub fn invalid(&self, count: u64, now: Duration) -> u64 {
+        self.with(|quota, _| {
+            if now >= quota.invalid.1 + REDIAL_QUARANTINE {
+                quota.invalid = (0, now);
+            }
+            quota.invalid.0 = quota.invalid.0.saturating_add(count);
+            quota.invalid.0
+        })
     }
 
     /// Of those that had room, `taken` are dealt with, and `stored` of them are held now.
     pub fn settled(&mut self, taken: usize, stored: usize) {
         let taken = (taken as u64).min(self.coming);
         self.coming -= taken;
-        let mut quota = lock(&self.quota);
-        quota.coming = quota.coming.saturating_sub(taken);
-        quota.held = quota.held.map(|held| held.saturating_add(stored as u64));
-        quota.counting = quota.counting.map(|counting| counting.saturating_add(stored as u64));
+        self.with(|quota, _| {
+            quota.coming = quota.coming.saturating_sub(taken);
+            quota.held = quota.held.saturating_add(stored as u64);
+            quota.since = quota.since.map(|since| since.saturating_add(stored as u64));
+        });
     }
 
-    fn quota(&self) -> MutexGuard<'_, Quota> {
-        lock(&self.quota)
+    /// Whether everything that the peer has for us is taken: nothing was refused, or there is room for it again.
+    pub fn takes_all(&self, now: Duration) -> bool {
+        self.with(|quota, counted| {
+            quota.refusing = quota.refusing && !quota.reopens(counted, now);
+            !quota.refusing
+        })
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Quota, bool) -> T) -> T {
+        let mut books = self.quotas.lock();
+        let counted = books.counted;
+        act(books.peers.entry(self.peer).or_default(), counted)
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let mut quota = lock(&self.quota);
-        quota.coming = quota.coming.saturating_sub(self.coming);
+        let coming = self.coming;
+        self.with(|quota, _| quota.coming = quota.coming.saturating_sub(coming));
     }
-}
-
-/// A panic elsewhere leaves counts: still good.
-fn lock(quota: &Mutex<Quota>) -> MutexGuard<'_, Quota> {
-    quota.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -205,14 +267,31 @@ mod tests {
 
     const START: Duration = Duration::from_secs(100);
 
-    fn share(bounds: Bounds, held: u64) -> Share {
-        Share::new(Arc::new(Mutex::new(Quota::new(bounds, Some(held)))))
+    fn peer() -> Name {
+        Name::key_set([1; 32])
     }
 
-    fn names(names: u64) -> Bounds {
-        Bounds {
+    fn holding(held: u64) -> Arc<Quotas> {
+        let quotas = Quotas::of_nothing();
+        quotas.counted(&BTreeMap::from([(peer(), held)]));
+        quotas
+    }
+
+    fn share(limits: Limits, held: u64) -> Share {
+        holding(held).share(peer(), limits)
+    }
+
+    fn names(names: u64) -> Limits {
+        Limits {
             names,
-            ..Bounds::default()
+            ..Limits::default()
+        }
+    }
+
+    fn changes(changes_per_second: u32) -> Limits {
+        Limits {
+            changes_per_second,
+            ..Limits::default()
         }
     }
 
@@ -222,106 +301,129 @@ mod tests {
 
     #[test]
     fn without_limits_everything_passes_at_once() {
-        let mut share = share(Bounds::default(), 0);
-        share.arrived(1_000_000, 1 << 40, START);
-        assert!(share.paid_at(START) <= START);
+        let mut share = share(Limits::default(), 0);
+        assert_eq!(share.arrived(1_000_000, 1 << 40, START), START);
         assert_eq!(share.take(1_000_000, START), 1_000_000);
     }
 
     #[test]
     fn new_names_come_in_up_to_the_limit_counting_those_on_their_way() {
-        let mut share = share(names(100), 40);
+        let quotas = holding(40);
+        let mut share = quotas.share(peer(), names(100));
         assert_eq!(share.take(50, START), 50);
         assert_eq!(share.take(50, START), 10, "60 were free, 50 are coming");
         assert!(!share.takes_new(START));
         share.settled(50, 20);
         assert_eq!(share.take(50, START), 30, "30 of the first turned out not to be stored");
         share.settled(40, 40);
-        let quota = share.quota().clone();
-        assert_eq!((quota.held(), quota.level()), (Some(100), Level::Full));
+        let standing = quotas.standing(&peer());
+        assert_eq!((standing.held, standing.level), (Some(100), Level::Full));
         assert_eq!(share.take(1, START), 0);
     }
 
     #[test]
     fn what_was_on_its_way_when_a_link_broke_takes_no_room_and_two_links_share_one_limit() {
-        let quota = Arc::new(Mutex::new(Quota::new(names(100), Some(0))));
-        let (mut first, mut second) = (Share::new(quota.clone()), Share::new(quota.clone()));
+        let quotas = holding(0);
+        let [mut first, mut second] = [(); 2].map(|()| quotas.share(peer(), names(100)));
         assert_eq!((first.take(80, START), second.take(80, START)), (80, 20));
         drop(first);
         assert_eq!(second.take(200, START), 80);
         second.settled(100, 100);
         drop(second);
-        assert_eq!(lock(&quota).held(), Some(100));
+        assert_eq!(quotas.standing(&peer()).held, Some(100));
+    }
+
+    #[test]
+    fn one_peer_s_flood_takes_nothing_from_another() {
+        let quotas = holding(0);
+        let other = Name::key_set([2; 32]);
+        let (mut flood, mut honest) = (quotas.share(peer(), names(10)), quotas.share(other, names(10)));
+        assert_eq!((flood.take(1_000, START), honest.take(10, START)), (10, 10));
     }
 
     #[test]
     fn nothing_new_comes_in_before_it_is_known_how_much_is_held() {
-        let mut share = Share::new(Arc::new(Mutex::new(Quota::new(names(100), None))));
-        assert_eq!(share.take(1, START), 0);
-        share.quota().begin_count();
-        share.quota().counted(99);
-        assert_eq!(share.take(9, START), 1);
+        let quotas = Arc::new(Quotas::default());
+        let (mut limited, mut free) = (quotas.share(peer(), names(100)), quotas.share(Name::key_set([2; 32]), names(0)));
+        assert_eq!((limited.take(1, START), free.take(1, START)), (0, 1));
+        quotas.begin_count();
+        quotas.counted(&BTreeMap::from([(peer(), 99)]));
+        assert_eq!(limited.take(9, START), 1);
     }
 
     #[test]
     fn a_count_misses_nothing_that_was_stored_meanwhile_and_forgets_what_is_gone() {
-        let mut share = share(names(100), 90);
-        share.quota().begin_count();
+        let quotas = holding(90);
+        let mut share = quotas.share(peer(), names(100));
+        quotas.begin_count();
         assert_eq!(share.take(5, START), 5);
         share.settled(5, 5);
-        share.quota().counted(10);
-        assert_eq!(share.quota().held(), Some(15));
+        quotas.counted(&BTreeMap::from([(peer(), 10)]));
+        assert_eq!(quotas.standing(&peer()).held, Some(15));
         assert_eq!(share.take(100, START), 85, "most of the old ones have ended");
     }
 
     #[test]
     fn what_comes_too_fast_waits_until_it_is_paid_off() {
-        let bounds = Bounds {
-            changes_per_second: 100,
-            ..Bounds::default()
-        };
-        let share = share(bounds, 0);
+        let share = share(changes(100), 0);
         let burst = PACE_BURST.as_secs() as usize * 100;
-        share.arrived(burst, 0, START);
-        assert!(share.paid_at(START) <= START, "a burst passes");
-        share.arrived(250, 0, START);
-        assert_eq!(share.paid_at(START), secs(2.5));
-        assert_eq!(share.paid_at(secs(1.0)), secs(2.5));
-        share.arrived(100, 0, secs(60.0));
-        assert!(share.paid_at(secs(60.0)) <= secs(60.0), "what was owed is paid off by waiting");
+        assert_eq!(share.arrived(burst, 0, START), START, "a burst passes");
+        assert_eq!(share.arrived(250, 0, START), secs(2.5));
+        assert_eq!(share.arrived(50, 0, secs(1.0)), secs(3.0));
+        assert_eq!(share.arrived(100, 0, secs(60.0)), secs(60.0), "what was owed is paid off by waiting");
     }
 
     #[test]
     fn bytes_are_limited_as_changes_are_and_the_slower_of_the_two_counts() {
-        let bounds = Bounds {
-            changes_per_second: 1_000,
+        let limits = Limits {
             bytes_per_second: 1_000,
-            ..Bounds::default()
+            ..changes(1_000)
         };
-        let share = share(bounds, 0);
         let burst = PACE_BURST.as_secs() as usize * 1_000;
-        share.arrived(1, burst + 3_000, START);
-        assert_eq!(share.paid_at(START), secs(3.0));
+        assert_eq!(share(limits, 0).arrived(1, burst + 3_000, START), secs(3.0));
     }
 
     #[test]
     fn nobody_waits_so_long_that_the_sender_would_give_up_and_then_only_new_names_are_refused() {
-        let bounds = Bounds {
-            changes_per_second: 1,
-            ..Bounds::default()
-        };
-        let mut share = share(bounds, 0);
-        share.arrived(10_000, 0, START);
-        assert_eq!(share.paid_at(START), START + PACE_MAX);
-        assert!(PACE_MAX < super::super::limits::HOLD_PATIENCE);
+        let mut share = share(changes(1), 0);
+        assert_eq!(share.arrived(10_000, 0, START), START + PACE_MAX);
         assert_eq!(share.take(5, START), 0);
         assert_eq!(share.take(5, secs(10_000.0)), 5, "when it is paid off they come in again");
     }
 
     #[test]
+    fn what_was_refused_is_asked_for_again_when_there_is_room_to_speak_of() {
+        let quotas = holding(100);
+        let mut share = quotas.share(peer(), names(100));
+        assert!(share.takes_all(START), "nothing was refused yet");
+        assert_eq!(share.take(1, START), 0);
+        share.refused();
+        assert!(!share.takes_all(START));
+        quotas.counted(&BTreeMap::from([(peer(), 96)]));
+        assert!(!share.takes_all(START), "four places are not worth the trouble");
+        quotas.counted(&BTreeMap::from([(peer(), 95)]));
+        assert!(share.takes_all(START));
+        share.refused();
+        share.limit(names(0));
+        assert!(share.takes_all(START), "the operators agreed on more");
+    }
+
+    #[test]
+    fn whoever_breaks_off_after_some_invalid_records_begins_no_better_anew_but_old_ones_are_forgotten() {
+        let quotas = holding(0);
+        assert_eq!(quotas.share(peer(), names(0)).invalid(20, START), 20);
+        assert_eq!(quotas.share(peer(), names(0)).invalid(20, START), 40);
+        assert_eq!(quotas.share(peer(), names(0)).invalid(1, START + REDIAL_QUARANTINE), 1);
+    }
+
+    #[test]
     fn the_limit_is_announced_before_it_is_reached() {
-        let level = |held| Quota::new(names(100), Some(held)).level();
+        let level = |held| {
+            let quotas = holding(held);
+            let _share = quotas.share(peer(), names(100));
+            quotas.standing(&peer()).level
+        };
         assert_eq!([level(79), level(80), level(99), level(100)], [Level::Well, Level::Near, Level::Near, Level::Full]);
-        assert_eq!(Quota::new(names(0), Some(1 << 40)).level(), Level::Well);
+        assert_eq!(Quotas::default().standing(&peer()).level, Level::Well);
     }
 }

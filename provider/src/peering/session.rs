@@ -15,7 +15,8 @@ use super::feed::{Feed, Position};
 use super::greeting;
 use super::health::Progress;
 use super::intake::{self, Checked, Intake};
-use super::limits::{BATCH_RECORDS, GREETING_PATIENCE, HOLD_PATIENCE, INVALID_RECORDS_MAX};
+use super::limits::{BATCH_RECORDS, GREETING_PATIENCE, HOLD_PATIENCE, INVALID_RECORDS_MAX, ROOM_LOOKED_AT_EVERY};
+use super::quota::Share;
 use super::step::{End, Event, Moment, Opening, Step};
 use crate::store::{Cursor, Outcome};
 use dialtone_shared::message::{Ack, CloseCode, Entry, Hello, Message, MessageError, Mode, Terms, VERSIONS};
@@ -72,6 +73,8 @@ struct Running {
     feed: Option<Feed>,
     /// `None`: nothing is accepted.
     intake: Option<Intake>,
+    /// What the peer may bring.
+    share: Share,
 }
 
 impl Session {
@@ -153,8 +156,8 @@ impl Session {
             Event::Agreed(agreements) => self.agreed(agreements),
             Event::Reaches(reach) => self.opening.reach = reach,
             Event::Heads(heads) => self.feed(|feed| feed.heads(heads)),
-            Event::Read(lane, changes) => self.feed(|feed| feed.changes_read(lane, changes, now.wall)),
-            Event::Checked(id, checked) => self.checked(id, checked),
+            Event::Read(lane, changes) => self.feed(|feed| feed.changes_read(lane, changes, now)),
+            Event::Checked(id, checked) => self.checked(now, id, checked),
             Event::Committed(outcomes) => self.committed(&outcomes),
             Event::Saved => self.feed(Feed::save_done),
             Event::Tick => {}
@@ -185,13 +188,13 @@ impl Session {
         }
         self.running_step(now).unwrap_or_else(|| match &self.state {
             State::Ended(end) => Step::End(end.clone()),
-            State::Greeting | State::Recalling { .. } | State::Admitting { .. } | State::Running(_) => Step::Wait(self.due()),
+            State::Greeting | State::Recalling { .. } | State::Admitting { .. } | State::Running(_) => Step::Wait(self.due(now)),
         })
     }
 
     /// The next step of a running link: what is urgent and cheap first.
     fn running_step(&mut self, now: Moment) -> Option<Step> {
-        let news = self.news();
+        let news = self.news(now);
         let State::Running(running) = &mut self.state else { return None };
         if self.writing.is_none() && self.stopping.is_none() {
             let first = match news {
@@ -206,13 +209,14 @@ impl Session {
                 if !feed.is_under_way() {
                     self.acked = now.elapsed;
                 }
-                feed.next_send().map(Message::Batch)
+                feed.offer_again(running.theirs.takes_all, now.elapsed);
+                feed.next_send(now.elapsed).map(Message::Batch)
             });
             if let Some(message) = message {
                 return Some(self.send(now, &message));
             }
         }
-        if let Some(commit) = running.intake.as_mut().and_then(Intake::next_commit) {
+        if let Some(commit) = running.intake.as_mut().and_then(|intake| intake.next_commit(now.elapsed)) {
             let (puts, deferred) = commit;
             let peer = running.peer;
             return Some(Step::Commit { peer, puts, deferred });
@@ -245,12 +249,22 @@ impl Session {
     }
 
     /// When to be asked again if nothing happens.
-    fn due(&self) -> Option<Duration> {
+    fn due(&self, now: Moment) -> Option<Duration> {
         let State::Running(running) = &self.state else {
             return Some(self.began + GREETING_PATIENCE);
         };
-        let save = running.feed.as_ref().and_then(Feed::save_due);
-        self.hold_from().map(|from| from + HOLD_PATIENCE).into_iter().chain(save).min()
+        let feed = running.feed.as_ref();
+        let sends = feed.and_then(Feed::due).filter(|_| self.writing.is_none());
+        let full = self.said.as_ref().is_some_and(|said| !said.takes_all);
+        let due = [
+            self.hold_from().map(|from| from + HOLD_PATIENCE),
+            feed.and_then(Feed::save_due),
+            // What is due already waits for something else: an acknowledgement, or room.
+            sends.filter(|due| *due > now.elapsed),
+            running.intake.as_ref().and_then(Intake::due),
+            full.then(|| now.elapsed + ROOM_LOOKED_AT_EVERY),
+        ];
+        due.into_iter().flatten().min()
     }
 
     fn watch_the_clock(&mut self, now: Moment) {
@@ -298,7 +312,11 @@ impl Session {
             Message::Batch(batch) => {
                 let entries = batch.entries.len() as u64;
                 let arrived = match &mut self.state {
-                    State::Running(running) => running.intake.as_mut().map(|intake| (intake.arrived(&batch), running.terms)),
+                    State::Running(running) => running.intake.as_mut().map(|intake| {
+                        let ready_at = running.share.arrived(batch.entries.len(), body.len(), now.elapsed);
+                        let takes_new = running.share.takes_new(now.elapsed);
+                        (intake.arrived(&batch, ready_at), intake::Terms { takes_new, ..running.terms })
+                    }),
                     State::Greeting | State::Recalling { .. } | State::Admitting { .. } | State::Ended(_) => None,
                 };
                 match arrived {
@@ -335,7 +353,7 @@ impl Session {
             Message::Ack(ack) => {
                 self.acked = now.elapsed;
                 let acked = match &mut self.state {
-                    State::Running(running) => running.feed.as_mut().map(|feed| feed.acked(&ack)),
+                    State::Running(running) => running.feed.as_mut().map(|feed| feed.acked(&ack, now.elapsed)),
                     State::Greeting | State::Recalling { .. } | State::Admitting { .. } | State::Ended(_) => None,
                 };
                 match acked {
@@ -404,23 +422,31 @@ impl Session {
                 own: self.opening.own,
                 peer,
                 relationship,
+                takes_new: true,
             },
+            share: self.opening.quotas.share(peer, agreement.limits),
             feed: pushes.then(|| Feed::new(peer, relationship, position, heads)),
             intake: accepts.then(Intake::default),
         }));
     }
 
-    fn checked(&mut self, id: u64, mut checked: Checked) {
+    fn checked(&mut self, now: Moment, id: u64, mut checked: Checked) {
         let State::Running(running) = &mut self.state else { return };
         let Some(intake) = &mut running.intake else { return };
+        self.progress.verified += checked.verified;
+        self.progress.verify_time += checked.verify_time;
         if let Some((count, refusal)) = checked.invalid.take() {
             self.progress.invalid += count;
-            if self.progress.invalid >= INVALID_RECORDS_MAX && self.condemned.is_none() {
-                self.condemned = Some(format!(
-                    "sent {} invalid records, the first of the last batch: {refusal}",
-                    self.progress.invalid
-                ));
+            // Over all links of late: whoever breaks off before it is cut begins no better anew.
+            let invalid = running.share.invalid(count, now.elapsed);
+            if invalid >= INVALID_RECORDS_MAX && self.condemned.is_none() {
+                self.condemned = Some(format!("sent {invalid} invalid records, the first of the last batch: {refusal}"));
             }
+        }
+        let room = running.share.take(checked.new.len(), now.elapsed);
+        checked.admit(room);
+        if checked.counts.limited > 0 {
+            running.share.refused();
         }
         intake.checked(id, checked);
         if self.condemned.is_some() {
@@ -435,6 +461,8 @@ impl Session {
             self.progress.received.add(&ack.counts);
             self.acks.push_back(ack);
         }
+        let settled = intake.take_settled();
+        running.share.settled(settled.taken, settled.stored);
     }
 
     fn feed(&mut self, change: impl FnOnce(&mut Feed)) {
@@ -450,7 +478,7 @@ impl Session {
             store: self.opening.store,
             boot: self.opening.boot,
             heads: self.opening.heads,
-            terms: self.terms(agreement),
+            terms: self.terms(agreement, true),
         };
         self.said = Some(hello.terms.clone());
         let step = self.send(now, &Message::Hello(hello));
@@ -458,17 +486,19 @@ impl Session {
     }
 
     /// On what terms we speak, as things stand.
-    fn terms(&self, agreement: &Agreement) -> Terms {
+    fn terms(&self, agreement: &Agreement, takes_all: bool) -> Terms {
         Terms {
+            takes_all,
             reach: self.opening.reach.clone(),
             ..agreement.terms()
         }
     }
 
     /// The terms that the peer has not been told of yet.
-    fn news(&self) -> Option<Terms> {
+    fn news(&self, now: Moment) -> Option<Terms> {
         let State::Running(running) = &self.state else { return None };
-        let terms = self.terms(self.opening.agreements.get(&running.peer)?);
+        let takes_all = running.share.takes_all(now.elapsed);
+        let terms = self.terms(self.opening.agreements.get(&running.peer)?, takes_all);
         (self.said.as_ref() != Some(&terms)).then_some(terms)
     }
 
@@ -482,7 +512,7 @@ impl Session {
             (Some(before), Some(now)) if before.relationship != now.relationship || before.filter != now.filter => {
                 self.end(CloseCode::Changed, "the agreement has changed here: greet again".to_owned());
             }
-            (_, Some(_)) => {}
+            (_, Some(now)) => running.share.limit(now.limits),
         }
     }
 

@@ -4,6 +4,7 @@ use super::agreement::Agreements;
 use super::deferred::Deferred;
 use super::feed::Position;
 use super::intake::{Checked, Terms};
+use super::quota::Quotas;
 use crate::store::{Change, Cursor, Lane, Outcome, Put};
 use dialtone_shared::message::{CloseCode, Reach, Value};
 use dialtone_shared::{Name, Rank, SignedRecord, UnixSecs};
@@ -41,6 +42,8 @@ pub struct Opening {
     pub heads: [u64; 3],
     /// How much it knows without asking.
     pub reach: Reach,
+    /// What its peers have brought, over all links.
+    pub quotas: Arc<Quotas>,
 }
 
 /// What happened.
