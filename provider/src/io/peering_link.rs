@@ -10,7 +10,7 @@ use crate::peering::intake::{self, Checked, Terms};
 use crate::peering::limits::{DEFERRED_MAX, GREETING_PATIENCE, VERIFY_CHUNK};
 use crate::peering::session::Session;
 use crate::peering::step::{End, Event, Moment, Opening, Step};
-use crate::store::{RecordStore, StoreError};
+use crate::store::{Cursors, RecordStore, StoreError};
 use bytes::Bytes;
 use dialtone_shared::limits::FRAME_BYTES_MAX;
 use dialtone_shared::message::{CloseCode, HELLO_BYTES_MAX, Value, body_length};
@@ -184,10 +184,7 @@ fn opening(node: &Node, connection: &Connection, dialled: Option<Name>) -> Resul
         agreements: node.agreements(),
         dialled,
         pin,
-        heads: {
-            let [urgent, ordinary] = *node.store.watch().borrow();
-            [urgent, ordinary, 0]
-        },
+        heads: *node.store.watch().borrow(),
         reach: node.reach.borrow().clone(),
     })
 }
@@ -255,7 +252,7 @@ fn begin(node: &Arc<Node>, step: Step, send: &Arc<Mutex<SendStream>>, connection
 }
 
 /// What was saved of the peer's store; what was saved of stores that it or we had before is forgotten.
-async fn admitted(store: &dyn RecordStore, peer: &Name, peers_store: &[u8; 16], heads: [u64; 2]) -> Event {
+async fn admitted(store: &dyn RecordStore, peer: &Name, peers_store: &[u8; 16], heads: Cursors) -> Event {
     let key = Position::key(peer, peers_store, &store.id());
     let notes = match store.notes(&Position::keys(peer), STORES_FORGOTTEN_AT_ONCE).await {
         Ok(notes) => notes,

@@ -14,7 +14,7 @@ use super::damping::Damping;
 use super::limits::{BATCH_BYTES, BATCH_RECORDS, SAVE_EVERY, WINDOW_BATCHES};
 use super::policy;
 use super::step::Moment;
-use crate::store::{Change, Cursor, Held, Lane};
+use crate::store::{Change, Cursor, Cursors, Held, Lane};
 use dialtone_shared::cbor::{CborError, Reader, Writer};
 use dialtone_shared::message::{Ack, Batch, Entry, Relationship, Value};
 use dialtone_shared::Name;
@@ -74,10 +74,10 @@ pub struct StrayAck {
 
 impl Feed {
     /// A feed that goes on from `position`; `None`: to a store that we have never sent anything, whose log ends at `heads` now.
-    pub fn new(peer: Name, relationship: Relationship, position: Option<Position>, heads: [Cursor; 2]) -> Self {
+    pub fn new(peer: Name, relationship: Relationship, position: Option<Position>, heads: Cursors) -> Self {
         let start = position.unwrap_or(Position {
             acked: [0; 2],
-            whole: heads,
+            whole: [heads[0], heads[1]],
         });
         let lane = |index: usize| LaneFeed {
             head: heads[index],
@@ -99,7 +99,7 @@ impl Feed {
     }
 
     /// Our log ends here now.
-    pub fn heads(&mut self, heads: [Cursor; 2]) {
+    pub fn heads(&mut self, heads: Cursors) {
         for (lane, head) in self.lanes.iter_mut().zip(heads) {
             lane.head = lane.head.max(head);
         }
@@ -367,6 +367,7 @@ pub fn window(lane: Lane) -> usize {
     match lane {
         Lane::Urgent => 2,
         Lane::Ordinary => WINDOW_BATCHES - 2,
+        Lane::Hearsay => 0,
     }
 }
 

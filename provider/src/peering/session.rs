@@ -18,7 +18,7 @@ use super::intake::{self, Checked, Intake};
 use super::limits::{BATCH_RECORDS, GREETING_PATIENCE, HOLD_PATIENCE, INVALID_RECORDS_MAX, ROOM_LOOKED_AT_EVERY};
 use super::quota::Share;
 use super::step::{End, Event, Moment, Opening, Step};
-use crate::store::{Cursor, Outcome};
+use crate::store::{Cursors, Outcome};
 use dialtone_shared::message::{Ack, CloseCode, Entry, Hello, Message, MessageError, Mode, Terms, VERSIONS};
 use dialtone_shared::{Name, Rank, SignedRecord};
 use std::collections::VecDeque;
@@ -401,7 +401,7 @@ impl Session {
         }
     }
 
-    fn admitted(&mut self, now: Moment, position: Option<Position>, heads: [Cursor; 2]) {
+    fn admitted(&mut self, now: Moment, position: Option<Position>, heads: Cursors) {
         let State::Admitting { hello, peer } = &self.state else { return };
         let (hello, peer) = (hello.clone(), *peer);
         let Some(agreement) = self.opening.agreements.get(&peer).cloned() else {

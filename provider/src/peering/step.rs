@@ -5,7 +5,7 @@ use super::deferred::Deferred;
 use super::feed::Position;
 use super::intake::{Checked, Terms};
 use super::quota::Quotas;
-use crate::store::{Change, Cursor, Lane, Outcome, Put};
+use crate::store::{Change, Cursor, Cursors, Lane, Outcome, Put};
 use dialtone_shared::message::{CloseCode, Reach, Value};
 use dialtone_shared::{Name, Rank, SignedRecord, UnixSecs};
 use std::sync::Arc;
@@ -60,7 +60,7 @@ pub enum Event {
         /// What was saved of its store, if anything was.
         position: Option<Position>,
         /// Where our log ends.
-        heads: [Cursor; 2],
+        heads: Cursors,
     },
     /// Answers [`Step::Admit`]: the link is not wanted.
     NotAdmitted(CloseCode, String),
@@ -69,7 +69,7 @@ pub enum Event {
     /// How much this provider knows without asking, from now on.
     Reaches(Reach),
     /// Our log goes on to here.
-    Heads([Cursor; 2]),
+    Heads(Cursors),
     /// Answers [`Step::Read`].
     Read(Lane, Vec<Change>),
     /// Answers [`Step::Check`].

@@ -67,7 +67,7 @@ pub struct Node {
     boot: [u8; 16],
     diallers: BTreeMap<usize, Dialler>,
     standing: BTreeMap<Name, (usize, usize, Which)>,
-    heads: [u64; 2],
+    heads: [u64; 3],
 }
 
 /// A connection between two providers.
@@ -142,7 +142,7 @@ impl World {
                 boot: world.rng.random(),
                 diallers,
                 standing: BTreeMap::new(),
-                heads: [0; 2],
+                heads: [0; 3],
             });
         }
         world
@@ -245,7 +245,7 @@ impl World {
         state.standing.clear();
         if !keep {
             state.store = MemoryStore::with_id(id);
-            state.heads = [0; 2];
+            state.heads = [0; 3];
         }
         for link in 0..self.links.len() {
             if let Some(end) = self.links[link].nodes.iter().position(|one| *one == node) {
