@@ -5,6 +5,7 @@ use dialtone_provider::peering::feed::Position;
 use dialtone_provider::peering::greeting;
 use dialtone_provider::peering::intake::{self, Checked, Verdict};
 use dialtone_provider::peering::limits::{GREETING_PATIENCE, HOLD_PATIENCE};
+use dialtone_provider::peering::quota::Quotas;
 use dialtone_provider::peering::session::Session;
 use dialtone_provider::peering::step::{End, Event, Moment, Opening, Step};
 use dialtone_provider::store::{Class, Condition, MemoryStore, Put, RecordStore};
@@ -47,6 +48,7 @@ fn opening(own: u8, peer: u8, dials: bool) -> Opening {
         pin: [peer; 32],
         heads: [0; 3],
         reach: Reach::whole(),
+        quotas: Quotas::of_nothing(),
     }
 }
 
@@ -110,11 +112,8 @@ impl Side {
                         }
                     };
                     let held = ready(store.get(signed.name())).unwrap();
-                    match intake::triage(&terms, signed, entry.keep_until, held.as_ref(), NOW) {
-                        Verdict::Verify(candidate) => checked.believed(&terms, intake::believe(*candidate).unwrap()),
-                        Verdict::Renew(put) => checked.puts.push(*put),
-                        Verdict::Same => checked.counts.same += 1,
-                        Verdict::Older => checked.counts.older += 1,
+                    if let Some(candidate) = checked.judged(intake::triage(&terms, signed, entry.keep_until, held.as_ref(), NOW)) {
+                        checked.believed(&terms, intake::believe(candidate).unwrap());
                     }
                 }
                 Event::Checked(id, checked)
@@ -399,6 +398,7 @@ fn a_record_promised_longer_than_it_lives_is_kept_until_its_expiry() {
             own: signer(1).name(),
             peer: signer(2).name(),
             relationship: Relationship::Mutual,
+            takes_new: true,
         },
         record(10, false),
     );

@@ -129,6 +129,7 @@ mod tests {
 
     fn peer(state: LinkState, received_all: bool) -> PeerStatus {
         PeerStatus {
+            brought: Default::default(),
             name: Name::key_set([1; 32]),
             agreement: Agreement::mutual(Name::key_set([1; 32]), Vec::new()),
             theirs: None,

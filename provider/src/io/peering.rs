@@ -3,7 +3,7 @@
 use crate::io::peering_node::{Guest, Node};
 use crate::io::peering_requests::{Answers, RequestError};
 use crate::io::quic::{self, Ended, EndpointError, LinkKey};
-use crate::io::{peering_deferred, peering_link};
+use crate::io::{peering_deferred, peering_link, peering_quota};
 use crate::peering::agreement::{self, Agreement, AgreementError, Agreements};
 use crate::peering::dial::Dialler;
 use crate::peering::greeting;
@@ -19,6 +19,7 @@ use quinn::{Connection, Endpoint, VarInt};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock, RwLock};
@@ -105,6 +106,7 @@ pub async fn start(context: PeeringContext) -> Result<PeeringHandle, PeeringErro
         addresses: context.addresses,
         pin: key.pin,
         boot: rng.random(),
+        quotas: Arc::default(),
         guests: Arc::default(),
         told_of_strangers: std::sync::Mutex::default(),
         verifiers: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from))),
@@ -115,7 +117,11 @@ pub async fn start(context: PeeringContext) -> Result<PeeringHandle, PeeringErro
         answers: OnceLock::new(),
     });
     node.agree(agreements);
+    if node.store.count().records == 0 {
+        node.quotas.counted(&BTreeMap::new());
+    }
     let mut tasks = JoinSet::new();
+    tasks.spawn(peering_quota::count(node.clone()));
     tasks.spawn(listen(node.clone(), endpoint.clone()));
     tasks.spawn(release(node.clone()));
     tasks.spawn(supervise(node.clone(), endpoint.clone(), rng));

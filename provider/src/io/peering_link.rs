@@ -186,6 +186,7 @@ fn opening(node: &Node, connection: &Connection, dialled: Option<Name>) -> Resul
         pin,
         heads: *node.store.watch().borrow(),
         reach: node.reach.borrow().clone(),
+        quotas: node.quotas.clone(),
     })
 }
 

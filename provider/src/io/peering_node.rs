@@ -8,6 +8,7 @@ use crate::peering::dial::{self, Patience, Which};
 use crate::peering::guests::{Guests, Welcome};
 use crate::peering::health::{LinkState, PeerStatus, Progress};
 use crate::peering::limits::{LINK_STEADY, REDIAL_QUARANTINE, STRANGERS_TOLD_EVERY};
+use crate::peering::quota::Quotas;
 use crate::peering::step::{End, Moment};
 use crate::store::RecordStore;
 use dialtone_shared::Name;
@@ -37,6 +38,8 @@ pub(super) struct Node {
     pub reach: watch::Sender<Reach>,
     /// Who answers requests, once there is somebody.
     pub answers: OnceLock<Arc<dyn Answers>>,
+    /// What peers have brought, over all links.
+    pub quotas: Arc<Quotas>,
     /// Strangers who are greeting.
     pub guests: Arc<Mutex<Guests>>,
     /// When the log was last told of a stranger who was turned away.
@@ -181,6 +184,7 @@ impl Node {
                 address: slot.address,
                 last_error: slot.last_error.clone().filter(|_| !steady),
                 progress: slot.present.after(&slot.past),
+                brought: self.quotas.standing(name),
             })
         };
         let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);

@@ -143,7 +143,7 @@ impl Feed {
                     self.damping.forget(change.held.record.name());
                     Some(change)
                 }
-                Lane::Ordinary => self.damping.pass(change, now.elapsed),
+                Lane::Ordinary | Lane::Hearsay => self.damping.pass(change, now.elapsed),
             };
             let Some(Change { held, .. }) = change else { continue };
             let size = held.record.bytes().len() + Entry::HEAD_BYTES_MAX;

@@ -24,6 +24,8 @@ pub struct Quotas(Mutex<Peers>);
 struct Peers {
     /// Whether it is known how many names came from whom.
     counted: bool,
+    /// Whether a count is under way.
+    counting: bool,
     peers: BTreeMap<Name, Quota>,
 }
 
@@ -46,9 +48,10 @@ pub struct Quota {
 }
 
 /// How near the limit of names is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub enum Level {
     /// Far.
+    #[default]
     Well,
     /// Four fifths are taken: the operators should talk.
     Near,
@@ -57,7 +60,7 @@ pub enum Level {
 }
 
 /// How a peer stands to its limits.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Standing {
     /// Names held that came from it; `None`: not counted yet.
     pub held: Option<u64>,
@@ -82,13 +85,15 @@ impl Quotas {
 
     /// A count of the names held, by whom they came from, begins.
     pub fn begin_count(&self) {
-        self.lock().peers.values_mut().for_each(|quota| quota.since = Some(0));
+        let mut books = self.lock();
+        books.counting = true;
+        books.peers.values_mut().for_each(|quota| quota.since = Some(0));
     }
 
     /// The count that began last came to this. What was stored meanwhile counts as not seen by it: rather one too many than too few.
     pub fn counted(&self, held: &BTreeMap<Name, u64>) {
         let mut books = self.lock();
-        books.counted = true;
+        (books.counted, books.counting) = (true, false);
         for (peer, held) in held {
             books.peers.entry(*peer).or_default().held = *held;
         }
@@ -249,8 +254,12 @@ impl Share {
 
     fn with<T>(&self, act: impl FnOnce(&mut Quota, bool) -> T) -> T {
         let mut books = self.quotas.lock();
-        let counted = books.counted;
-        act(books.peers.entry(self.peer).or_default(), counted)
+        let (counted, counting) = (books.counted, books.counting);
+        let quota = books.peers.entry(self.peer).or_insert_with(|| Quota {
+            since: counting.then_some(0),
+            ..Quota::default()
+        });
+        act(quota, counted)
     }
 }
 

@@ -10,8 +10,9 @@ use dialtone_provider::peering::deferred;
 use dialtone_provider::peering::dial::{self, Dialler, Which};
 use dialtone_provider::peering::feed::Position;
 use dialtone_provider::peering::greeting;
-use dialtone_provider::peering::intake::{self, Checked, Terms, Verdict};
+use dialtone_provider::peering::intake::{self, Checked, Terms};
 use dialtone_provider::peering::limits::{DEFERRED_EVERY, DEFERRED_MAX};
+use dialtone_provider::peering::quota::Quotas;
 use dialtone_provider::peering::session::Session;
 use dialtone_provider::peering::step::{End, Event, Moment, Opening, Step};
 use dialtone_provider::store::{Class, Condition, Held, MemoryStore, Put, RecordStore};
@@ -58,6 +59,8 @@ pub struct Node {
     pub store: Arc<MemoryStore>,
     /// With whom it peers.
     pub agreements: Arc<Agreements>,
+    /// What its peers have brought.
+    pub quotas: Arc<Quotas>,
     /// Seconds by which its clock is wrong.
     pub skew: i64,
     /// Whether it runs.
@@ -136,6 +139,7 @@ impl World {
                 name: signer.name(),
                 store: MemoryStore::with_id(world.rng.random()),
                 agreements: Arc::new(agreements),
+                quotas: Quotas::of_nothing(),
                 skew: 0,
                 up: true,
                 deaf: false,
@@ -327,11 +331,9 @@ impl World {
                 agreements: this.nodes[own].agreements.clone(),
                 dialled,
                 pin: [other as u8; 32],
-                heads: {
-                    let [urgent, ordinary] = *this.nodes[own].store.watch().borrow();
-                    [urgent, ordinary, 0]
-                },
+                heads: *this.nodes[own].store.watch().borrow(),
                 reach: Reach::whole(),
+                quotas: this.nodes[own].quotas.clone(),
             };
             let dials = Session::new(opening(self, node, peer, Some(peer_name)), self.moment(node));
             let dialled = Session::new(opening(self, peer, node, None), self.moment(peer));
@@ -525,14 +527,12 @@ impl World {
                 Err(refusal) => checked.refuse(refusal),
                 Ok(signed) => {
                     let held = self.held(node, signed.name());
-                    match intake::triage(terms, signed, entry.keep_until, held.as_ref(), self.wall(node)) {
-                        Verdict::Renew(put) => checked.puts.push(*put),
-                        Verdict::Verify(candidate) => match intake::believe(*candidate) {
+                    let verdict = intake::triage(terms, signed, entry.keep_until, held.as_ref(), self.wall(node));
+                    if let Some(candidate) = checked.judged(verdict) {
+                        match intake::believe(candidate) {
                             Ok(believed) => checked.believed(terms, believed),
                             Err(refusal) => checked.refuse(refusal),
-                        },
-                        Verdict::Same => checked.counts.same += 1,
-                        Verdict::Older => checked.counts.older += 1,
+                        }
                     }
                 }
             }
