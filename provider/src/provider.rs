@@ -10,6 +10,7 @@ use crate::error::StartError;
 use crate::identity;
 use crate::io::clock::{Clock, SystemClock};
 use crate::io::coherence::Links;
+use crate::io::evidence::Evidence;
 use crate::io::peering::{self, PeeringContext, PeeringError, PeeringHandle};
 use crate::io::quic::EndpointError;
 use crate::io::upkeep::Upkeep;
@@ -157,7 +158,16 @@ impl Provider {
             queueing.stopping.subscribe(),
         );
 
+        let evidence = {
+            let clock = Arc::clone(&clock);
+            Evidence::open(Arc::clone(&store), Arc::new(move || clock.now()), name).await?
+        };
+        keeping.tasks.spawn(Arc::clone(&evidence).watch(keeping.told()));
+        registry.register_collector(Box::new(scraped::Wrongs(Arc::clone(&evidence))));
+
         let peering = start_peering(&settings, &store, &signer, &clock).await?;
+        peering.prove_by(Arc::clone(&evidence));
+        keeping.tasks.spawn(Arc::clone(&evidence).spread(Arc::clone(&peering), keeping.told()));
         let links = Arc::new(Links::new(Arc::clone(&peering)));
         keeping.tasks.spawn(Arc::clone(&links).watch(keeping.told()));
         registry.register_collector(Box::new(scraped::Links(Arc::clone(&peering))));
@@ -184,6 +194,7 @@ impl Provider {
             source: Arc::clone(&source),
             clock,
             admission: Admission::new(&settings),
+            evidence,
             ledger,
             queue,
             batches: service::batches(),

@@ -408,6 +408,7 @@ fn a_record_promised_longer_than_it_lives_is_kept_until_its_expiry() {
     };
     let mut checked = Checked::default();
     checked.believed(&terms, intake::believe(*candidate).unwrap());
+    checked.admit(1);
     assert_eq!(checked.puts[0].keep_until, NOW.plus(86_400));
     assert_eq!((checked.puts[0].class, checked.puts[0].from), (Class::Peer, Some(terms.peer)));
 }

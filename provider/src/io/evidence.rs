@@ -41,6 +41,7 @@ struct Counts {
     promises: AtomicU64,
     dropped: AtomicU64,
     invalid: AtomicU64,
+    kept: AtomicU64,
 }
 
 /// What was counted since the start, at one moment.
@@ -81,7 +82,10 @@ impl Evidence {
             own,
             next: watch::Sender::new(tally.next),
             tally: tokio::sync::Mutex::new(tally),
-            counts: Counts::default(),
+            counts: Counts {
+                kept: AtomicU64::new(tally.kept),
+                ..Counts::default()
+            },
             liars: Mutex::default(),
         }))
     }
@@ -164,7 +168,7 @@ impl Evidence {
         notes.push((TALLY.to_vec(), Some(after.encode())));
         self.store.set_notes(notes).await?;
         *tally = after;
-        drop(tally);
+        self.counts.kept.store(after.kept, Ordering::Relaxed);
         self.next.send_replace(after.next);
         for found in &new {
             let (counter, what) = match found.proof {
@@ -266,7 +270,9 @@ impl Evidence {
         }
         let mut filed = Vec::new();
         let next = *self.next.borrow();
-        for number in after.saturating_add(1)..next {
+        // The oldest go first, so those that are kept have the last numbers.
+        let first = next.saturating_sub(self.counts().kept);
+        for number in after.saturating_add(1).max(first)..next {
             if filed.len() >= limit {
                 break;
             }
@@ -295,8 +301,7 @@ impl Evidence {
             promises: of(&self.counts.promises),
             dropped: of(&self.counts.dropped),
             invalid: of(&self.counts.invalid),
-            // Whoever files holds the lock for a moment; then the number is of the next look.
-            kept: self.tally.try_lock().map_or(0, |tally| tally.kept),
+            kept: of(&self.counts.kept),
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod coherence;
+pub mod evidence;
 pub mod files;
 pub mod http;
 pub mod impatient;

@@ -1,5 +1,6 @@
 //! Peering, running: listens, dials, keeps one link for each agreement, and says how they are.
 
+use crate::io::evidence::Evidence;
 use crate::io::peering_node::{Guest, Node};
 use crate::io::peering_requests::{Answers, RequestError};
 use crate::io::quic::{self, Ended, EndpointError, LinkKey};
@@ -106,6 +107,7 @@ pub async fn start(context: PeeringContext) -> Result<PeeringHandle, PeeringErro
         addresses: context.addresses,
         pin: key.pin,
         boot: rng.random(),
+        evidence: OnceLock::new(),
         quotas: Arc::default(),
         guests: Arc::default(),
         told_of_strangers: std::sync::Mutex::default(),
@@ -161,6 +163,12 @@ impl PeeringHandle {
     pub fn answer_by(&self, answers: Arc<dyn Answers>) {
         // The second is ignored, as documented.
         let _ = self.node.answers.set(answers);
+    }
+
+    /// Who keeps the proofs that peers tell of: said once, the first counts. Until then they hear that we are busy.
+    pub fn prove_by(&self, evidence: Arc<Evidence>) {
+        // The second is ignored, as documented.
+        let _ = self.node.evidence.set(evidence);
     }
 
     /// How much this provider knows without asking; told to every peer when it changes.

@@ -1,6 +1,7 @@
 //! What all links of one provider share: its store, its identity, its clock, and for each peer the one link that may stand.
 
 use crate::accounting::admission::network;
+use crate::io::evidence::Evidence;
 use crate::io::peering::Clock;
 use crate::io::peering_requests::Answers;
 use crate::peering::agreement::Agreements;
@@ -38,6 +39,8 @@ pub(super) struct Node {
     pub reach: watch::Sender<Reach>,
     /// Who answers requests, once there is somebody.
     pub answers: OnceLock<Arc<dyn Answers>>,
+    /// Who keeps proofs, once there is somebody.
+    pub evidence: OnceLock<Arc<Evidence>>,
     /// What peers have brought, over all links.
     pub quotas: Arc<Quotas>,
     /// Strangers who are greeting.

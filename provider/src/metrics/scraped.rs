@@ -1,5 +1,6 @@
 //! What others count already, read when somebody asks: links with peers, and DNS.
 
+use crate::io::evidence::Evidence;
 use crate::io::peering::PeeringHandle;
 use crate::peering::health::{LinkState, PeerStatus};
 use dialtone_resolver::dns::Frontend;
@@ -14,6 +15,10 @@ use std::sync::Arc;
 /// The links with peers.
 #[derive(Debug)]
 pub struct Links(pub Arc<PeeringHandle>);
+
+/// The wrongs that can be proved.
+#[derive(Debug)]
+pub struct Wrongs(pub Arc<Evidence>);
 
 /// The DNS frontend.
 #[derive(Debug)]
@@ -72,7 +77,56 @@ impl Collector for Links {
             "Records that arrived and were refused",
             counter,
             |peer| peer.progress.received.refused,
+        )?;
+        write(
+            "dialtone_peer_records_invalid",
+            "Records that arrived and are none, or are not by the key of their name",
+            counter,
+            |peer| peer.progress.invalid,
+        )?;
+        write(
+            "dialtone_peer_records_limited",
+            "Records of new names that a limit of the agreement kept out",
+            counter,
+            |peer| peer.progress.received.limited,
+        )?;
+        write(
+            "dialtone_peer_verify_micros",
+            "Microseconds of a core spent on checking the peer's signatures",
+            counter,
+            |peer| u64::try_from(peer.progress.verify_time.as_micros()).unwrap_or(u64::MAX),
+        )?;
+        write("dialtone_peer_limit", "How near the peer is to its limit of names: 0 well, 1 near, 2 full", gauge, |peer| {
+            peer.brought.level as u64
+        })?;
+        write(
+            "dialtone_peer_takes_all",
+            "Whether the peer takes all that we have for it: 0 while a limit of its own keeps something out",
+            gauge,
+            |peer| u64::from(peer.theirs.as_ref().is_none_or(|theirs| theirs.takes_all)),
         )
+    }
+}
+
+impl Collector for Wrongs {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let counts = self.0.counts();
+        let proved = [("equivocation", counts.equivocations), ("broken-promise", counts.promises)];
+        family(
+            &mut encoder,
+            "dialtone_wrongs_proved",
+            "Wrongs that were proved, each once",
+            MetricType::Counter,
+            proved.into_iter().map(|(kind, count)| ([("kind", kind.to_owned())], count)),
+        )?;
+        for (name, help, count) in [
+            ("dialtone_proofs_dropped", "Proofs that there was no room for", counts.dropped),
+            ("dialtone_proofs_invalid", "What peers sent as proofs and proves nothing", counts.invalid),
+        ] {
+            let counter = ConstCounter::new(count);
+            counter.encode(encoder.encode_descriptor(name, help, None, ConstCounter::<u64>::TYPE)?)?;
+        }
+        Ok(())
     }
 }
 

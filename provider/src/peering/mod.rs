@@ -22,6 +22,7 @@ pub mod agreement;
 pub mod damping;
 pub mod deferred;
 pub mod dial;
+pub mod evidence;
 pub mod feed;
 pub mod greeting;
 pub mod guests;
