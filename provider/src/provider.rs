@@ -9,6 +9,7 @@ use crate::accounting::{Admission, Ledger};
 use crate::error::StartError;
 use crate::identity;
 use crate::io::clock::{Clock, SystemClock};
+use crate::io::audit::Auditor;
 use crate::io::coherence::Links;
 use crate::io::evidence::Evidence;
 use crate::io::peering::{self, PeeringContext, PeeringError, PeeringHandle};
@@ -168,6 +169,12 @@ impl Provider {
         let peering = start_peering(&settings, &store, &signer, &clock).await?;
         peering.prove_by(Arc::clone(&evidence));
         keeping.tasks.spawn(Arc::clone(&evidence).spread(Arc::clone(&peering), keeping.told()));
+        let auditor = {
+            let clock = Arc::clone(&clock);
+            Auditor::new(Arc::clone(&store), Arc::clone(&peering), Arc::new(move || clock.now()))
+        };
+        keeping.tasks.spawn(Arc::clone(&auditor).run(keeping.told()));
+        registry.register_collector(Box::new(scraped::Audits(auditor)));
         let links = Arc::new(Links::new(Arc::clone(&peering)));
         keeping.tasks.spawn(Arc::clone(&links).watch(keeping.told()));
         registry.register_collector(Box::new(scraped::Links(Arc::clone(&peering))));

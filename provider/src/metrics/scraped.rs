@@ -1,7 +1,9 @@
 //! What others count already, read when somebody asks: links with peers, and DNS.
 
+use crate::io::audit::Auditor;
 use crate::io::evidence::Evidence;
 use crate::io::peering::PeeringHandle;
+use crate::peering::audit::Finding;
 use crate::peering::health::{LinkState, PeerStatus};
 use dialtone_resolver::dns::Frontend;
 use prometheus_client::collector::Collector;
@@ -19,6 +21,10 @@ pub struct Links(pub Arc<PeeringHandle>);
 /// The wrongs that can be proved.
 #[derive(Debug)]
 pub struct Wrongs(pub Arc<Evidence>);
+
+/// What audits found of peers.
+#[derive(Debug)]
+pub struct Audits(pub Arc<Auditor>);
 
 /// The DNS frontend.
 #[derive(Debug)]
@@ -130,6 +136,18 @@ impl Collector for Wrongs {
     }
 }
 
+impl Collector for Audits {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let found = self.0.findings();
+        let rows = found.iter().flat_map(|(peer, findings)| {
+            let row = move |(finding, count): (&Finding, &u64)| ([("peer", peer.to_string()), ("finding", finding.as_str().to_owned())], *count);
+            findings.iter().map(row)
+        });
+        let help = "Second opinions that were asked for, by what they came to";
+        family(&mut encoder, "dialtone_peer_audits", help, MetricType::Counter, rows)
+    }
+}
+
 impl Collector for Dns {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let counts = self.0.counts();
@@ -164,12 +182,12 @@ impl Collector for Dns {
 }
 
 /// One metric with a row for each set of labels.
-fn family(
+fn family<const LABELS: usize>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
     kind: MetricType,
-    rows: impl Iterator<Item = ([(&'static str, String); 1], u64)>,
+    rows: impl Iterator<Item = ([(&'static str, String); LABELS], u64)>,
 ) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
     for (labels, value) in rows {

@@ -108,3 +108,13 @@ pub const AGAIN_EVERY: Duration = Duration::from_secs(5);
 
 /// Whether there is room again for what was refused is looked at this often.
 pub const ROOM_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
+
+/// A peer is asked for a second opinion about one name this often, on average: a few bytes a second, and a peer that hides a twentieth of its names
+/// is found within the hour.
+pub const AUDIT_EVERY: Duration = Duration::from_secs(60);
+
+/// What looks wrong is looked at again after this long: longer than a change takes to arrive anywhere.
+pub const AUDIT_AGAIN: Duration = Duration::from_secs(10);
+
+/// The log is told of what audits find at most this often, for each peer; the counters have all of it.
+pub const AUDIT_TOLD_EVERY: Duration = Duration::from_secs(3_600);

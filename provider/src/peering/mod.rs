@@ -19,6 +19,7 @@
 
 pub mod again;
 pub mod agreement;
+pub mod audit;
 pub mod damping;
 pub mod deferred;
 pub mod dial;
