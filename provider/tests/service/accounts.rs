@@ -238,7 +238,7 @@ mod kept {
         fn count(&self) -> Count {
             self.0.count()
         }
-        fn twins(&self) -> tokio::sync::broadcast::Receiver<Arc<dialtone_provider::store::Twins>> {
+        fn twins(&self) -> tokio::sync::broadcast::Receiver<std::sync::Arc<dialtone_provider::store::Twins>> {
             self.0.twins()
         }
         fn watch(&self) -> watch::Receiver<Cursors> {

@@ -249,6 +249,7 @@ impl World {
         state.standing.clear();
         if !keep {
             state.store = MemoryStore::with_id(id);
+            state.quotas = Quotas::of_nothing();
             state.heads = [0; 3];
         }
         for link in 0..self.links.len() {
