@@ -8,8 +8,8 @@
 use crate::accounting::{Admission, Ledger};
 use crate::error::StartError;
 use crate::identity;
-use crate::io::clock::{Clock, SystemClock};
 use crate::io::audit::Auditor;
+use crate::io::clock::{Clock, SystemClock};
 use crate::io::coherence::Links;
 use crate::io::evidence::Evidence;
 use crate::io::peering::{self, PeeringContext, PeeringError, PeeringHandle};
@@ -168,7 +168,9 @@ impl Provider {
 
         let peering = start_peering(&settings, &store, &signer, &clock).await?;
         peering.prove_by(Arc::clone(&evidence));
-        keeping.tasks.spawn(Arc::clone(&evidence).spread(Arc::clone(&peering), keeping.told()));
+        keeping
+            .tasks
+            .spawn(Arc::clone(&evidence).spread(Arc::clone(&peering), keeping.told()));
         let auditor = {
             let clock = Arc::clone(&clock);
             Auditor::new(Arc::clone(&store), Arc::clone(&peering), Arc::new(move || clock.now()))

@@ -65,7 +65,11 @@ pub async fn run(args: AuditArgs) -> Outcome {
             let name = petnames::resolve(typed, &client.map.value)?;
             compare(&http, &name, &client, &args).await
         }
-        (None, None) => Err(Failure::new(Exit::Usage, "nothing to audit", "give a name, --receipt FILE or --check FILE")),
+        (None, None) => Err(Failure::new(
+            Exit::Usage,
+            "nothing to audit",
+            "give a name, --receipt FILE or --check FILE",
+        )),
     }
 }
 
@@ -176,7 +180,10 @@ async fn compare(http: &HttpClient, name: &Name, client: &Client, args: &AuditAr
         }
     }
     proved.dedup_by(|one, other| one.0.encode() == other.0.encode());
-    let states: Vec<(&Opinion, &'static str)> = opinions.iter().map(|opinion| (opinion, state(opinion, newest.as_ref(), !records.is_empty()))).collect();
+    let states: Vec<(&Opinion, &'static str)> = opinions
+        .iter()
+        .map(|opinion| (opinion, state(opinion, newest.as_ref(), !records.is_empty())))
+        .collect();
     if let Some((proof, _)) = proved.first() {
         write(args.out.as_deref(), proof)?;
     }
@@ -206,7 +213,13 @@ async fn compare(http: &HttpClient, name: &Name, client: &Client, args: &AuditAr
 fn state(opinion: &Opinion, newest: Option<&Rank>, shown_by_any: bool) -> &'static str {
     let said = match &opinion.said {
         Ok(said) => said,
-        Err(failure) => return if failure.exit == Exit::Unverified { "unbelieved" } else { "unreachable" },
+        Err(failure) => {
+            return if failure.exit == Exit::Unverified {
+                "unbelieved"
+            } else {
+                "unreachable"
+            };
+        }
     };
     let shown = said.record.as_ref().map(|record| record.rank().order());
     let signed = said.status.rank.map(|rank| rank.order());
@@ -273,11 +286,19 @@ async fn status(http: &HttpClient, at: &ProviderAt, name: &Name) -> Result<(Stat
     }
     let status = Status::verify(&answer.body).map_err(|error| Failure::new(Exit::Unverified, at, format!("its status: {error}")))?;
     if status.name != *name {
-        return Err(Failure::new(Exit::Unverified, at, format!("it signed a status of {}, not of the name asked for", status.name)));
+        return Err(Failure::new(
+            Exit::Unverified,
+            at,
+            format!("it signed a status of {}, not of the name asked for", status.name),
+        ));
     }
     let age = clock::now().unix.since(status.time.secs());
     if age > STATUS_AGE_SECS {
-        return Err(Failure::new(Exit::Unverified, at, format!("its status was signed {age} s ago: it says nothing about now")));
+        return Err(Failure::new(
+            Exit::Unverified,
+            at,
+            format!("its status was signed {age} s ago: it says nothing about now"),
+        ));
     }
     Ok((status, answer.body))
 }
@@ -306,15 +327,23 @@ fn nobody_to_ask() -> Failure {
 }
 
 fn no_receipt(path: &Path, error: &dyn std::fmt::Display) -> Failure {
-    Failure::new(Exit::BadInput, path.display(), format!("it is no receipt that proves anything: {error}"))
-        .help("a receipt is what a provider answers to a put; `dialtone publish --json` prints it as `receipt`")
+    Failure::new(
+        Exit::BadInput,
+        path.display(),
+        format!("it is no receipt that proves anything: {error}"),
+    )
+    .help("a receipt is what a provider answers to a put; `dialtone publish --json` prints it as `receipt`")
 }
 
 /// A file of bytes, or of their hexadecimal or base64 spelling.
 fn read(path: &Path, most: usize) -> Result<Vec<u8>, Failure> {
     let bytes = std::fs::read(path).map_err(|error| Failure::file(path, &error))?;
     if bytes.len() > 2 * most + 64 {
-        return Err(Failure::new(Exit::BadInput, path.display(), format!("{} bytes are too many for a receipt or a proof", bytes.len())));
+        return Err(Failure::new(
+            Exit::BadInput,
+            path.display(),
+            format!("{} bytes are too many for a receipt or a proof", bytes.len()),
+        ));
     }
     let text = std::str::from_utf8(&bytes).ok().map(str::trim);
     let spelt = text.and_then(|text| from_hex(text).or_else(|| BASE64.decode(text).ok()));

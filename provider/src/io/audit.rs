@@ -77,7 +77,9 @@ impl Auditor {
         if held.is_empty() {
             held = self.store.scan(None, 1).await?;
         }
-        let (Some(held), false) = (held.pop(), asked.is_empty()) else { return Ok(None) };
+        let (Some(held), false) = (held.pop(), asked.is_empty()) else {
+            return Ok(None);
+        };
         let peer = asked[rand::rng().random_range(0..asked.len())];
         self.audit(&peer, held.record.name()).await.map(Some)
     }

@@ -67,7 +67,9 @@ fn doubt(peers: &[PeerStatus], caught_up: &mut CaughtUp, now: Instant) -> Option
         if peer.state == LinkState::Up && peer.progress.received_all {
             caught_up.insert(peer.name, now);
         } else if caught_up.get(&peer.name).is_none_or(|last| now.duration_since(*last) > GRACE) {
-            let state = if peer.state == LinkState::Up {
+            let state = if peer.brought.refusing {
+                "is at a limit of its agreement"
+            } else if peer.state == LinkState::Up {
                 "has not caught up"
             } else {
                 "does not stand"
@@ -107,6 +109,12 @@ fn reasons(peers: &[PeerStatus]) -> String {
             .as_deref()
             .unwrap_or("it has not been heard yet, check that it runs and lists us");
         match peer.state {
+            LinkState::Up if peer.brought.refusing => {
+                format!(
+                    "{} has more names for us than its agreement allows: raise its `names` or its rates",
+                    peer.name
+                )
+            }
             LinkState::Up => format!("{} is still catching us up", peer.name),
             LinkState::Awaited | LinkState::Dialling | LinkState::BackingOff => format!("no link with {}: {why}", peer.name),
         }

@@ -186,7 +186,9 @@ impl Evidence {
     async fn throw_away(&self, before: u64, notes: &mut Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<u64, StoreError> {
         let gone = notes.iter().filter(|(_, value)| value.is_none()).count() / 2;
         let oldest = self.store.notes(NUMBERS, gone + 1).await?;
-        let Some((number, subject)) = oldest.into_iter().nth(gone) else { return Ok(0) };
+        let Some((number, subject)) = oldest.into_iter().nth(gone) else {
+            return Ok(0);
+        };
         let key = [&b"proof/"[..], &subject].concat();
         let filed = self.store.note(&key).await?.and_then(|note| Filed::decode(&note).ok());
         if filed.is_some_and(|filed| filed.at.0 >= before) {
@@ -213,7 +215,8 @@ impl Evidence {
         }
         let (mut found, mut wrong) = (Vec::new(), 0);
         for bytes in proofs {
-            let known = match Proof::decode(&bytes).and_then(|proof| Ok((evidence::in_scope(&proof, &self.own)?, proof.subject()?, proof))) {
+            let known = match Proof::decode(&bytes).and_then(|proof| Ok((evidence::in_scope(&proof, &self.own)?, proof.subject()?, proof)))
+            {
                 Ok((false, _, _)) => continue,
                 Ok((true, subject, proof)) => self.store.note(&key(&subject)).await.map(|note| (note.is_some(), proof)),
                 Err(error) => {

@@ -102,9 +102,12 @@ impl Collector for Links {
             counter,
             |peer| u64::try_from(peer.progress.verify_time.as_micros()).unwrap_or(u64::MAX),
         )?;
-        write("dialtone_peer_limit", "How near the peer is to its limit of names: 0 well, 1 near, 2 full", gauge, |peer| {
-            peer.brought.level as u64
-        })?;
+        write(
+            "dialtone_peer_limit",
+            "How near the peer is to its limit of names: 0 well, 1 near, 2 full",
+            gauge,
+            |peer| peer.brought.level as u64,
+        )?;
         write(
             "dialtone_peer_takes_all",
             "Whether the peer takes all that we have for it: 0 while a limit of its own keeps something out",
@@ -127,7 +130,11 @@ impl Collector for Wrongs {
         )?;
         for (name, help, count) in [
             ("dialtone_proofs_dropped", "Proofs that there was no room for", counts.dropped),
-            ("dialtone_proofs_invalid", "What peers sent as proofs and proves nothing", counts.invalid),
+            (
+                "dialtone_proofs_invalid",
+                "What peers sent as proofs and proves nothing",
+                counts.invalid,
+            ),
         ] {
             let counter = ConstCounter::new(count);
             counter.encode(encoder.encode_descriptor(name, help, None, ConstCounter::<u64>::TYPE)?)?;
@@ -140,7 +147,8 @@ impl Collector for Audits {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let found = self.0.findings();
         let rows = found.iter().flat_map(|(peer, findings)| {
-            let row = move |(finding, count): (&Finding, &u64)| ([("peer", peer.to_string()), ("finding", finding.as_str().to_owned())], *count);
+            let row =
+                move |(finding, count): (&Finding, &u64)| ([("peer", peer.to_string()), ("finding", finding.as_str().to_owned())], *count);
             findings.iter().map(row)
         });
         let help = "Second opinions that were asked for, by what they came to";

@@ -87,7 +87,13 @@ mod tests {
         assert_eq!(again.acked(100, 500, 0, LATER), None);
         assert_eq!(again.floor(), Some(500), "what was taken now need not be offered a third time");
         assert_eq!(again.acked(500, 900, 0, LATER), None);
-        assert_eq!(again, Again { rests_until: LATER, ..Again::default() });
+        assert_eq!(
+            again,
+            Again {
+                rests_until: LATER,
+                ..Again::default()
+            }
+        );
     }
 
     #[test]

@@ -55,7 +55,10 @@ pub fn must_hold(peer: &PeerStatus, held: &Held, now: UnixSecs) -> bool {
         && peer.pushes() == Some(Mode::Values)
         && peer.progress.sent_all
         && peer.theirs.as_ref().is_some_and(|theirs| theirs.takes_all)
-        && peer.agreement.filter.passes(held.record.name(), !held.record.record().scope.is_empty())
+        && peer
+            .agreement
+            .filter
+            .passes(held.record.name(), !held.record.record().scope.is_empty())
         && policy::sends(held, &peer.name, peer.agreement.relationship, true, now)
 }
 
@@ -65,7 +68,11 @@ pub fn must_push(peer: &PeerStatus) -> bool {
         peer.agreement.relationship,
         Relationship::Mutual | Relationship::Sibling | Relationship::Upstream
     );
-    everything && peer.state == LinkState::Up && peer.accepts() == Some(Mode::Values) && peer.progress.received_all && !peer.brought.refusing
+    everything
+        && peer.state == LinkState::Up
+        && peer.accepts() == Some(Mode::Values)
+        && peer.progress.received_all
+        && !peer.brought.refusing
 }
 
 /// What a peer's answer comes to: `theirs` is the rank of the record that it showed, if it showed any, and `ours` of what we hold now.
@@ -158,7 +165,12 @@ mod tests {
             change(|peer| peer.progress.sent_all = false),
             change(|peer| peer.agreement.push = Mode::Pointers),
             change(|peer| peer.theirs = None),
-            change(|peer| peer.theirs = Some(Terms { takes_all: false, ..Terms::mutual() })),
+            change(|peer| {
+                peer.theirs = Some(Terms {
+                    takes_all: false,
+                    ..Terms::mutual()
+                })
+            }),
             change(|peer| peer.agreement.filter.except.extend([*held(Vec::new()).record.name()])),
             change(|peer| peer.state = LinkState::BackingOff),
         ];
@@ -166,8 +178,16 @@ mod tests {
             assert_eq!(judge(&peer, &held(Vec::new()), None, NOW), Finding::Open, "{peer:?}");
         }
         let elsewhere = held(vec![Name::key_set([9; 32])]);
-        assert_eq!(judge(&peer(), &elsewhere, None, NOW), Finding::Open, "its scope keeps it from the peer");
-        assert_eq!(judge(&peer(), &held(Vec::new()), None, NOW.plus(2_000)), Finding::Open, "its lease is over");
+        assert_eq!(
+            judge(&peer(), &elsewhere, None, NOW),
+            Finding::Open,
+            "its scope keeps it from the peer"
+        );
+        assert_eq!(
+            judge(&peer(), &held(Vec::new()), None, NOW.plus(2_000)),
+            Finding::Open,
+            "its lease is over"
+        );
         let newer = rank(NOW.micros().0 + 1);
         let free = [
             change(|peer| peer.progress.received_all = false),

@@ -251,7 +251,10 @@ mod tests {
     fn the_same_record_again_counts_once() {
         let mut damping = Damping::default();
         for cursor in 0..1_000 {
-            assert!(damping.pass(change(1, 1, cursor), Duration::ZERO).is_some(), "a renewal is no new rank");
+            assert!(
+                damping.pass(change(1, 1, cursor), Duration::ZERO).is_some(),
+                "a renewal is no new rank"
+            );
         }
     }
 

@@ -126,7 +126,9 @@ pub fn told_key(peer: &Name, store: &[u8; 16]) -> Vec<u8> {
 /// # Errors
 /// [`ProofError`]: it holds no records.
 pub fn in_scope(proof: &Proof, provider: &Name) -> Result<bool, ProofError> {
-    let Proof::Equivocation { lesser, greater } = proof else { return Ok(true) };
+    let Proof::Equivocation { lesser, greater } = proof else {
+        return Ok(true);
+    };
     for record in [lesser, greater] {
         if !SignedRecord::decode(record.clone())?.record().in_scope(provider) {
             return Ok(false);

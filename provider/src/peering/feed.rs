@@ -15,10 +15,10 @@ use super::limits::{BATCH_BYTES, BATCH_RECORDS, SAVE_EVERY, WINDOW_BATCHES};
 use super::policy;
 use super::step::Moment;
 use crate::store::{Change, Cursor, Cursors, Held, Lane};
-use dialtone_shared::cbor::{CborError, Reader, Writer};
-use dialtone_shared::message::{Ack, Batch, Entry, Relationship, Value};
 use dialtone_shared::Name;
+use dialtone_shared::cbor::{CborError, Reader, Writer};
 use dialtone_shared::limits::RECORD_BYTES_MAX;
+use dialtone_shared::message::{Ack, Batch, Entry, Relationship, Value};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -258,7 +258,11 @@ impl Feed {
         let done = |lane: Lane| {
             let state = &self.lanes[lane as usize];
             // What waits here, and what the peer had no room for, it does not have.
-            let waits = self.damping.oldest().filter(|_| lane == Lane::Ordinary).map(|cursor| cursor.saturating_sub(1));
+            let waits = self
+                .damping
+                .oldest()
+                .filter(|_| lane == Lane::Ordinary)
+                .map(|cursor| cursor.saturating_sub(1));
             waits.into_iter().chain(state.again.floor()).fold(done(state), Cursor::min)
         };
         Position {

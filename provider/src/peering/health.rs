@@ -60,7 +60,8 @@ pub struct Progress {
     pub lag: u64,
     /// Whether the peer has acknowledged everything that is for it.
     pub sent_all: bool,
-    /// Whether the peer has said, on this link, that we have everything that it has for us; also if it pushes nothing to us.
+    /// Whether the peer has said, on this link, that we have everything that it has for us, and no limit kept any of it out; also if it pushes
+    /// nothing to us.
     pub received_all: bool,
     /// Records sent, repeats too.
     pub records_sent: u64,

@@ -126,7 +126,11 @@ pub fn triage(terms: &Terms, signed: SignedRecord, keep_until: UnixSecs, held: O
         }))
     };
     let Some(held) = held else {
-        return if terms.takes_new { candidate(signed, true) } else { Verdict::Limited };
+        return if terms.takes_new {
+            candidate(signed, true)
+        } else {
+            Verdict::Limited
+        };
     };
     match signed.rank().order().cmp(&held.record.rank().order()) {
         Ordering::Less => Verdict::Older,

@@ -97,8 +97,9 @@ pub const DAMP_CHANGES: f64 = 60.0;
 /// A change counts half after this long. With [`DAMP_CHANGES`] a name may change about once a second for ever.
 pub const DAMP_HALF_LIFE: Duration = Duration::from_secs(42);
 
-/// Names whose changes are counted, twice over: 8,192 at most, about half a megabyte a link.
-pub const DAMP_NAMES: usize = 4_096;
+/// Names whose changes are counted, twice over: about 0.1 MB a link. A name that changes ten times a second is seen again before a thousand others are,
+/// at up to ten thousand changes a second.
+pub const DAMP_NAMES: usize = 1_024;
 
 /// Most names that wait at a time, of one link: a megabyte of the largest records. Beyond it changes are sent as they come.
 pub const DAMP_HELD_MAX: usize = 256;

@@ -15,7 +15,10 @@
 //! 8. [`feed`]: the half that sends, and how far the peer is,
 //! 9. [`intake`]: the half that receives, and what becomes of each record,
 //! 10. [`deferred`]: records whose time has not come;
-//! 11. [`health`]: what is seen of it from outside.
+//! 11. [`quota`]: how much one peer may bring, and [`again`]: how what was refused for that is offered again,
+//! 12. [`damping`]: names that change all the time;
+//! 13. [`evidence`]: wrongs that are proved, and [`audit`]: second opinions;
+//! 14. [`health`]: what is seen of it from outside.
 
 pub mod again;
 pub mod agreement;

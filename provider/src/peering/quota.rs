@@ -244,6 +244,11 @@ impl Share {
         });
     }
 
+    /// Whether something was refused, and there was no room for it since.
+    pub fn is_refusing(&self) -> bool {
+        self.with(|quota, _| quota.refusing)
+    }
+
     /// Whether everything that the peer has for us is taken: nothing was refused, or there is room for it again.
     pub fn takes_all(&self, now: Duration) -> bool {
         self.with(|quota, counted| {
@@ -379,7 +384,11 @@ mod tests {
         assert_eq!(share.arrived(burst, 0, START), START, "a burst passes");
         assert_eq!(share.arrived(250, 0, START), secs(2.5));
         assert_eq!(share.arrived(50, 0, secs(1.0)), secs(3.0));
-        assert_eq!(share.arrived(100, 0, secs(60.0)), secs(60.0), "what was owed is paid off by waiting");
+        assert_eq!(
+            share.arrived(100, 0, secs(60.0)),
+            secs(60.0),
+            "what was owed is paid off by waiting"
+        );
     }
 
     #[test]
@@ -432,7 +441,10 @@ mod tests {
             let _share = quotas.share(peer(), names(100));
             quotas.standing(&peer()).level
         };
-        assert_eq!([level(79), level(80), level(99), level(100)], [Level::Well, Level::Near, Level::Near, Level::Full]);
+        assert_eq!(
+            [level(79), level(80), level(99), level(100)],
+            [Level::Well, Level::Near, Level::Near, Level::Full]
+        );
         assert_eq!(Quotas::default().standing(&peer()).level, Level::Well);
     }
 }

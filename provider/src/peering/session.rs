@@ -140,7 +140,7 @@ impl Session {
             let feed = running.feed.as_ref();
             progress.lag = feed.map_or(0, Feed::lag);
             progress.sent_all = progress.lag == 0;
-            progress.received_all = running.intake.as_ref().is_none_or(Intake::has_all);
+            progress.received_all = running.intake.as_ref().is_none_or(Intake::has_all) && !running.share.is_refusing();
         }
         progress
     }
@@ -315,7 +315,13 @@ impl Session {
                     State::Running(running) => running.intake.as_mut().map(|intake| {
                         let ready_at = running.share.arrived(batch.entries.len(), body.len(), now.elapsed);
                         let takes_new = running.share.takes_new(now.elapsed);
-                        (intake.arrived(&batch, ready_at), intake::Terms { takes_new, ..running.terms })
+                        (
+                            intake.arrived(&batch, ready_at),
+                            intake::Terms {
+                                takes_new,
+                                ..running.terms
+                            },
+                        )
                     }),
                     State::Greeting | State::Recalling { .. } | State::Admitting { .. } | State::Ended(_) => None,
                 };

@@ -45,7 +45,9 @@ impl Service {
         let next = filed.last().filter(|_| filed.len() == PAGE).map(|last| last.number);
         let proofs: Vec<ProofView> = filed.iter().filter_map(ProofView::of).collect();
         let mut response = answer(json(&Proofs { proofs, next })?, media::JSON);
-        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+            .headers_mut()
+            .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         Ok(response)
     }
 }

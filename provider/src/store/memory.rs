@@ -1,8 +1,8 @@
 //! The store in memory: every promise but durability. For tests, simulated worlds and providers that only relay.
 
-use super::twins::{self, Twins, TwinsTold};
 use super::join::{Standing, Verdict, judge};
 use super::pointer;
+use super::twins::{self, Twins, TwinsTold};
 use super::{
     Change, Count, Cursor, Cursors, Held, LANES, Lane, Note, Outcome, Pointer, PointerChange, PointerOutcome, Put, RecordStore, StoreError,
     check_note_keys, check_puts,

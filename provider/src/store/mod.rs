@@ -15,13 +15,13 @@ pub mod backup;
 pub mod embedded;
 mod join;
 pub mod memory;
-mod twins;
 pub mod pointer;
+mod twins;
 
 pub use embedded::{EmbeddedOptions, EmbeddedStore};
 pub use memory::MemoryStore;
-pub use twins::Twins;
 pub use pointer::{Pointer, PointerChange, PointerOutcome};
+pub use twins::Twins;
 
 use async_trait::async_trait;
 use dialtone_shared::{Name, Rank, UnixSecs, VerifiedRecord};

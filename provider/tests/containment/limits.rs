@@ -113,7 +113,9 @@ fn what_was_refused_survives_a_crash_of_the_sender_and_a_new_link() {
 fn a_peer_that_is_faster_than_agreed_is_slowed_and_loses_nothing() {
     let mut world = World::new(1, 2, &[(1, 0)]);
     let mut agreements = (*world.nodes[0].agreements).clone();
-    agreements.values_mut().for_each(|agreement| agreement.limits.changes_per_second = 100);
+    agreements
+        .values_mut()
+        .for_each(|agreement| agreement.limits.changes_per_second = 100);
     world.nodes[0].agreements = agreements.into();
     let flood = records(&world, 0..2_000);
     world.put_all(1, flood.clone());

@@ -59,7 +59,9 @@ impl Provider {
             seed: rand::random(),
         };
         let handle = Arc::new(peering::start(context).await.expect("a free port of the loopback"));
-        let evidence = Evidence::open(store.clone(), Arc::new(now), signer.name()).await.expect("an open store");
+        let evidence = Evidence::open(store.clone(), Arc::new(now), signer.name())
+            .await
+            .expect("an open store");
         let stop = watch::Sender::new(false);
         handle.prove_by(evidence.clone());
         tokio::spawn(evidence.clone().watch(stop.subscribe()));
@@ -92,7 +94,10 @@ impl Provider {
     }
 
     pub async fn put(&self, records: Vec<VerifiedRecord>) {
-        self.store.put(records.into_iter().map(put_of).collect()).await.expect("an open store");
+        self.store
+            .put(records.into_iter().map(put_of).collect())
+            .await
+            .expect("an open store");
     }
 
     pub async fn held(&self, name: &Name) -> Option<Held> {
@@ -178,7 +183,11 @@ impl ByHand {
     pub async fn greeted(address: SocketAddr, seed: u8) -> Self {
         let key = LinkKey::generate().expect("a key");
         let (endpoint, _) = quic::endpoint_speaking(any_port(), &key, ALPN).expect("a port");
-        let connection = endpoint.connect(address, "dialtone").expect("an address").await.expect("a connection");
+        let connection = endpoint
+            .connect(address, "dialtone")
+            .expect("an address")
+            .await
+            .expect("a connection");
         let (send, recv) = connection.open_bi().await.expect("a stream");
         let mut peer = Self {
             connection,

@@ -24,10 +24,17 @@ async fn forged_records_are_neither_stored_nor_passed_on_and_cost_less_than_a_te
     assert_eq!(peer.closed().await, CloseCode::InvalidRecords as u64);
     let status = a.status(&named(2));
     assert!((32..=2_048).contains(&status.progress.invalid), "{:?}", status.progress);
-    assert!(status.progress.verified <= WINDOW_BATCHES as u64 * 256, "what is under way is all that is looked at");
+    assert!(
+        status.progress.verified <= WINDOW_BATCHES as u64 * 256,
+        "what is under way is all that is looked at"
+    );
     assert!(status.progress.verify_time > Duration::ZERO);
     // It may come back after ten minutes: that much time is what the work is to be held against.
-    assert!(status.progress.verify_time < Duration::from_secs(60), "{:?}", status.progress.verify_time);
+    assert!(
+        status.progress.verify_time < Duration::from_secs(60),
+        "{:?}",
+        status.progress.verify_time
+    );
     // Whoever breaks off early gains nothing: the place stays barred.
     let error = quick_greeting(&a, 2).await;
     assert_eq!(error, CloseCode::Busy as u64);
@@ -45,7 +52,11 @@ async fn quick_greeting(at: &Provider, seed: u8) -> u64 {
     use dialtone_shared::message::{ALPN, Hello, Message, Terms};
     let key = LinkKey::generate().expect("a key");
     let (endpoint, _) = quic::endpoint_speaking(any_port(), &key, ALPN).expect("a port");
-    let connection = endpoint.connect(at.address(), "dialtone").expect("an address").await.expect("a connection");
+    let connection = endpoint
+        .connect(at.address(), "dialtone")
+        .expect("an address")
+        .await
+        .expect("a connection");
     let (mut send, _recv) = connection.open_bi().await.expect("a stream");
     let record = greeting::own_record(&signer(seed), now(), 1, &[], vec![key.pin]).expect("a record");
     let hello = Hello {
@@ -96,7 +107,11 @@ async fn replayed_records_change_nothing_and_go_nowhere() {
     }
     assert_eq!(older, 5_000);
     let status = a.status(&named(2));
-    assert_eq!((status.state, status.progress.verified), (LinkState::Up, 0), "not even a signature was checked");
+    assert_eq!(
+        (status.state, status.progress.verified),
+        (LinkState::Up, 0),
+        "not even a signature was checked"
+    );
     assert_eq!(*a.store.watch().borrow(), before, "nothing was written");
     assert_eq!(a.status(&b.name()).progress.records_sent, sent, "nothing was passed on");
 }
@@ -131,7 +146,11 @@ async fn whatever_is_wrong_with_a_record_its_neighbours_are_taken() {
         let counts = peer.acked().await.expect("the link stands").counts;
         assert_eq!((counts.stored, counts.refused), (31, 31), "of peer {seed}");
         expected += 31;
-        assert_eq!(a.status(&named(seed)).state, LinkState::Up, "no link is reset for what can be passed over");
+        assert_eq!(
+            a.status(&named(seed)).state,
+            LinkState::Up,
+            "no link is reset for what can be passed over"
+        );
     }
     assert_eq!(a.store.count().records, expected);
 }
@@ -157,9 +176,13 @@ async fn a_peer_at_its_limit_is_told_so_and_may_bring_more_when_there_is_room() 
     let known: Vec<_> = a.store.scan(None, 100).await.expect("open");
     let names: Vec<_> = known.iter().map(|held| *held.record.name()).collect();
     let updates = (0..100).map(|index| twin(index, UnixMicros(now().0 + 1_000), 60));
-    let updates: Vec<_> = updates.filter(|update| names.contains(update.name())).map(|update| update.bytes().to_vec()).collect();
+    let updates: Vec<_> = updates
+        .filter(|update| names.contains(update.name()))
+        .map(|update| update.bytes().to_vec())
+        .collect();
     let verified = a.status(&named(2)).progress.verified;
-    peer.push(updates.into_iter().chain((200..300).map(|index| record(index).bytes().to_vec()))).await;
+    peer.push(updates.into_iter().chain((200..300).map(|index| record(index).bytes().to_vec())))
+        .await;
     let counts = peer.acked().await.expect("the link stands").counts;
     assert_eq!((counts.stored, counts.limited), (40, 100));
     until("it is counted", async || a.status(&named(2)).progress.verified == verified + 40).await;

@@ -19,7 +19,11 @@ async fn verdicts(provider: &Provider) -> Vec<Verdict> {
         let filed = provider.evidence.list(None, after, 100).await.expect("an open store");
         let Some(last) = filed.last() else { return verdicts };
         after = last.number;
-        verdicts.extend(filed.iter().map(|filed| Proof::decode(&filed.proof).and_then(|proof| proof.check()).expect("a proof")));
+        verdicts.extend(
+            filed
+                .iter()
+                .map(|filed| Proof::decode(&filed.proof).and_then(|proof| proof.check()).expect("a proof")),
+        );
     }
 }
 
@@ -92,7 +96,10 @@ async fn one_publisher_fills_no_provider_with_proofs_against_itself() {
 async fn a_peer_that_accuses_falsely_is_not_believed_and_soon_not_heard() {
     let a = Provider::new(1, vec![awaited(named(2))]).await;
     let b = Provider::new(2, vec![a.dialled()]).await;
-    until("the link stands", async || !b.handle.peers().is_empty() && b.status(&a.name()).theirs.is_some()).await;
+    until("the link stands", async || {
+        !b.handle.peers().is_empty() && b.status(&a.name()).theirs.is_some()
+    })
+    .await;
     let at = now();
     let mut false_proof = Proof::of_twins(&twin(1, at, 50), &twin(1, at, 51)).expect("twins").encode();
     let last = false_proof.len() - 1;
@@ -126,7 +133,12 @@ impl Answers for Liar {
         if query.name == self.stale.0 {
             return Response::Answer(Answer::Found(self.stale.1.clone()));
         }
-        let held = self.store.get(&query.name).await.expect("an open store").filter(|_| query.name != self.hides);
+        let held = self
+            .store
+            .get(&query.name)
+            .await
+            .expect("an open store")
+            .filter(|_| query.name != self.hides);
         Response::Answer(held.map_or(Answer::Absent { certain: false }, |held| {
             Answer::Found(Value {
                 class: held.class as u8,
@@ -143,7 +155,10 @@ async fn a_second_opinion_finds_what_a_peer_hides_and_what_it_keeps_old() {
     let b = Provider::new(2, vec![a.dialled()]).await;
     let records: Vec<_> = (0..20).map(record).collect();
     a.put(records.clone()).await;
-    until("b has them", async || b.store.count().records == 20 && a.status(&b.name()).progress.sent_all).await;
+    until("b has them", async || {
+        b.store.count().records == 20 && a.status(&b.name()).progress.sent_all
+    })
+    .await;
     let old = twin(1, dialtone_shared::UnixMicros(now().0 - 60_000_000), 60);
     b.handle.answer_by(Arc::new(Liar {
         store: b.store.clone(),

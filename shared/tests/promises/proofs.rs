@@ -53,7 +53,11 @@ fn a_pair_has_one_proof_whoever_files_it_and_in_whatever_order() {
     let proof = twins();
     assert_eq!(proof.encode(), Proof::of_twins(&says(2), &says(1)).unwrap().encode());
     let third = Proof::of_twins(&says(1), &says(3)).unwrap();
-    assert_eq!(proof.subject().unwrap(), third.subject().unwrap(), "one subject, however many twins");
+    assert_eq!(
+        proof.subject().unwrap(),
+        third.subject().unwrap(),
+        "one subject, however many twins"
+    );
     assert_ne!(proof.encode(), third.encode());
     let Proof::Equivocation { lesser, greater } = proof else { panic!() };
     let turned = Proof::Equivocation {
@@ -106,7 +110,10 @@ fn a_receipt_and_a_later_status_prove_a_broken_promise() {
         let Ok(Verdict::BrokenPromise { promise, status }) = proof.check() else {
             panic!("{:?}", proof.check());
         };
-        assert_eq!((promise.provider, promise.name, promise.rank), (name(7), *kept.name(), *kept.rank()));
+        assert_eq!(
+            (promise.provider, promise.name, promise.rank),
+            (name(7), *kept.name(), *kept.rank())
+        );
         assert_eq!((status.provider, status.rank), (name(7), held));
         assert_eq!(proof.subject().unwrap().of, name(7));
     }
@@ -127,11 +134,23 @@ fn a_provider_that_kept_its_promise_cannot_be_accused() {
     };
     let of = kept.name();
     assert_eq!(check(7, of, Some(kept.rank()), later(60)), Err(ProofError::Kept));
-    assert_eq!(check(7, of, Some(next.rank()), later(60)), Err(ProofError::Kept), "it holds more than it promised");
-    assert_eq!(check(7, of, Some(says(2).rank()), later(60)), Err(ProofError::Kept), "a twin may have outranked it");
+    assert_eq!(
+        check(7, of, Some(next.rank()), later(60)),
+        Err(ProofError::Kept),
+        "it holds more than it promised"
+    );
+    assert_eq!(
+        check(7, of, Some(says(2).rank()), later(60)),
+        Err(ProofError::Kept),
+        "a twin may have outranked it"
+    );
     assert_eq!(check(7, of, None, later(0)), Err(ProofError::Before), "at the same time");
     assert_eq!(check(7, of, None, UnixMicros(NOW.0 - 1)), Err(ProofError::Before));
-    assert_eq!(check(7, of, None, later(100_000)), Err(ProofError::Ended(UNTIL)), "the promise had ended");
+    assert_eq!(
+        check(7, of, None, later(100_000)),
+        Err(ProofError::Ended(UNTIL)),
+        "the promise had ended"
+    );
     assert!(check(7, of, None, later(99_999)).is_ok(), "its last second");
     assert_eq!(check(8, of, None, later(60)), Err(ProofError::TwoProviders(name(7), name(8))));
     assert_eq!(check(7, &name(9), None, later(60)), Err(ProofError::OtherName(*of, name(9))));
@@ -164,7 +183,9 @@ fn no_byte_of_a_proof_can_vary() {
 
 #[test]
 fn a_forger_proves_nothing() {
-    let Proof::Equivocation { lesser, greater } = twins() else { panic!() };
+    let Proof::Equivocation { lesser, greater } = twins() else {
+        panic!()
+    };
     // A second record that the key never signed.
     let mut forged = greater.to_vec();
     let end = forged.len() - 1;
@@ -179,7 +200,11 @@ fn a_forger_proves_nothing() {
         receipt: receipt(7, &says(1), None),
         status: said.into(),
     };
-    assert!(matches!(proof.check(), Err(ProofError::Receipt(ReceiptError::Signature))), "{:?}", proof.check());
+    assert!(
+        matches!(proof.check(), Err(ProofError::Receipt(ReceiptError::Signature))),
+        "{:?}",
+        proof.check()
+    );
 }
 
 #[test]

@@ -6,8 +6,8 @@
 use super::engine::{Engine, failure};
 use super::hearsay::Hearsay;
 use super::layout::{self, Due, TOTALS_KEY, Totals, damaged};
-use crate::store::twins::{self, Twins};
 use crate::store::join::{Standing, Verdict, judge};
+use crate::store::twins::{self, Twins};
 use crate::store::{Held, Outcome, Pointer, PointerOutcome, Put, StoreError};
 use dialtone_shared::{Name, Rank, UnixSecs};
 use fjall::{OwnedWriteBatch, Slice};
