@@ -104,7 +104,7 @@ async fn settle(session: &mut Session, store: &MemoryStore, now: Duration) -> Re
                 heads: *store.watch().borrow(),
             },
             Step::Read { lane, after, limit } => Event::Read(lane, store.changes(lane, after, limit).await?),
-            Step::Check { id, terms, entries } => {
+            Step::Check { id, terms, entries, .. } => {
                 let mut checked = Checked::default();
                 for entry in entries {
                     let signed = intake::open(&terms, &entry)?;
@@ -115,7 +115,9 @@ async fn settle(session: &mut Session, store: &MemoryStore, now: Duration) -> Re
                 }
                 Event::Checked(id, checked)
             }
-            Step::Commit { puts, .. } => Event::Committed(store.put(puts).await?),
+            Step::Commit { commit, .. } => Event::Committed(store.put(commit.puts).await?, Vec::new()),
+            // Only where less than values is agreed.
+            Step::ReadPointers { .. } | Step::Build { .. } | Step::Forget { .. } => return Err("values are agreed".into()),
             Step::Save { .. } => Event::Saved,
             Step::Wait(_) => return Ok(frames),
             Step::End(end) => return Err(end.reason.into()),

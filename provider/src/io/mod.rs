@@ -9,6 +9,7 @@ pub mod http;
 pub mod impatient;
 pub mod peering;
 pub mod peering_deferred;
+pub mod peering_hearsay;
 mod peering_link;
 mod peering_node;
 mod peering_quota;

@@ -7,10 +7,11 @@ use crate::io::quic::{self, Ended, EndpointError, LinkKey};
 use crate::io::{peering_deferred, peering_link, peering_quota};
 use crate::peering::agreement::{self, Agreement, AgreementError, Agreements};
 use crate::peering::dial::Dialler;
+use crate::peering::digest::Digest;
 use crate::peering::greeting;
 use crate::peering::guests::Welcome;
 use crate::peering::health::PeerStatus;
-use crate::peering::limits::{DEFERRED_EVERY, GREETING_PATIENCE};
+use crate::peering::limits::{DEFERRED_EVERY, DIGESTS_AT_ONCE, GREETING_PATIENCE};
 use crate::store::RecordStore;
 use dialtone_shared::message::{CloseCode, Reach, Request, Response};
 use dialtone_shared::receipt::Signer;
@@ -112,6 +113,7 @@ pub async fn start(context: PeeringContext) -> Result<PeeringHandle, PeeringErro
         guests: Arc::default(),
         told_of_strangers: std::sync::Mutex::default(),
         verifiers: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from))),
+        builders: Semaphore::new(DIGESTS_AT_ONCE),
         stopping: watch::Sender::new(false),
         peers: RwLock::default(),
         agreements: watch::Sender::default(),
@@ -180,6 +182,11 @@ impl PeeringHandle {
             }
             news
         });
+    }
+
+    /// What a peer says it holds, where it pushes digests and a link stands: a hint whom to ask.
+    pub fn digest_of(&self, peer: &Name) -> Option<Arc<Digest>> {
+        self.node.digest_of(peer)
     }
 
     /// Requests something of a peer, over the link that stands; waits at most `patience`.

@@ -45,12 +45,28 @@ async fn walk(node: &Node) -> Result<BTreeMap<Name, u64>, StoreError> {
         }
         at = page.last().map(|held| *held.record.name());
         if at.is_none() {
+            break;
+        }
+        rest(node).await;
+    }
+    // What the peer only told us of takes room, too.
+    loop {
+        let page = node.store.pointers(at, PAGE).await?;
+        for pointer in &page {
+            *held.entry(pointer.from).or_default() += 1;
+        }
+        at = page.last().map(|pointer| pointer.name);
+        if at.is_none() {
             return Ok(held);
         }
-        // Puts and gets go first, unless new names wait for the count.
-        if node.quotas.are_counted() {
-            sleep(REST).await;
-        }
+        rest(node).await;
+    }
+}
+
+/// Puts and gets go first, unless new names wait for the count.
+async fn rest(node: &Node) {
+    if node.quotas.are_counted() {
+        sleep(REST).await;
     }
 }
 

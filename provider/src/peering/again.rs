@@ -48,6 +48,14 @@ impl Again {
         Some(from)
     }
 
+    /// Everything after `cursor` is sent anew, for another reason.
+    pub fn begin_before(&mut self, cursor: Cursor) {
+        if self.from.is_some_and(|from| from >= cursor) {
+            self.from = None;
+        }
+        self.front = None;
+    }
+
     /// The position that counts as reached at most.
     pub fn floor(&self) -> Option<Cursor> {
         self.from

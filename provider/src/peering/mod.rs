@@ -12,13 +12,14 @@
 //! 5. [`greeting`]: whether the other side is who the agreement names;
 //! 6. [`session`]: the link itself, in the events and steps of [`step`], put together from
 //! 7. [`policy`]: what goes to whom,
-//! 8. [`feed`]: the half that sends, and how far the peer is,
-//! 9. [`intake`]: the half that receives, and what becomes of each record,
-//! 10. [`deferred`]: records whose time has not come;
-//! 11. [`quota`]: how much one peer may bring, and [`again`]: how what was refused for that is offered again,
-//! 12. [`damping`]: names that change all the time;
-//! 13. [`evidence`]: wrongs that are proved, and [`audit`]: second opinions;
-//! 14. [`health`]: what is seen of it from outside.
+//! 8. [`feed`]: the half that sends, and how far the peer is ([`position`]),
+//! 9. [`intake`]: the half that receives, and what becomes of each record, [`hearsay`]: of each pointer,
+//! 10. [`digest`]: the filter of names that goes where no more is agreed,
+//! 11. [`deferred`]: records whose time has not come;
+//! 12. [`quota`]: how much one peer may bring, and [`again`]: how what was refused for that is offered again,
+//! 13. [`damping`]: names that change all the time;
+//! 14. [`evidence`]: wrongs that are proved, and [`audit`]: second opinions;
+//! 15. [`health`]: what is seen of it from outside.
 
 pub mod again;
 pub mod agreement;
@@ -26,14 +27,17 @@ pub mod audit;
 pub mod damping;
 pub mod deferred;
 pub mod dial;
+pub mod digest;
 pub mod evidence;
 pub mod feed;
 pub mod greeting;
 pub mod guests;
 pub mod health;
+pub mod hearsay;
 pub mod intake;
 pub mod limits;
 pub mod policy;
+pub mod position;
 pub mod quota;
 pub mod session;
 pub mod step;

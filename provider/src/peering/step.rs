@@ -1,12 +1,12 @@
 //! Everything that can happen on a link, and everything that a link can want: the two sides of `session`.
 
 use super::agreement::Agreements;
-use super::deferred::Deferred;
-use super::feed::Position;
-use super::intake::{Checked, Terms};
+use super::digest::Digest;
+use super::intake::{Checked, Commit, Terms};
+use super::position::Position;
 use super::quota::Quotas;
-use crate::store::{Change, Cursor, Cursors, Lane, Outcome, Put};
-use dialtone_shared::message::{CloseCode, Reach, Value};
+use crate::store::{Change, Cursor, Cursors, Lane, Outcome, PointerChange, PointerOutcome};
+use dialtone_shared::message::{CloseCode, Pointer, Reach, Relationship, Value};
 use dialtone_shared::{Name, Rank, SignedRecord, UnixSecs};
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,10 +72,16 @@ pub enum Event {
     Heads(Cursors),
     /// Answers [`Step::Read`].
     Read(Lane, Vec<Change>),
+    /// Answers [`Step::ReadPointers`].
+    PointersRead(Vec<PointerChange>),
+    /// Answers [`Step::Build`]: the digest, and where our log ended before it was made.
+    Built(Box<Digest>, Cursors),
+    /// Answers [`Step::Forget`].
+    Forgotten,
     /// Answers [`Step::Check`].
     Checked(u64, Checked),
     /// Answers [`Step::Commit`].
-    Committed(Vec<Outcome>),
+    Committed(Vec<Outcome>, Vec<PointerOutcome>),
     /// Answers [`Step::Save`].
     Saved,
     /// A step failed on our side. What was not acknowledged will be sent again.
@@ -113,6 +119,25 @@ pub enum Step {
         /// How many.
         limit: usize,
     },
+    /// Read at most `limit` pointers of the log's hearsay lane.
+    ReadPointers {
+        /// After this cursor.
+        after: Cursor,
+        /// How many.
+        limit: usize,
+    },
+    /// Make a digest of all that goes to the peer; in the background, for it reads everything.
+    Build {
+        /// For whom.
+        peer: Name,
+        /// What it is to us.
+        relationship: Relationship,
+    },
+    /// Forget every pointer that the peer told us.
+    Forget {
+        /// Who told them.
+        peer: Name,
+    },
     /// Find out what becomes of these entries.
     Check {
         /// The number to answer with.
@@ -121,15 +146,15 @@ pub enum Step {
         terms: Terms,
         /// The records.
         entries: Vec<Value>,
+        /// The pointers.
+        pointers: Vec<Pointer>,
     },
-    /// Put these, and keep those aside; answered when both are durable.
+    /// Keep what was checked; answered when all of it is durable.
     Commit {
-        /// Who sent them.
+        /// Who sent it.
         peer: Name,
-        /// To put.
-        puts: Vec<Put>,
-        /// To keep aside.
-        deferred: Vec<Deferred>,
+        /// What to keep.
+        commit: Commit,
     },
     /// Make a note of how far the peer is.
     Save {

@@ -4,13 +4,16 @@
 //! lost; so whatever was sent and not acknowledged is sent again on the next one. A provider crashes at any moment: what its
 //! store had committed stays, everything else is gone. Everything is drawn from one seed.
 
-use dialtone_provider::io::peering_deferred;
+pub mod modes;
+
+use dialtone_provider::io::{peering_deferred, peering_hearsay};
 use dialtone_provider::peering::agreement::{Agreement, Agreements};
 use dialtone_provider::peering::deferred;
 use dialtone_provider::peering::dial::{self, Dialler, Which};
 use dialtone_provider::peering::feed::Position;
 use dialtone_provider::peering::greeting;
-use dialtone_provider::peering::intake::{self, Checked, Terms};
+use dialtone_provider::peering::hearsay;
+use dialtone_provider::peering::intake::{self, Checked, Commit, Terms};
 use dialtone_provider::peering::limits::{DEFERRED_EVERY, DEFERRED_MAX};
 use dialtone_provider::peering::quota::Quotas;
 use dialtone_provider::peering::session::Session;
@@ -499,15 +502,40 @@ impl World {
                 }
             }
             Step::Read { lane, after, limit } => Event::Read(lane, ready(store.changes(lane, after, limit)).expect("a memory store")),
-            Step::Check { id, terms, entries } => Event::Checked(id, self.check(node, &terms, entries)),
-            Step::Commit { peer, puts, deferred } => {
+            Step::ReadPointers { after, limit } => Event::PointersRead(ready(store.pointer_changes(after, limit)).expect("a memory store")),
+            Step::Build { peer, relationship } => {
+                let (seed, now) = (self.rng.random(), self.wall(node));
+                let made = ready(peering_hearsay::digest(&*store, &peer, relationship, now, seed));
+                let (digest, covers) = made.expect("a memory store");
+                Event::Built(Box::new(digest), covers)
+            }
+            Step::Forget { peer } => {
+                ready(peering_hearsay::forget(&*store, &peer)).expect("a memory store");
+                Event::Forgotten
+            }
+            Step::Check {
+                id,
+                terms,
+                entries,
+                pointers,
+            } => {
+                let mut checked = self.check(node, &terms, entries);
+                for pointer in pointers {
+                    let held = self.held(node, &pointer.name);
+                    checked.pointed(hearsay::judge(&terms, &pointer, held.as_ref(), self.wall(node)));
+                }
+                Event::Checked(id, checked)
+            }
+            Step::Commit { peer, commit } => {
+                let Commit { puts, deferred, pointers } = commit;
                 let notes: Vec<_> = deferred.iter().map(|one| one.note(&peer)).collect();
                 let kept = ready(store.notes(&deferred::keys(&peer), DEFERRED_MAX + 1)).expect("a memory store");
                 let outcomes = ready(store.put(puts)).expect("a memory store");
+                let told = ready(store.put_pointers(pointers)).expect("a memory store");
                 let event = match deferred::fits(&kept, &notes) {
                     Ok(()) => {
                         ready(store.set_notes(notes)).expect("a memory store");
-                        Event::Committed(outcomes)
+                        Event::Committed(outcomes, told)
                     }
                     Err(error) => Event::Failed(CloseCode::Clock, error.to_string()),
                 };
