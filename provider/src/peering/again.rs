@@ -41,8 +41,12 @@ impl Again {
         None
     }
 
-    /// Where to go back to, in a lane that is read up to `read` and has nothing under way; `takes_all`: the peer says that it has room.
+    /// Where to go back to, in a lane that is read to its end at `read` and has nothing under way; `takes_all`: the peer says that it has room.
     pub fn go_back(&mut self, read: Cursor, takes_all: bool, now: Duration) -> Option<Cursor> {
+        if self.front.is_some_and(|front| read >= front) {
+            // Nothing of the rest is for the peer any more: what was refused has changed or ended.
+            (self.from, self.front) = (None, None);
+        }
         let from = self.from.filter(|_| takes_all && self.front.is_none() && now >= self.rests_until)?;
         self.front = Some(read);
         Some(from)
@@ -91,7 +95,6 @@ mod tests {
         assert_eq!(again.go_back(900, false, LATER), None, "the peer is full");
         assert_eq!(again.go_back(900, true, NOW), None, "not at once");
         assert_eq!(again.go_back(900, true, LATER), Some(100));
-        assert_eq!(again.go_back(900, true, LATER), None, "once");
         assert_eq!(again.acked(100, 500, 0, LATER), None);
         assert_eq!(again.floor(), Some(500), "what was taken now need not be offered a third time");
         assert_eq!(again.acked(500, 900, 0, LATER), None);
@@ -102,6 +105,16 @@ mod tests {
                 ..Again::default()
             }
         );
+    }
+
+    #[test]
+    fn what_was_refused_and_is_gone_by_then_holds_up_nothing() {
+        let mut again = Again::default();
+        again.acked(100, 200, 3, NOW);
+        assert_eq!(again.go_back(900, true, LATER), Some(100));
+        // Read to the end once more, and nothing of it was to be sent.
+        assert_eq!(again.go_back(950, true, LATER), None);
+        assert_eq!((again.floor(), again.due()), (None, None));
     }
 
     #[test]
