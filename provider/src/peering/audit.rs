@@ -59,6 +59,8 @@ pub fn must_hold(peer: &PeerStatus, held: &Held, now: UnixSecs) -> bool {
             .agreement
             .filter
             .passes(held.record.name(), !held.record.record().scope.is_empty())
+        // What has expired is kept as a floor, and not shown.
+        && held.record.record().expiry().is_none_or(|expiry| expiry > now)
         && policy::sends(held, &peer.name, peer.agreement.relationship, true, now)
 }
 
