@@ -7,7 +7,7 @@ use dialtone_shared::{Name, UnixSecs};
 use dialtone_world::modes::rotating;
 use dialtone_world::{BEGIN, World, record};
 use rand::RngExt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 const MODES: [Mode; 4] = [Mode::None, Mode::Digest, Mode::Pointers, Mode::Values];
@@ -56,6 +56,12 @@ fn held(world: &World, node: usize) -> BTreeMap<Name, Held> {
 
 /// That at the end of each link there is what its mode promises of everything that the other end holds or points to.
 fn assert_each_has_what_was_agreed(world: &World, directions: &[(usize, usize)]) {
+    assert_each_has(world, directions, &BTreeSet::new());
+}
+
+/// As [`assert_each_has_what_was_agreed`]; who is in `forgot` may lack pointers: it forgot some that one peer had told it first and another, whose
+/// word was then no news, told it too. Who asks does not rely on pointers to say that there is nothing.
+fn assert_each_has(world: &World, directions: &[(usize, usize)], forgot: &BTreeSet<usize>) {
     let (all, told): (Vec<_>, Vec<_>) = (0..world.nodes.len()).map(|node| (held(world, node), world.pointers(node))).unzip();
     for node in 0..world.nodes.len() {
         for (name, pointer) in &told[node] {
@@ -88,15 +94,15 @@ fn assert_each_has_what_was_agreed(world: &World, directions: &[(usize, usize)])
         }
         for (name, pointer) in &told[from] {
             let has = all[to].get(name).is_some_and(|held| !pointer.outranks(held.record.rank()));
-            let hinted = has || told[to].get(name).is_some_and(|other| other.sequence >= pointer.sequence);
-            let as_agreed = match mode {
-                Mode::Values | Mode::Pointers => hinted || pointer.keeper == world.nodes[to].name,
-                Mode::Digest => {
-                    let found = hinted || digest.as_ref().is_some_and(|digest| digest.contains(name));
-                    found || pointer.from == world.nodes[to].name
-                }
-                Mode::None => true,
-            };
+            let hinted = has || told[to].get(name).is_some_and(|other| other.sequence >= pointer.sequence) || forgot.contains(&to);
+            // What came from there, or is there, is not told back: it may have been forgotten there since.
+            let theirs = [pointer.keeper, pointer.from].contains(&world.nodes[to].name);
+            let as_agreed = theirs
+                || match mode {
+                    Mode::Values | Mode::Pointers => hinted,
+                    Mode::Digest => hinted || digest.as_ref().is_some_and(|digest| digest.contains(name)),
+                    Mode::None => true,
+                };
             assert!(as_agreed, "{from} points to what {to} knows nothing of ({mode})");
         }
     }
@@ -215,27 +221,47 @@ fn a_mode_changes_on_a_link_that_stands_each_way_and_the_other_side_follows() {
     }
 }
 
+/// Modes of this world change while links break and providers crash; who may have forgotten what two peers had told it.
+fn change_at_any_moment(world: &mut World, directions: &[(usize, usize)]) -> BTreeSet<usize> {
+    let mut forgot = BTreeSet::new();
+    world.faulty = true;
+    for _ in 0..150 {
+        put_something(world);
+        if world.rng.random_bool(0.3) {
+            let (from, to) = directions[world.rng.random_range(0..directions.len())];
+            let (before, after) = (world.mode(from, to), any_mode(world));
+            set(world, from, to, after);
+            let tellers = directions.iter().filter(|(_, other)| *other == to).count();
+            if before >= Mode::Pointers && after < Mode::Pointers && tellers > 1 {
+                forgot.insert(to);
+            }
+        }
+        if world.rng.random_bool(0.02) {
+            let node = world.rng.random_range(0..world.nodes.len());
+            world.crash(node, true);
+        }
+        let pause = world.draw(0, 300);
+        world.run(pause);
+    }
+    world.faulty = false;
+    world.run(Duration::from_secs(90));
+    forgot
+}
+
 #[test]
 fn modes_that_change_at_any_moment_come_to_what_was_agreed_last() {
     in_worlds("modes_that_change_at_any_moment_come_to_what_was_agreed_last", |seed| {
         let (mut world, directions) = mixed(seed);
-        world.faulty = true;
-        for _ in 0..150 {
-            put_something(&mut world);
-            if world.rng.random_bool(0.3) {
-                let (from, to) = directions[world.rng.random_range(0..directions.len())];
-                let mode = any_mode(&mut world);
-                set(&mut world, from, to, mode);
-            }
-            if world.rng.random_bool(0.02) {
-                let node = world.rng.random_range(0..world.nodes.len());
-                world.crash(node, true);
-            }
-            let pause = world.draw(0, 300);
-            world.run(pause);
-        }
-        world.faulty = false;
-        world.run(Duration::from_secs(90));
+        let forgot = change_at_any_moment(&mut world, &directions);
+        assert_each_has(&world, &directions, &forgot);
+    });
+}
+
+#[test]
+fn two_that_change_their_minds_at_any_moment_lose_nothing() {
+    in_worlds("two_that_change_their_minds_at_any_moment_lose_nothing", |seed| {
+        let (mut world, directions) = (World::new(seed, 2, &[(0, 1)]), [(0, 1), (1, 0)]);
+        change_at_any_moment(&mut world, &directions);
         assert_each_has_what_was_agreed(&world, &directions);
     });
 }

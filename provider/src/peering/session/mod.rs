@@ -270,9 +270,9 @@ impl Session {
     /// What to write next: what overtakes comes first, and a digest does not hold up revocations.
     fn next_message(&mut self, now: Moment) -> Option<Message> {
         if let Some(terms) = self.news(now) {
-            self.said = Some(terms.clone());
+            let again = self.said.replace(terms.clone()).as_ref() == Some(&terms);
             if let State::Running(running) = &mut self.state {
-                running.echo = false;
+                running.echo &= !again;
             }
             self.settle();
             return Some(Message::Terms(terms));

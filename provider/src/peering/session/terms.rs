@@ -4,7 +4,7 @@
 //! Each counts from when it was written on the wire or read from it, so that both sides see the same changes in the same order of the stream.
 //!
 //! Where less than pointers is pushed from now on, the receiver forgets those that it was told. If more is agreed again, the sender must tell them
-//! anew, and must know so after a crash too: it says its terms once more when that is noted, and the receiver forgets when it hears them.
+//! anew, and must know so after a crash too: it says the very same terms once more when that is noted, and the receiver forgets when it hears them.
 
 use super::digests::Heard;
 use super::{Session, State};
@@ -20,11 +20,12 @@ impl Session {
             return self.end(CloseCode::Protocol, "sent terms before the greeting".to_owned());
         };
         let named = terms.relationship.mirrored() == running.terms.relationship;
+        let again = running.theirs == terms;
         running.theirs = terms;
         if !named {
             return self.end(CloseCode::Changed, "the relationship has changed: greet again".to_owned());
         }
-        if std::mem::take(&mut running.to_forget) {
+        if again && std::mem::take(&mut running.to_forget) {
             let peer = running.peer;
             running.forgetting = true;
             self.todo.push_back(Step::Forget { peer });
