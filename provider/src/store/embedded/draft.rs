@@ -73,10 +73,15 @@ impl<'a> Draft<'a> {
     /// # Errors
     /// [`StoreError`], about this batch alone.
     pub fn put(&mut self, batch: Vec<Put>) -> Result<Vec<Outcome>, StoreError> {
-        let slots = batch
-            .iter()
-            .map(|put| self.slot(put.record.name()))
-            .collect::<Result<Vec<_>, _>>()?;
+        self.slots.reserve(batch.len());
+        self.by_name.reserve(batch.len());
+        // Looked up in the order of the table: each search ends near the one before it.
+        let mut order: Vec<usize> = (0..batch.len()).collect();
+        order.sort_unstable_by_key(|at| batch[*at].record.name());
+        let mut slots = vec![0; batch.len()];
+        for at in order {
+            slots[at] = self.slot(batch[at].record.name())?;
+        }
         let mut undo = Vec::new();
         let outcomes = batch
             .into_iter()
@@ -183,6 +188,7 @@ impl<'a> Draft<'a> {
             Fate::Kept(_, decided) => decided,
             Fate::Untouched | Fate::Forgotten => 0,
         });
+        let (mut scratch, mut rows) = (Vec::new(), Vec::with_capacity(slots.len()));
         for Slot { name, row, fate } in slots {
             let new = match fate {
                 Fate::Untouched => continue,
@@ -209,12 +215,18 @@ impl<'a> Draft<'a> {
                     *cursor += 1;
                     totals.count.records += 1;
                     totals.count.bytes += held.record.bytes().len() as u64;
-                    batch.insert(&engine.records, *name.as_bytes(), layout::write_row(&held, *cursor));
+                    layout::write_row(&mut scratch, &held, *cursor);
+                    rows.push((name, Slice::from(&scratch[..]), forget_at.filter(|_| indexed != forget_at)));
                     batch.insert(&engine.log, layout::log_key(lane, *cursor), *name.as_bytes());
-                    if let Some(at) = forget_at.filter(|_| indexed != forget_at) {
-                        batch.insert(&engine.forget, layout::forget_key(at, &name), []);
-                    }
                 }
+            }
+        }
+        // In the order of the tables, so that each search ends near the one before it.
+        rows.sort_unstable_by_key(|(name, ..)| *name);
+        for (name, row, forget_at) in rows {
+            batch.insert(&engine.records, *name.as_bytes(), row);
+            if let Some(at) = forget_at {
+                batch.insert(&engine.forget, layout::forget_key(at, &name), []);
             }
         }
         hearsay.write(engine, &mut batch, &mut totals);

@@ -69,11 +69,11 @@ pub(super) struct Totals {
     pub last: Cursors,
 }
 
-/// The row of `held`, whose change stands at `cursor`.
-pub(super) fn write_row(held: &Held, cursor: Cursor) -> Vec<u8> {
+/// The row of `held`, whose change stands at `cursor`, in the place of what is in `row`.
+pub(super) fn write_row(row: &mut Vec<u8>, held: &Held, cursor: Cursor) {
     let (rank, envelope) = (held.record.rank(), held.record.bytes());
     let account = held.account.as_deref();
-    let mut row = Vec::with_capacity(HEAD_BYTES + Name::BYTES + 2 + account.map_or(0, str::len) + envelope.len());
+    row.clear();
     let flag = |set: bool, flag: u8| if set { flag } else { 0 };
     row.push(ROW_VERSION);
     row.push(held.class as u8);
@@ -91,7 +91,6 @@ pub(super) fn write_row(held: &Held, cursor: Cursor) -> Vec<u8> {
         row.extend(account.as_bytes());
     }
     row.extend_from_slice(envelope);
-    row
 }
 
 /// Reads what [`write_row`] writes; `None` for anything else.
@@ -278,7 +277,6 @@ pub(super) fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8; N
 const ROW_VERSION: u8 = 1;
 const TOTALS_VERSION: u8 = 2;
 const TOTALS_VERSION_BEFORE: u8 = 1;
-const HEAD_BYTES: usize = 71;
 const FORGET_KEY_BYTES: usize = 8 + Name::BYTES;
 const OF_A_POINTER: u8 = 1;
 const REVOKED: u8 = 1;
@@ -316,10 +314,16 @@ mod tests {
         }
     }
 
+    fn row_of(held: &Held, cursor: Cursor) -> Vec<u8> {
+        let mut row = b"what was there before".to_vec();
+        write_row(&mut row, held, cursor);
+        row
+    }
+
     #[test]
     fn a_row_is_these_bytes() {
         let held = held(false);
-        let row = write_row(&held, 9);
+        let row = row_of(&held, 9);
         let (digest, from) = (held.record.rank().digest, Name::of_content(b"a peer"));
         let head = [
             &[1, 2, 2 | 4][..],
@@ -347,7 +351,7 @@ mod tests {
                     account,
                     ..held(revoked)
                 };
-                let bytes = write_row(&held, u64::MAX);
+                let bytes = row_of(&held, u64::MAX);
                 let row = read_row(&bytes).expect("a row");
                 assert_eq!((row.cursor, row.forget_at, row.lane()), (u64::MAX, held.forget_at(), held.lane()));
                 assert_eq!(row.held(held.record.name()).expect("sound"), held);
@@ -359,7 +363,7 @@ mod tests {
     fn a_row_that_was_cut_or_changed_is_not_believed() {
         let held = held(false);
         let name = held.record.name();
-        let whole = write_row(&held, 9);
+        let whole = row_of(&held, 9);
         for end in 0..whole.len() {
             assert!(read_row(&whole[..end]).is_none_or(|row| row.held(name).is_err()), "cut at {end}");
         }
