@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tracing::{debug, error, warn};
 
 /// The proofs of one provider.
@@ -25,6 +25,8 @@ pub struct Evidence {
     store: Arc<dyn RecordStore>,
     clock: Clock,
     own: Name,
+    /// What the store meets, from the moment of opening on.
+    twins: tokio::sync::Mutex<broadcast::Receiver<Arc<Twins>>>,
     /// Held while proofs are filed, one lot after another.
     tally: tokio::sync::Mutex<Tally>,
     /// The number of the next proof.
@@ -73,6 +75,7 @@ impl Evidence {
     /// # Errors
     /// [`StoreError`].
     pub async fn open(store: Arc<dyn RecordStore>, clock: Clock, own: Name) -> Result<Arc<Self>, StoreError> {
+        let twins = store.twins();
         let note = store.note(TALLY).await?;
         // What does not read back was never written by us: begin anew.
         let tally = note.and_then(|note| Tally::decode(&note).ok()).unwrap_or_default();
@@ -80,6 +83,7 @@ impl Evidence {
             store,
             clock,
             own,
+            twins: tokio::sync::Mutex::new(twins),
             next: watch::Sender::new(tally.next),
             tally: tokio::sync::Mutex::new(tally),
             counts: Counts {
@@ -92,7 +96,7 @@ impl Evidence {
 
     /// Files every pair that the store meets, until `stopping` turns true.
     pub async fn watch(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
-        let mut twins = self.store.twins();
+        let mut twins = self.twins.lock().await;
         loop {
             let first = tokio::select! {
                 first = twins.recv() => first,
