@@ -11,7 +11,7 @@ use dialtone_provider::peering::quota::Quotas;
 use dialtone_provider::peering::session::Session;
 use dialtone_provider::peering::step::{End, Event, Moment, Opening, Step};
 use dialtone_provider::store::{Class, Condition, MemoryStore, Put, RecordStore};
-use dialtone_shared::message::{Ack, Batch, CloseCode, Counts, Hello, Message, Mode, Reach, Relationship, Terms};
+use dialtone_shared::message::{Ack, Batch, CloseCode, Counts, Hello, Message, Mode, Relationship, Terms};
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::{Body, Genesis, Name, Record, SecretKey, SignedRecord, Ttl, UnixSecs, VerifiedRecord};
 use proptest::prelude::*;
@@ -49,8 +49,8 @@ fn opening(own: u8, peer: u8, dials: bool) -> Opening {
         dialled: dials.then_some(peer_name),
         pin: [peer; 32],
         heads: [0; 3],
-        reach: Reach::whole(),
         quotas: Quotas::of_nothing(),
+        inbound: Arc::default(),
     }
 }
 

@@ -116,7 +116,7 @@ impl Auditor {
             known: None,
         };
         let theirs = match self.peering.request(peer, Request::Query(query), PATIENCE).await {
-            Ok(Response::Answer(Answer::Found(value))) => match genuine(value.record, name).await {
+            Ok(Response::Answer(Answer::Found { value, .. })) => match genuine(value.record, name).await {
                 Some(rank) => Some(rank),
                 None => return Ok(Finding::Open),
             },

@@ -8,6 +8,7 @@ pub mod files;
 pub mod http;
 pub mod impatient;
 pub mod peering;
+pub mod peering_ask;
 pub mod peering_deferred;
 pub mod peering_hearsay;
 mod peering_link;

@@ -100,7 +100,7 @@ async fn drive(
     let mut permit: Option<Permit> = None;
     let mut requests = JoinSet::new();
     let mut agreements = node.agreements.subscribe();
-    let mut reach = node.reach.subscribe();
+    let mut inbound = node.inbound.subscribe();
 
     let end = loop {
         let due = loop {
@@ -148,7 +148,7 @@ async fn drive(
             Some(event) = frames.recv(), if session.reads() => event,
             Ok(()) = heads.changed() => Event::Heads(*heads.borrow_and_update()),
             Ok(()) = agreements.changed() => Event::Agreed(agreements.borrow_and_update().clone()),
-            Ok(()) = reach.changed() => Event::Reaches(reach.borrow_and_update().clone()),
+            Ok(()) = inbound.changed() => Event::Inbound(inbound.borrow_and_update().clone()),
             Some((code, reason)) = stopped.recv() => Event::Stop(code, reason),
             Ok(_) = all_stop.wait_for(|stopping| *stopping), if !session.is_stopping() => {
                 Event::Stop(CloseCode::Stopping, "this provider stops".to_owned())
@@ -186,8 +186,8 @@ fn opening(node: &Node, connection: &Connection, dialled: Option<Name>) -> Resul
         dialled,
         pin,
         heads: *node.store.watch().borrow(),
-        reach: node.reach.borrow().clone(),
         quotas: node.quotas.clone(),
+        inbound: node.inbound.borrow().clone(),
     })
 }
 

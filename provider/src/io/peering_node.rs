@@ -5,6 +5,7 @@ use crate::io::evidence::Evidence;
 use crate::io::peering::Clock;
 use crate::io::peering_requests::Answers;
 use crate::peering::agreement::Agreements;
+use crate::peering::ask::reach::Inbound;
 use crate::peering::dial::{self, Patience, Which};
 use crate::peering::digest::Digest;
 use crate::peering::guests::{Guests, Welcome};
@@ -14,7 +15,7 @@ use crate::peering::quota::Quotas;
 use crate::peering::step::{End, Moment};
 use crate::store::RecordStore;
 use dialtone_shared::Name;
-use dialtone_shared::message::{CloseCode, Reach, Terms};
+use dialtone_shared::message::{CloseCode, Terms};
 use dialtone_shared::receipt::Signer;
 use quinn::Connection;
 use std::collections::BTreeMap;
@@ -36,8 +37,8 @@ pub(super) struct Node {
     pub boot: [u8; 16],
     /// With whom, as things stand.
     pub agreements: watch::Sender<Arc<Agreements>>,
-    /// How much we know without asking; every link tells its peer.
-    pub reach: watch::Sender<Reach>,
+    /// What the peers push and what lies behind them; every link tells its peer how much we know without asking.
+    pub inbound: watch::Sender<Arc<[Inbound]>>,
     /// Who answers requests, once there is somebody.
     pub answers: OnceLock<Arc<dyn Answers>>,
     /// Who keeps proofs, once there is somebody.

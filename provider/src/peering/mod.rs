@@ -20,11 +20,14 @@
 //! 13. [`damping`]: names that change all the time;
 //! 14. [`evidence`]: wrongs that are proved, and [`audit`]: second opinions;
 //! 15. [`health`]: what is seen of it from outside.
+//!
+//! Beside the links: [`ask`], what is done about a name that no link has brought.
 
 pub mod again;
 pub mod agreement;
 pub mod audit;
 pub mod damping;
+pub mod ask;
 pub mod deferred;
 pub mod dial;
 pub mod digest;

@@ -1,12 +1,13 @@
 //! Everything that can happen on a link, and everything that a link can want: the two sides of `session`.
 
 use super::agreement::Agreements;
+use super::ask::reach::Inbound;
 use super::digest::Digest;
 use super::intake::{Checked, Commit, Terms};
 use super::position::Position;
 use super::quota::Quotas;
 use crate::store::{Change, Cursor, Cursors, Lane, Outcome, PointerChange, PointerOutcome};
-use dialtone_shared::message::{CloseCode, Pointer, Reach, Relationship, Value};
+use dialtone_shared::message::{CloseCode, Pointer, Relationship, Value};
 use dialtone_shared::{Name, Rank, SignedRecord, UnixSecs};
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,10 +41,10 @@ pub struct Opening {
     pub pin: [u8; 32],
     /// Where the lanes of its log end.
     pub heads: [u64; 3],
-    /// How much it knows without asking.
-    pub reach: Reach,
     /// What its peers have brought, over all links.
     pub quotas: Arc<Quotas>,
+    /// What its peers push to it and what lies behind them: what it tells each of what it knows without asking.
+    pub inbound: Arc<[Inbound]>,
 }
 
 /// What happened.
@@ -66,8 +67,8 @@ pub enum Event {
     NotAdmitted(CloseCode, String),
     /// The agreements are these from now on.
     Agreed(Arc<Agreements>),
-    /// How much this provider knows without asking, from now on.
-    Reaches(Reach),
+    /// What the peers push and what lies behind them, from now on.
+    Inbound(Arc<[Inbound]>),
     /// Our log goes on to here.
     Heads(Cursors),
     /// Answers [`Step::Read`].

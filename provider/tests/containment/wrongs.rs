@@ -6,7 +6,7 @@ use dialtone_provider::io::audit::Auditor;
 use dialtone_provider::io::peering_requests::Answers;
 use dialtone_provider::peering::audit::Finding;
 use dialtone_provider::store::{MemoryStore, RecordStore};
-use dialtone_shared::Name;
+use dialtone_shared::{Name, Ttl};
 use dialtone_shared::message::{Answer, Refused, Request, Response, Value};
 use dialtone_shared::proof::{Proof, Verdict};
 use std::sync::Arc;
@@ -131,7 +131,8 @@ impl Answers for Liar {
             return Response::Refused(Refused::Cannot);
         };
         if query.name == self.stale.0 {
-            return Response::Answer(Answer::Found(self.stale.1.clone()));
+            let value = self.stale.1.clone();
+            return Response::Answer(Answer::Found { value, fresh: Ttl(60) });
         }
         let held = self
             .store
@@ -140,11 +141,12 @@ impl Answers for Liar {
             .expect("an open store")
             .filter(|_| query.name != self.hides);
         Response::Answer(held.map_or(Answer::Absent { certain: false }, |held| {
-            Answer::Found(Value {
+            let value = Value {
                 class: held.class as u8,
                 keep_until: held.keep_until,
                 record: held.record.bytes().clone(),
-            })
+            };
+            Answer::Found { value, fresh: Ttl(60) }
         }))
     }
 }

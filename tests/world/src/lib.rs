@@ -3,7 +3,10 @@
 //! Frames keep their order on a link and may be overtaken on another. A link breaks at any moment, and what was under way on it is
 //! lost; so whatever was sent and not acknowledged is sent again on the next one. A provider crashes at any moment: what its
 //! store had committed stays, everything else is gone. Everything is drawn from one seed.
+//!
+//! [`asking`]: providers that ask each other.
 
+pub mod asking;
 pub mod modes;
 
 use dialtone_provider::io::{peering_deferred, peering_hearsay};
@@ -19,7 +22,7 @@ use dialtone_provider::peering::quota::Quotas;
 use dialtone_provider::peering::session::Session;
 use dialtone_provider::peering::step::{End, Event, Moment, Opening, Step};
 use dialtone_provider::store::{Class, Condition, Held, MemoryStore, Put, RecordStore};
-use dialtone_shared::message::{CloseCode, Entry, Message, Reach, Value};
+use dialtone_shared::message::{CloseCode, Entry, Message, Value};
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::{Body, Genesis, Name, Record, SecretKey, SignedRecord, Ttl, UnixMicros, UnixSecs, VerifiedRecord};
 use rand::rngs::StdRng;
@@ -337,8 +340,8 @@ impl World {
                 dialled,
                 pin: [other as u8; 32],
                 heads: *this.nodes[own].store.watch().borrow(),
-                reach: Reach::whole(),
                 quotas: this.nodes[own].quotas.clone(),
+                inbound: Arc::default(),
             };
             let dials = Session::new(opening(self, node, peer, Some(peer_name)), self.moment(node));
             let dialled = Session::new(opening(self, peer, node, None), self.moment(peer));

@@ -179,7 +179,7 @@ impl Session {
             Event::Admitted { position, heads } => self.admitted(now, position, heads),
             Event::NotAdmitted(code, reason) | Event::Failed(code, reason) => self.end(code, reason),
             Event::Agreed(agreements) => self.agreed(agreements),
-            Event::Reaches(reach) => self.opening.reach = reach,
+            Event::Inbound(inbound) => self.opening.inbound = inbound,
             Event::Heads(heads) => self.feed(|feed| feed.heads(heads)),
             Event::Read(lane, changes) => self.feed(|feed| feed.changes_read(lane, changes, now)),
             Event::PointersRead(changes) => self.feed(|feed| feed.pointers_read(changes, now.wall)),

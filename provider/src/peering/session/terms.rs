@@ -10,6 +10,7 @@ use super::digests::Heard;
 use super::{Session, State};
 use crate::peering::agreement::{Agreement, Agreements};
 use crate::peering::step::{Moment, Step};
+use crate::peering::ask::reach;
 use dialtone_shared::message::{CloseCode, Mode, Terms};
 use std::sync::Arc;
 
@@ -58,7 +59,7 @@ impl Session {
     pub(super) fn terms(&self, agreement: &Agreement, takes_all: bool) -> Terms {
         Terms {
             takes_all,
-            reach: self.opening.reach.clone(),
+            reach: reach::told(&agreement.peer, agreement.relationship, &self.opening.inbound),
             ..agreement.terms()
         }
     }
