@@ -15,9 +15,12 @@
 //! 7. [`record`]: what a publisher says, and the one door through which it becomes believed;
 //! 8. [`receipt`]: what a provider says about what it holds;
 //! 9. [`proof`]: two statements of one signer that cannot both be honest;
-//! 10. [`message`]: what two providers say to each other.
+//! 10. [`message`]: what two providers say to each other;
+//! 11. [`invite`]: the line by which one asks another to peer;
+//! 12. [`statement`]: what each says crossed their link, and where the two differ.
 
 pub mod cbor;
+pub mod invite;
 pub mod key;
 pub mod limits;
 pub mod message;
@@ -25,6 +28,7 @@ pub mod name;
 pub mod proof;
 pub mod receipt;
 pub mod record;
+pub mod statement;
 pub mod time;
 pub mod z32;
 

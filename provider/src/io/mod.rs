@@ -3,10 +3,12 @@
 pub mod audit;
 pub mod clock;
 pub mod coherence;
+pub mod desk;
 pub mod evidence;
 pub mod files;
 pub mod http;
 pub mod impatient;
+pub mod link_books;
 pub mod peering;
 pub mod peering_ask;
 pub mod peering_deferred;

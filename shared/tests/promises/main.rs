@@ -13,12 +13,15 @@
 //! - [`rank`]: the total order of a name's records, a join;
 //! - [`receipts`]: what a provider promises, provable to anyone;
 //! - [`proofs`]: two statements that cannot both be honest, shown to anyone;
+//! - [`statements`]: what two providers say crossed their link, and where they differ;
+//! - [`invites`]: the line by which one provider asks another to peer;
 //! - [`documents`]: `docs/` says what the code does.
 
 mod bindings;
 mod cbor;
 mod documents;
 mod envelope;
+mod invites;
 mod names;
 mod proofs;
 mod rank;
@@ -27,6 +30,7 @@ mod receipts;
 mod records;
 mod rotation;
 mod signatures;
+mod statements;
 mod tampering;
 mod time;
 mod world;
