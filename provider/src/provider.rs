@@ -9,9 +9,11 @@ use crate::accounting::{Admission, Ledger};
 use crate::admin::{self, Admin};
 use crate::error::StartError;
 use crate::identity;
+use crate::io::audit::Auditor;
 use crate::io::clock::{Clock, SystemClock};
 use crate::io::coherence::Links;
 use crate::io::desk::Desk;
+use crate::io::evidence::Evidence;
 use crate::io::link_books::LinkBooks;
 use crate::io::peering::{self, PeeringContext, PeeringError, PeeringHandle};
 use crate::io::peering_ask::{Answerer, Asking};
@@ -161,7 +163,24 @@ impl Provider {
             queueing.stopping.subscribe(),
         );
 
+        let evidence = {
+            let clock = Arc::clone(&clock);
+            Evidence::open(Arc::clone(&store), Arc::new(move || clock.now()), name).await?
+        };
+        keeping.tasks.spawn(Arc::clone(&evidence).watch(keeping.told()));
+        registry.register_collector(Box::new(scraped::Wrongs(Arc::clone(&evidence))));
+
         let peering = start_peering(&settings, &store, &signer, &clock).await?;
+        peering.prove_by(Arc::clone(&evidence));
+        keeping
+            .tasks
+            .spawn(Arc::clone(&evidence).spread(Arc::clone(&peering), keeping.told()));
+        let auditor = {
+            let clock = Arc::clone(&clock);
+            Auditor::new(Arc::clone(&store), Arc::clone(&peering), Arc::new(move || clock.now()))
+        };
+        keeping.tasks.spawn(Arc::clone(&auditor).run(keeping.told()));
+        registry.register_collector(Box::new(scraped::Audits(auditor)));
         let books = LinkBooks::open(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&signer), &peering).await?;
         let books = Arc::new(books);
         keeping.tasks.spawn(Arc::clone(&books).keep(keeping.told()));
@@ -202,6 +221,7 @@ impl Provider {
             source: Arc::clone(&source),
             clock,
             admission: Admission::new(&settings),
+            evidence,
             ledger,
             queue,
             batches: service::batches(),

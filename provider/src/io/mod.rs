@@ -1,8 +1,10 @@
 //! Where the world is touched: sockets, files, timers, the clock, chance. Nothing here decides.
 
+pub mod audit;
 pub mod clock;
 pub mod coherence;
 pub mod desk;
+pub mod evidence;
 pub mod files;
 pub mod http;
 pub mod impatient;
@@ -13,6 +15,7 @@ pub mod peering_deferred;
 pub mod peering_hearsay;
 mod peering_link;
 mod peering_node;
+mod peering_quota;
 pub mod peering_requests;
 pub mod quic;
 pub mod upkeep;

@@ -1,9 +1,10 @@
 //! Peering, running: listens, dials, keeps one link for each agreement, and says how they are.
 
+use crate::io::evidence::Evidence;
 use crate::io::peering_node::{Guest, Node};
 use crate::io::peering_requests::{Answers, RequestError};
 use crate::io::quic::{self, Ended, EndpointError, LinkKey};
-use crate::io::{peering_deferred, peering_link};
+use crate::io::{peering_deferred, peering_link, peering_quota};
 use crate::peering::agreement::{self, Agreement, AgreementError, Agreements};
 use crate::peering::ask::reach::{self, Inbound};
 use crate::peering::dial::Dialler;
@@ -20,6 +21,7 @@ use dialtone_shared::{Name, SignedRecord, UnixMicros};
 use quinn::{Connection, Endpoint, VarInt};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -107,6 +109,8 @@ pub async fn start(context: PeeringContext) -> Result<PeeringHandle, PeeringErro
         addresses: context.addresses,
         pin: key.pin,
         boot: rng.random(),
+        evidence: OnceLock::new(),
+        quotas: Arc::default(),
         guests: Arc::default(),
         told_of_strangers: std::sync::Mutex::default(),
         verifiers: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from))),
@@ -118,7 +122,11 @@ pub async fn start(context: PeeringContext) -> Result<PeeringHandle, PeeringErro
         answers: OnceLock::new(),
     });
     node.agree(agreements);
+    if node.store.count().records == 0 {
+        node.quotas.counted(&BTreeMap::new());
+    }
     let mut tasks = JoinSet::new();
+    tasks.spawn(peering_quota::count(node.clone()));
     tasks.spawn(listen(node.clone(), endpoint.clone()));
     tasks.spawn(release(node.clone()));
     tasks.spawn(supervise(node.clone(), endpoint.clone(), rng));
@@ -158,6 +166,12 @@ impl PeeringHandle {
     pub fn answer_by(&self, answers: Arc<dyn Answers>) {
         // The second is ignored, as documented.
         let _ = self.node.answers.set(answers);
+    }
+
+    /// Who keeps the proofs that peers tell of: said once, the first counts. Until then they hear that we are busy.
+    pub fn prove_by(&self, evidence: Arc<Evidence>) {
+        // The second is ignored, as documented.
+        let _ = self.node.evidence.set(evidence);
     }
 
     /// What the peers push and what lies behind them, as far as is known: every peer is told what follows for it when that changes.

@@ -6,7 +6,7 @@ use crate::peering::deferred::{self, Note};
 use crate::peering::dial::Which;
 use crate::peering::greeting;
 use crate::peering::hearsay;
-use crate::peering::intake::{self, Checked, Commit, Terms, Verdict};
+use crate::peering::intake::{self, Checked, Commit, Terms};
 use crate::peering::limits::{DEFERRED_MAX, GREETING_PATIENCE, VERIFY_CHUNK};
 use crate::peering::position::Position;
 use crate::peering::session::Session;
@@ -186,6 +186,7 @@ fn opening(node: &Node, connection: &Connection, dialled: Option<Name>) -> Resul
         dialled,
         pin,
         heads: *node.store.watch().borrow(),
+        quotas: node.quotas.clone(),
         inbound: node.inbound.borrow().clone(),
     })
 }
@@ -384,24 +385,22 @@ async fn check_part(
             }
         };
         let held = store.get(signed.name()).await?;
-        match intake::triage(&terms, signed, entry.keep_until, held.as_ref(), now) {
-            Verdict::Renew(put) => checked.puts.push(*put),
-            Verdict::Verify(candidate) => candidates.push(*candidate),
-            Verdict::Same => checked.counts.same += 1,
-            Verdict::Older => checked.counts.older += 1,
-        }
+        candidates.extend(checked.judged(intake::triage(&terms, signed, entry.keep_until, held.as_ref(), now)));
     }
     if candidates.is_empty() {
         return Ok(checked);
     }
     let turn = verifiers.acquire_owned().await.map_err(|_| StoreError::Closed)?;
     tokio::task::spawn_blocking(move || {
+        let began = std::time::Instant::now();
+        checked.verified = candidates.len() as u64;
         for candidate in candidates {
             match intake::believe(candidate) {
                 Ok(believed) => checked.believed(&terms, believed),
                 Err(refusal) => checked.refuse(refusal),
             }
         }
+        checked.verify_time = began.elapsed();
         drop(turn);
         checked
     })

@@ -1,6 +1,7 @@
 //! What all links of one provider share: its store, its identity, its clock, and for each peer the one link that may stand.
 
 use crate::accounting::admission::network;
+use crate::io::evidence::Evidence;
 use crate::io::peering::Clock;
 use crate::io::peering_requests::Answers;
 use crate::peering::agreement::Agreements;
@@ -10,6 +11,7 @@ use crate::peering::digest::Digest;
 use crate::peering::guests::{Guests, Welcome};
 use crate::peering::health::{LinkState, PeerStatus, Progress};
 use crate::peering::limits::{LINK_STEADY, REDIAL_QUARANTINE, STRANGERS_TOLD_EVERY};
+use crate::peering::quota::Quotas;
 use crate::peering::step::{End, Moment};
 use crate::store::RecordStore;
 use dialtone_shared::Name;
@@ -39,6 +41,10 @@ pub(super) struct Node {
     pub inbound: watch::Sender<Arc<[Inbound]>>,
     /// Who answers requests, once there is somebody.
     pub answers: OnceLock<Arc<dyn Answers>>,
+    /// Who keeps proofs, once there is somebody.
+    pub evidence: OnceLock<Arc<Evidence>>,
+    /// What peers have brought, over all links.
+    pub quotas: Arc<Quotas>,
     /// Strangers who are greeting.
     pub guests: Arc<Mutex<Guests>>,
     /// When the log was last told of a stranger who was turned away.
@@ -193,6 +199,7 @@ impl Node {
                 address: slot.address,
                 last_error: slot.last_error.clone().filter(|_| !steady),
                 progress: slot.present.after(&slot.past),
+                brought: self.quotas.standing(name),
             })
         };
         let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);

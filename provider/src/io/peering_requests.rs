@@ -118,6 +118,10 @@ async fn answer(node: &Node, peer: &Name, mut send: SendStream, mut recv: RecvSt
         Err(reason) => return Err(reason),
     };
     let response = match (Request::decode(&body), node.answers.get()) {
+        (Ok(Request::Proofs(proofs)), _) => match node.evidence.get() {
+            Some(evidence) => evidence.told(peer, proofs).await,
+            None => Response::Refused(Refused::Busy),
+        },
         (Ok(request), Some(answers)) => answers.answer(peer, request).await,
         (Ok(_), None) => Response::Refused(Refused::Busy),
         (Err(error), _) => {

@@ -5,6 +5,7 @@ use super::ask::reach::Inbound;
 use super::digest::Digest;
 use super::intake::{Checked, Commit, Terms};
 use super::position::Position;
+use super::quota::Quotas;
 use crate::store::{Change, Cursor, Cursors, Lane, Outcome, PointerChange, PointerOutcome};
 use dialtone_shared::message::{CloseCode, Pointer, Relationship, Value};
 use dialtone_shared::{Name, Rank, SignedRecord, UnixSecs};
@@ -40,6 +41,8 @@ pub struct Opening {
     pub pin: [u8; 32],
     /// Where the lanes of its log end.
     pub heads: [u64; 3],
+    /// What its peers have brought, over all links.
+    pub quotas: Arc<Quotas>,
     /// What its peers push to it and what lies behind them: what it tells each of what it knows without asking.
     pub inbound: Arc<[Inbound]>,
 }

@@ -16,8 +16,9 @@ use dialtone_provider::peering::dial::{self, Dialler, Which};
 use dialtone_provider::peering::feed::Position;
 use dialtone_provider::peering::greeting;
 use dialtone_provider::peering::hearsay;
-use dialtone_provider::peering::intake::{self, Checked, Commit, Terms, Verdict};
+use dialtone_provider::peering::intake::{self, Checked, Commit, Terms};
 use dialtone_provider::peering::limits::{DEFERRED_EVERY, DEFERRED_MAX};
+use dialtone_provider::peering::quota::Quotas;
 use dialtone_provider::peering::session::Session;
 use dialtone_provider::peering::step::{End, Event, Moment, Opening, Step};
 use dialtone_provider::store::{Class, Condition, Held, MemoryStore, Put, RecordStore};
@@ -64,6 +65,8 @@ pub struct Node {
     pub store: Arc<MemoryStore>,
     /// With whom it peers.
     pub agreements: Arc<Agreements>,
+    /// What its peers have brought.
+    pub quotas: Arc<Quotas>,
     /// Seconds by which its clock is wrong.
     pub skew: i64,
     /// Whether it runs.
@@ -94,6 +97,7 @@ pub struct Link {
     pub sent: [BTreeMap<(Name, [u8; 32]), u32>; 2],
 }
 
+#[allow(clippy::large_enum_variant, reason = "most are arrivals, and few exist at a time")]
 enum Action {
     Dial(usize, usize),
     Arrive(usize, usize, Box<Event>),
@@ -142,6 +146,7 @@ impl World {
                 name: signer.name(),
                 store: MemoryStore::with_id(world.rng.random()),
                 agreements: Arc::new(agreements),
+                quotas: Quotas::of_nothing(),
                 skew: 0,
                 up: true,
                 deaf: false,
@@ -251,6 +256,7 @@ impl World {
         state.standing.clear();
         if !keep {
             state.store = MemoryStore::with_id(id);
+            state.quotas = Quotas::of_nothing();
             state.heads = [0; 3];
         }
         for link in 0..self.links.len() {
@@ -334,6 +340,7 @@ impl World {
                 dialled,
                 pin: [other as u8; 32],
                 heads: *this.nodes[own].store.watch().borrow(),
+                quotas: this.nodes[own].quotas.clone(),
                 inbound: Arc::default(),
             };
             let dials = Session::new(opening(self, node, peer, Some(peer_name)), self.moment(node));
@@ -559,14 +566,12 @@ impl World {
                 Err(refusal) => checked.refuse(refusal),
                 Ok(signed) => {
                     let held = self.held(node, signed.name());
-                    match intake::triage(terms, signed, entry.keep_until, held.as_ref(), self.wall(node)) {
-                        Verdict::Renew(put) => checked.puts.push(*put),
-                        Verdict::Verify(candidate) => match intake::believe(*candidate) {
+                    let verdict = intake::triage(terms, signed, entry.keep_until, held.as_ref(), self.wall(node));
+                    if let Some(candidate) = checked.judged(verdict) {
+                        match intake::believe(candidate) {
                             Ok(believed) => checked.believed(terms, believed),
                             Err(refusal) => checked.refuse(refusal),
-                        },
-                        Verdict::Same => checked.counts.same += 1,
-                        Verdict::Older => checked.counts.older += 1,
+                        }
                     }
                 }
             }

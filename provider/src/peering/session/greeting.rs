@@ -59,7 +59,7 @@ impl Session {
             self.greet(now, &agreement);
         }
         let relationship = agreement.relationship;
-        let said = self.said.clone().unwrap_or_else(|| self.terms(&agreement));
+        let said = self.said.clone().unwrap_or_else(|| self.terms(&agreement, true));
         let pushes = said.pushes.min(hello.terms.accepts);
         let accepts = said.accepts.min(hello.terms.pushes);
         self.progress.links = 1;
@@ -72,7 +72,9 @@ impl Session {
                 peer,
                 relationship,
                 accepts,
+                takes_new: true,
             },
+            share: self.opening.quotas.share(peer, agreement.limits),
             feed: Feed::new(peer, relationship, pushes, position, heads),
             intake: Intake::default(),
             telling: Telling::default(),
@@ -90,7 +92,7 @@ impl Session {
             store: self.opening.store,
             boot: self.opening.boot,
             heads: self.opening.heads,
-            terms: self.terms(agreement),
+            terms: self.terms(agreement, true),
         };
         self.said = Some(hello.terms.clone());
         let step = self.send(now, &Message::Hello(hello));
