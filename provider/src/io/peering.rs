@@ -374,6 +374,11 @@ async fn keep_dialling(node: &Arc<Node>, endpoint: &Endpoint, peer: Name, seed: 
             dialled = timeout(GREETING_PATIENCE, dial(endpoint, target, attempt / hosts)) => {
                 dialled.unwrap_or_else(|_| Err(format!("no answer within {} s", GREETING_PATIENCE.as_secs())))
             }
+            // The peer was faster: two links would only take turns.
+            () = place.stands() => {
+                place.dialling(false);
+                continue;
+            }
             () = node.stopped() => return,
         };
         place.dialling(false);

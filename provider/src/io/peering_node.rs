@@ -63,6 +63,7 @@ pub(super) struct Node {
 pub(super) struct Peer {
     slot: Mutex<Slot>,
     freed: Notify,
+    taken: Notify,
 }
 
 #[derive(Default)]
@@ -240,6 +241,8 @@ impl Peer {
                         });
                         slot.address = Some(connection.remote_address());
                         slot.present = Progress::default();
+                        drop(slot);
+                        self.taken.notify_waiters();
                         return Ok(Permit(self.clone()));
                     }
                     Some(standing) if dial::replaces(&node.own, name, standing.which, which) => {
@@ -252,6 +255,17 @@ impl Peer {
                 }
             }
             freed.await;
+        }
+    }
+
+    /// Waits until a link stands.
+    pub async fn stands(&self) {
+        loop {
+            let taken = self.taken.notified();
+            if self.is_up() {
+                return;
+            }
+            taken.await;
         }
     }
 
