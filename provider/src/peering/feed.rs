@@ -332,8 +332,7 @@ impl Feed {
             if state.under_way.len() >= window(lane) {
                 continue;
             }
-            let idle =
-                state.reading.is_none() && state.back.is_none() && state.read == state.head && !state.is_under_way_at(state.read);
+            let idle = state.reading.is_none() && state.back.is_none() && state.read == state.head && !state.is_under_way_at(state.read);
             let tells = idle && state.told != Some(state.behind(state.read));
             let next = state.unsent.pop_front();
             if let Some(mut next) = next.or_else(|| tells.then(|| batch(lane, state.read, Vec::new()))) {

@@ -25,9 +25,9 @@
 
 pub mod again;
 pub mod agreement;
+pub mod ask;
 pub mod audit;
 pub mod damping;
-pub mod ask;
 pub mod deferred;
 pub mod dial;
 pub mod digest;

@@ -6,9 +6,9 @@ use dialtone_provider::io::audit::Auditor;
 use dialtone_provider::io::peering_requests::Answers;
 use dialtone_provider::peering::audit::Finding;
 use dialtone_provider::store::{MemoryStore, RecordStore};
-use dialtone_shared::{Name, Ttl};
 use dialtone_shared::message::{Answer, Refused, Request, Response, Value};
 use dialtone_shared::proof::{Proof, Verdict};
+use dialtone_shared::{Name, Ttl};
 use std::sync::Arc;
 use std::time::Duration;
 

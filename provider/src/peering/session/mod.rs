@@ -320,9 +320,9 @@ impl Session {
             self.hold_from().map(|from| from + HOLD_PATIENCE),
             running.feed.save_due(),
             running.telling.due(),
-            // What is due already waits for something else: an acknowledgement, or room.
+            // What is due already waits for something else: an acknowledgement, room, what is being forgotten.
             running.feed.due().filter(|due| *due > now.elapsed),
-            running.intake.due(),
+            running.intake.due().filter(|due| *due > now.elapsed),
             full.then(|| now.elapsed + ROOM_LOOKED_AT_EVERY),
         ];
         due.into_iter().flatten().min()

@@ -9,8 +9,8 @@
 use super::digests::Heard;
 use super::{Session, State};
 use crate::peering::agreement::{Agreement, Agreements};
-use crate::peering::step::{Moment, Step};
 use crate::peering::ask::reach;
+use crate::peering::step::{Moment, Step};
 use dialtone_shared::message::{CloseCode, Mode, Terms};
 use std::sync::Arc;
 
