@@ -13,6 +13,8 @@
 //! that two versions can always tell each other that they have none in common. Goodbyes are not messages: a
 //! [`CloseCode`] and a sentence travel in the close frame that QUIC itself has (RFC 9000 §19.19), which needs no stream.
 
+pub mod reconcile;
+
 use crate::cbor::{CborError, Reader, Writer};
 use crate::limits::{BATCH_RECORDS_MAX, FRAME_BYTES_MAX, RECORD_BYTES_MAX, UNCRITICAL_FROM};
 use crate::time::UnixSecs;
