@@ -27,5 +27,6 @@ pub mod health;
 pub mod intake;
 pub mod limits;
 pub mod policy;
+pub mod reconcile;
 pub mod session;
 pub mod step;
