@@ -16,12 +16,11 @@ use crate::io::upkeep::Upkeep;
 use crate::io::{files, http};
 use crate::metrics::Metrics;
 use crate::metrics::scraped;
-use crate::peering::agreement::Agreement;
 use crate::peering::health::PeerStatus;
 use crate::service::get::StoreSource;
 use crate::service::queue::{Batcher, PutQueue};
 use crate::service::{self, Service};
-use crate::settings::{AnonymousPuts, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, PeerSettings, Relationship, Settings, SettingsError};
+use crate::settings::{AnonymousPuts, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, PeerSettings, Settings, SettingsError};
 use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
 use crate::store::{RecordStore, StoreError};
 use bytes::Bytes;
@@ -351,16 +350,13 @@ async fn start_peering(
     signer: &Arc<Signer>,
     clock: &Arc<dyn Clock>,
 ) -> Result<Arc<PeeringHandle>, StartError> {
-    let agreement = |peer: &PeerSettings| match peer.relationship {
-        Relationship::Mutual => Agreement::mutual(peer.name, peer.addresses.clone()),
-    };
     let clock = Arc::clone(clock);
     let context = PeeringContext {
         store: Arc::clone(store),
         signer: Arc::clone(signer),
         listen: settings.peering.listen,
         addresses: Vec::new(),
-        agreements: settings.peers.iter().map(agreement).collect(),
+        agreements: settings.peers.iter().map(PeerSettings::agreement).collect(),
         clock: Arc::new(move || clock.now()),
         seed: rand::random(),
     };

@@ -1,10 +1,14 @@
 //! What an operator may set, with what holds when nothing is set. `etc/provider.toml` is the documentation; a test reads it back.
 
+use crate::peering::agreement::{Agreement, Filter, Limits};
 use dialtone_shared::Name;
 use dialtone_shared::limits::LIFETIME_SECS_MAX;
+use dialtone_shared::message::{Mode, Relationship, WordError};
 use serde::{Deserialize, Deserializer, de};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 /// Everything a provider can be told. [`Settings::default`] runs.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
@@ -95,18 +99,99 @@ pub struct PeerSettings {
     /// Where it listens, `host:port`; empty: it connects to us.
     #[serde(default)]
     pub addresses: Vec<String>,
-    /// What is passed on to whom.
-    #[serde(default)]
+    /// What the peer is to us: `mutual` (everything is passed on, both ways), `customer`, `upstream`, `peer`, `sibling`.
+    #[serde(default = "mutual", deserialize_with = "word")]
     pub relationship: Relationship,
+    /// The most that is pushed to it: `none`, `digest`, `pointers`, `values`.
+    #[serde(default = "values", deserialize_with = "word")]
+    pub push: Mode,
+    /// The most that is accepted from it.
+    #[serde(default = "values", deserialize_with = "word")]
+    pub accept: Mode,
+    /// Whether its queries are answered.
+    #[serde(default = "yes")]
+    pub answers: bool,
+    /// Whether it is asked.
+    #[serde(default = "yes")]
+    pub asks: bool,
+    /// Names that may be held here because it sent them; 0: any number.
+    #[serde(default)]
+    pub names_max: u64,
+    /// Changes taken from it in a second; 0: any number.
+    #[serde(default)]
+    pub changes_per_second: u32,
+    /// Bytes taken from it in a second; 0: any number.
+    #[serde(default)]
+    pub bytes_per_second: u64,
+    /// Its queries answered in a second; 0: any number.
+    #[serde(default)]
+    pub queries_per_second: u32,
+    /// If any are given: only these names pass.
+    #[serde(default, deserialize_with = "names")]
+    pub only: BTreeSet<Name>,
+    /// These names never pass.
+    #[serde(default, deserialize_with = "names")]
+    pub except: BTreeSet<Name>,
+    /// Whether records that are for some providers only pass too.
+    #[serde(default = "yes")]
+    pub scoped: bool,
+    /// What the operators call the price class; stands in statements.
+    #[serde(default)]
+    pub price: Option<String>,
 }
 
-/// What is passed on to whom.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Relationship {
-    /// Everything, both ways.
-    #[default]
-    Mutual,
+impl PeerSettings {
+    /// With the defaults: everything is passed on, both ways.
+    pub fn mutual(name: Name, addresses: Vec<String>) -> Self {
+        Self::from(Agreement::mutual(name, addresses))
+    }
+
+    /// As the links know it.
+    pub fn agreement(&self) -> Agreement {
+        Agreement {
+            peer: self.name,
+            endpoints: self.addresses.clone(),
+            relationship: self.relationship,
+            push: self.push,
+            accept: self.accept,
+            answers: self.answers,
+            asks: self.asks,
+            limits: Limits {
+                names: self.names_max,
+                changes_per_second: self.changes_per_second,
+                bytes_per_second: self.bytes_per_second,
+                queries_per_second: self.queries_per_second,
+            },
+            filter: Filter {
+                only: self.only.clone(),
+                except: self.except.clone(),
+                scoped: self.scoped,
+            },
+            price: self.price.clone(),
+        }
+    }
+}
+
+impl From<Agreement> for PeerSettings {
+    fn from(agreement: Agreement) -> Self {
+        Self {
+            name: agreement.peer,
+            addresses: agreement.endpoints,
+            relationship: agreement.relationship,
+            push: agreement.push,
+            accept: agreement.accept,
+            answers: agreement.answers,
+            asks: agreement.asks,
+            names_max: agreement.limits.names,
+            changes_per_second: agreement.limits.changes_per_second,
+            bytes_per_second: agreement.limits.bytes_per_second,
+            queries_per_second: agreement.limits.queries_per_second,
+            only: agreement.filter.only,
+            except: agreement.filter.except,
+            scoped: agreement.filter.scoped,
+            price: agreement.price,
+        }
+    }
 }
 
 /// A customer.
@@ -368,6 +453,27 @@ impl<'de> Deserialize<'de> for TokenDigest {
 
 fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Name, D::Error> {
     String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+}
+
+fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<Name>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts.iter().map(|text| text.parse().map_err(de::Error::custom)).collect()
+}
+
+fn word<'de, D: Deserializer<'de>, T: FromStr<Err = WordError>>(deserializer: D) -> Result<T, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+}
+
+fn mutual() -> Relationship {
+    Relationship::Mutual
+}
+
+fn values() -> Mode {
+    Mode::Values
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn days<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {

@@ -8,7 +8,7 @@ use dialtone_provider::peering::health::{LinkState, PeerStatus};
 use dialtone_provider::peering::limits::GREETINGS_FROM_ONE_MAX;
 use dialtone_provider::store::{Class, Condition, MemoryStore, Outcome, Put, RecordStore};
 use dialtone_shared::cbor::Writer;
-use dialtone_shared::message::{ALPN, Batch, CloseCode, Entry, Hello, Message, Mode, Relationship};
+use dialtone_shared::message::{ALPN, Batch, CloseCode, Entry, Hello, Message, Terms, Value};
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::{Body, Genesis, Name, Record, SecretKey, SignedRecord, Ttl, UnixMicros, VerifiedRecord};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
@@ -436,9 +436,8 @@ impl ByHand {
             record: record.bytes().clone(),
             store: [1; 16],
             boot: [2; 16],
-            relationship: Relationship::Mutual,
-            pushes: Mode::Values,
-            accepts: Mode::Values,
+            heads: [0; 3],
+            terms: Terms::mutual(),
         };
         self.send(&Message::Hello(hello).to_frame()).await;
     }
@@ -468,10 +467,12 @@ impl ByHand {
 }
 
 fn batch(cursor: u64, records: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
-    let entry = |record: Vec<u8>| Entry {
-        class: 3,
-        keep_until: now().secs().plus(600),
-        record: record.into(),
+    let entry = |record: Vec<u8>| {
+        Entry::Value(Value {
+            class: 3,
+            keep_until: now().secs().plus(600),
+            record: record.into(),
+        })
     };
     let entries = records.into_iter().map(entry).collect();
     let (lane, behind) = (1, 0);
@@ -544,9 +545,8 @@ async fn a_record_that_lists_another_key_or_is_out_of_date_or_by_another_signer_
         record: record.into(),
         store: [1; 16],
         boot: [2; 16],
-        relationship: Relationship::Mutual,
-        pushes: Mode::Values,
-        accepts: Mode::Values,
+        heads: [0; 3],
+        terms: Terms::mutual(),
     };
     peer.send(&Message::Hello(hello).to_frame()).await;
     assert_eq!(peer.closed().await.0, CloseCode::BadProof as u64);

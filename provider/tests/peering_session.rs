@@ -319,9 +319,8 @@ fn what_the_protocol_does_not_allow_ends_the_link() {
             record: opening(of, 1, false).record.bytes().clone(),
             store: [of; 16],
             boot: [of; 16],
-            relationship: Relationship::Mutual,
-            pushes: Mode::Values,
-            accepts: Mode::Values,
+            heads: [0; 3],
+            terms: Terms::mutual(),
         })
     };
     for (what, body) in [

@@ -8,7 +8,10 @@
 
 use dialtone_shared::cbor::Writer;
 use dialtone_shared::key::KeyChain;
-use dialtone_shared::message::{Ack, Batch, Counts, Entry, Hello, Message, Mode, Relationship};
+use dialtone_shared::message::{
+    self, Ack, Answer, Batch, Counts, Entry, Hello, Message, Mode, Pointer, Query, Reach, Refused, Relationship, Request, Response, Terms,
+    mark,
+};
 use dialtone_shared::receipt::{Signer, Status, issue};
 use dialtone_shared::record::signed::RECORD_DOMAIN;
 use dialtone_shared::record::{Address, Delegate, DnsData, Opaque, Service, Step, Target, Transport, rdata::types};
@@ -548,14 +551,28 @@ fn messages() -> Vec<Value> {
         record: records[4].1.bytes().clone(),
         store: [0xaa; 16],
         boot: [0xbb; 16],
-        relationship: Relationship::Mutual,
-        pushes: Mode::Values,
-        accepts: Mode::Values,
+        heads: [0, 301, 0],
+        terms: Terms::mutual(),
     });
-    let entry = |index: usize| Entry {
+    let value = |index: usize| message::Value {
         class: 3,
         keep_until: SIGNED.plus(86_400),
         record: records[index].1.bytes().clone(),
+    };
+    let entry = |index: usize| Entry::Value(value(index));
+    let pointer = |index: usize, keeper: Option<Name>| {
+        let record = &records[index].1;
+        let rank = record.rank();
+        Entry::Pointer(Pointer {
+            class: 2,
+            keep_until: SIGNED.plus(86_400),
+            name: *record.name(),
+            epoch: rank.epoch,
+            sequence: rank.sequence,
+            digest: rank.digest.first_chunk().copied().unwrap_or_default(),
+            expiry: SIGNED.plus(86_400),
+            keeper,
+        })
     };
     let batch = Message::Batch(Batch {
         lane: 1,
@@ -572,7 +589,66 @@ fn messages() -> Vec<Value> {
             ..Counts::default()
         },
     });
-    [("hello", hello), ("batch", batch), ("ack", ack)]
-        .map(|(what, message)| json!({ "what": what, "frame": hex::encode(message.to_frame()) }))
-        .to_vec()
+    let hearsay = Message::Batch(Batch {
+        lane: 2,
+        cursor: 7,
+        behind: 0,
+        entries: vec![pointer(1, None), pointer(2, Some(*records[1].1.name())), Entry::Mention(u64::MAX)],
+    });
+    let terms = Message::Terms(Terms {
+        relationship: Relationship::Customer,
+        pushes: Mode::Pointers,
+        accepts: Mode::Digest,
+        answers: true,
+        takes_all: false,
+        reach: Reach {
+            asks: vec![mark(records[1].1.name())],
+            partial: 1,
+        },
+    });
+    let digest = Message::Digest(message::Digest {
+        seed: 77,
+        names: 1_000,
+        hashes: 7,
+        total: 1_200,
+        offset: 1_198,
+        bytes: vec![0x5a, 0xa5].into(),
+    });
+    let query = Query {
+        name: *records[1].1.name(),
+        hops: 15,
+        visited: vec![mark(records[2].1.name())],
+        budget: 32,
+        own_only: false,
+        known: Some(*records[1].1.rank()),
+    };
+    let messages = [
+        ("hello", hello),
+        ("batch", batch),
+        ("ack", ack),
+        ("batch of hearsay", hearsay),
+        ("terms", terms),
+        ("digest", digest),
+    ];
+    let requests = [
+        ("query", Request::Query(query)),
+        (
+            "statement request",
+            Request::Statement {
+                from_hour: 500_000,
+                hours: 24,
+            },
+        ),
+    ];
+    let responses = [
+        ("answer: found", Response::Answer(Answer::Found(value(1)))),
+        ("answer: not newer", Response::Answer(Answer::NotNewer)),
+        ("answer: absent", Response::Answer(Answer::Absent { certain: true })),
+        ("refused", Response::Refused(Refused::Busy)),
+    ];
+    let frame = |what: &str, frame: Vec<u8>| json!({ "what": what, "frame": hex::encode(frame) });
+    let messages = messages.iter().map(|(what, message)| frame(what, message.to_frame()));
+    let requests = requests.iter().map(|(what, request)| frame(what, request.to_frame()));
+    let responses = responses.iter().map(|(what, response)| frame(what, response.to_frame()));
+    messages.chain(requests).chain(responses).collect()
 }

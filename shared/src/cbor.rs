@@ -186,6 +186,11 @@ impl<'a> Reader<'a> {
         self.bytes.get(self.at).is_some_and(|byte| byte >> 5 == TEXT)
     }
 
+    /// Whether an array comes next.
+    pub fn at_array(&self) -> bool {
+        self.bytes.get(self.at).is_some_and(|byte| byte >> 5 == ARRAY)
+    }
+
     /// Steps over one item of any shape, still checking every rule.
     ///
     /// # Errors

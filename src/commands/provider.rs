@@ -7,7 +7,7 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::signals::Signals;
 use crate::{bindings, failures, files, log, output};
 use clap::{Args, Subcommand};
-use dialtone_provider::settings::{PeerSettings, Relationship};
+use dialtone_provider::settings::PeerSettings;
 use dialtone_provider::store::backup;
 use dialtone_provider::store::embedded::EmbeddedOptions;
 use dialtone_provider::{Provider, Settings};
@@ -216,11 +216,8 @@ fn peer(typed: &str) -> Result<PeerSettings, String> {
     {
         return Err(format!("`{address}` is not HOST:PORT"));
     }
-    Ok(PeerSettings {
-        name: bindings::flat_name(name)?,
-        addresses: address.map(str::to_owned).into_iter().collect(),
-        relationship: Relationship::Mutual,
-    })
+    let addresses = address.map(str::to_owned).into_iter().collect();
+    Ok(PeerSettings::mutual(bindings::flat_name(name)?, addresses))
 }
 
 const EXAMPLES: &str = "Examples:

@@ -9,5 +9,6 @@ pub mod peering;
 pub mod peering_deferred;
 mod peering_link;
 mod peering_node;
+pub mod peering_requests;
 pub mod quic;
 pub mod upkeep;

@@ -1,25 +1,27 @@
 //! Peering, running: listens, dials, keeps one link for each agreement, and says how they are.
 
-use crate::io::peering_node::{Guest, Node, Peer};
+use crate::io::peering_node::{Guest, Node};
+use crate::io::peering_requests::{Answers, RequestError};
 use crate::io::quic::{self, Ended, EndpointError, LinkKey};
 use crate::io::{peering_deferred, peering_link};
-use crate::peering::agreement::{self, Agreement, AgreementError};
+use crate::peering::agreement::{self, Agreement, AgreementError, Agreements};
 use crate::peering::dial::Dialler;
 use crate::peering::greeting;
 use crate::peering::guests::Welcome;
 use crate::peering::health::PeerStatus;
 use crate::peering::limits::{DEFERRED_EVERY, GREETING_PATIENCE};
 use crate::store::RecordStore;
-use dialtone_shared::message::CloseCode;
+use dialtone_shared::message::{CloseCode, Reach, Request, Response};
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::record::signed::SignError;
-use dialtone_shared::{SignedRecord, UnixMicros};
+use dialtone_shared::{Name, SignedRecord, UnixMicros};
 use quinn::{Connection, Endpoint, VarInt};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, RwLock};
 use std::time::{Duration, Instant};
 use tokio::net::lookup_host;
 use tokio::sync::{Mutex, Semaphore, watch};
@@ -88,7 +90,7 @@ struct Running {
 /// [`PeeringError`]: what was configured cannot stand, or the address cannot be listened on.
 pub async fn start(context: PeeringContext) -> Result<PeeringHandle, PeeringError> {
     let own = context.signer.name();
-    let agreements = Arc::new(agreement::file(&own, context.agreements)?);
+    let agreements = agreement::file(&own, context.agreements)?;
     let key = LinkKey::generate()?;
     let (endpoint, ended) = quic::endpoint(context.listen, &key)?;
     let listens = endpoint.local_addr().ok();
@@ -107,15 +109,16 @@ pub async fn start(context: PeeringContext) -> Result<PeeringHandle, PeeringErro
         told_of_strangers: std::sync::Mutex::default(),
         verifiers: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from))),
         stopping: watch::Sender::new(false),
-        peers: agreements.keys().map(|peer| (*peer, Peer::default())).collect(),
-        agreements,
+        peers: RwLock::default(),
+        agreements: watch::Sender::default(),
+        reach: watch::Sender::new(Reach::whole()),
+        answers: OnceLock::new(),
     });
+    node.agree(agreements);
     let mut tasks = JoinSet::new();
     tasks.spawn(listen(node.clone(), endpoint.clone()));
     tasks.spawn(release(node.clone()));
-    for agreement in node.agreements.values().filter(|agreement| !agreement.endpoints.is_empty()) {
-        tasks.spawn(keep_dialling(node.clone(), endpoint.clone(), agreement.clone(), rng.random()));
-    }
+    tasks.spawn(supervise(node.clone(), endpoint.clone(), rng));
     Ok(PeeringHandle {
         node,
         listens,
@@ -132,6 +135,45 @@ impl PeeringHandle {
     /// Every peer with whom there is an agreement, by name.
     pub fn peers(&self) -> Vec<PeerStatus> {
         self.node.statuses()
+    }
+
+    /// Replaces the agreements, without touching the links of those that stay the same.
+    ///
+    /// # Errors
+    /// [`AgreementError`]: the old ones stay.
+    pub fn agree(&self, agreements: Vec<Agreement>) -> Result<(), AgreementError> {
+        self.node.agree(agreement::file(&self.node.own, agreements)?);
+        Ok(())
+    }
+
+    /// The agreements, as they stand.
+    pub fn agreements(&self) -> Arc<Agreements> {
+        self.node.agreements()
+    }
+
+    /// Who answers what peers request: said once, the first counts. Until then they hear that we are busy.
+    pub fn answer_by(&self, answers: Arc<dyn Answers>) {
+        // The second is ignored, as documented.
+        let _ = self.node.answers.set(answers);
+    }
+
+    /// How much this provider knows without asking; told to every peer when it changes.
+    pub fn reaches(&self, reach: Reach) {
+        self.node.reach.send_if_modified(|told| {
+            let news = *told != reach;
+            if news {
+                *told = reach;
+            }
+            news
+        });
+    }
+
+    /// Requests something of a peer, over the link that stands; waits at most `patience`.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn request(&self, peer: &Name, request: Request, patience: Duration) -> Result<Response, RequestError> {
+        self.node.request(peer, request, patience).await
     }
 
     /// The record by which this provider is known to its peers, signed now: its addresses, its port and its link key.
@@ -240,15 +282,57 @@ fn told_of(ended: Result<(), JoinError>) {
     }
 }
 
-/// Keeps a link with a peer up, as long as nobody else does.
-async fn keep_dialling(node: Arc<Node>, endpoint: Endpoint, agreement: Agreement, seed: u64) {
-    let Some(place) = node.peers.get(&agreement.peer) else { return };
-    let mut dialler = Dialler::new(seed, node.now().elapsed);
-    let hosts = agreement.endpoints.len();
-    let mut endpoints = agreement.endpoints.iter().cycle().enumerate();
+/// Has every peer dialled whose address is known, by one task each, as the agreements come and go.
+async fn supervise(node: Arc<Node>, endpoint: Endpoint, mut rng: StdRng) {
+    let mut changed = node.agreements.subscribe();
+    let mut diallers: JoinSet<Name> = JoinSet::new();
+    let mut dialled = BTreeSet::new();
     loop {
+        let agreements = changed.borrow_and_update().clone();
+        for agreement in agreements.values().filter(|agreement| !agreement.endpoints.is_empty()) {
+            if dialled.insert(agreement.peer) {
+                let (node, endpoint, peer, seed) = (node.clone(), endpoint.clone(), agreement.peer, rng.random());
+                diallers.spawn(async move {
+                    keep_dialling(&node, &endpoint, peer, seed).await;
+                    peer
+                });
+            }
+        }
+        tokio::select! {
+            Ok(()) = changed.changed() => {}
+            Some(ended) = diallers.join_next() => match ended {
+                Ok(peer) => drop(dialled.remove(&peer)),
+                Err(error) => error!("a dialler failed, please tell us: {error}"),
+            },
+            () = node.stopped() => break,
+        }
+    }
+    while diallers.join_next().await.is_some() {}
+}
+
+/// Keeps a link with a peer up, as long as nobody else does and there is an agreement that says where it is.
+async fn keep_dialling(node: &Arc<Node>, endpoint: &Endpoint, peer: Name, seed: u64) {
+    let mut changed = node.agreements.subscribe();
+    let mut dialler = Dialler::new(seed, node.now().elapsed);
+    let mut last: Option<Agreement> = None;
+    for attempt in 0.. {
+        let agreement = changed
+            .borrow_and_update()
+            .get(&peer)
+            .filter(|agreement| !agreement.endpoints.is_empty())
+            .cloned();
+        let (Some(agreement), Some(place)) = (agreement, node.peer(&peer)) else {
+            return;
+        };
+        if last.as_ref().is_some_and(|last| *last != agreement) {
+            // What stood in the way may be set right.
+            dialler = Dialler::new(seed, node.now().elapsed);
+        }
+        last = Some(agreement.clone());
+        let hosts = agreement.endpoints.len();
         tokio::select! {
             () = place.free() => {}
+            Ok(()) = changed.changed() => continue,
             () = node.stopped() => return,
         }
         if let Some((stood, code)) = place.take_ended() {
@@ -256,15 +340,16 @@ async fn keep_dialling(node: Arc<Node>, endpoint: Endpoint, agreement: Agreement
         }
         tokio::select! {
             () = sleep(dialler.due().saturating_sub(node.now().elapsed)) => {}
+            Ok(()) = changed.changed() => continue,
             () = node.stopped() => return,
         }
         if place.is_up() {
             continue;
         }
-        let Some((attempt, target)) = endpoints.next() else { return };
+        let target = &agreement.endpoints[attempt % hosts];
         place.dialling(true);
         let dialled = tokio::select! {
-            dialled = timeout(GREETING_PATIENCE, dial(&endpoint, target, attempt / hosts)) => {
+            dialled = timeout(GREETING_PATIENCE, dial(endpoint, target, attempt / hosts)) => {
                 dialled.unwrap_or_else(|_| Err(format!("no answer within {} s", GREETING_PATIENCE.as_secs())))
             }
             () = node.stopped() => return,
@@ -314,7 +399,7 @@ fn in_turn(addresses: &[SocketAddr], attempt: usize) -> Option<SocketAddr> {
 /// Puts the records from the future whose time has come, now and then.
 async fn release(node: Arc<Node>) {
     loop {
-        match peering_deferred::release(&*node.store, &node.agreements, node.now().wall).await {
+        match peering_deferred::release(&*node.store, &node.agreements(), node.now().wall).await {
             Ok(0) => {}
             Ok(records) => info!(records, "records from the future have come due"),
             Err(error) => warn!(%error, "records that are due stay aside"),

@@ -1,7 +1,7 @@
 //! Drives one link: does what the session says and tells it what happened. One task for each link, and one that reads.
 
 use crate::io::peering_node::{Guest, Node, Permit};
-use crate::io::quic;
+use crate::io::{peering_requests, quic};
 use crate::peering::deferred::{self, Note};
 use crate::peering::dial::Which;
 use crate::peering::feed::Position;
@@ -13,7 +13,7 @@ use crate::peering::step::{End, Event, Moment, Opening, Step};
 use crate::store::{RecordStore, StoreError};
 use bytes::Bytes;
 use dialtone_shared::limits::FRAME_BYTES_MAX;
-use dialtone_shared::message::{CloseCode, Entry, HELLO_BYTES_MAX, body_length};
+use dialtone_shared::message::{CloseCode, HELLO_BYTES_MAX, Value, body_length};
 use dialtone_shared::{Name, UnixSecs};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub(super) async fn run(node: &Arc<Node>, connection: Connection, dialled: Optio
     let (end, proved) = match streams {
         Ok((send, recv)) => drive(node, &connection, dialled, guest, began, (send, recv)).await,
         Err(end) => {
-            if let Some(place) = dialled.and_then(|peer| node.peers.get(&peer)) {
+            if let Some(place) = dialled.and_then(|peer| node.peer(&peer)) {
                 place.ended(node.now().elapsed, &end, address, false);
             }
             (end, None)
@@ -96,7 +96,10 @@ async fn drive(
     let elapsed = began.into_std().saturating_duration_since(node.began);
     let mut session = Session::new(opening, Moment { elapsed, ..node.now() });
     let mut jobs: JoinSet<Event> = JoinSet::new();
-    let mut permit: Option<Permit<'_>> = None;
+    let mut permit: Option<Permit> = None;
+    let mut requests = JoinSet::new();
+    let mut agreements = node.agreements.subscribe();
+    let mut reach = node.reach.subscribe();
 
     let end = loop {
         let due = loop {
@@ -104,17 +107,18 @@ async fn drive(
                 Step::Wait(due) => break Ok(due),
                 Step::End(end) => break Err(end),
                 Step::Admit { peer, boot, store } => {
-                    let event = match node.peers.get(&peer) {
+                    let event = match node.peer(&peer) {
                         None => Event::NotAdmitted(CloseCode::NoAgreement, "there is no agreement any more".to_owned()),
                         Some(place) => {
                             let dialled = dialled.is_some();
-                            let wait = place.admit(node, &peer, Which { dialled, boot }, address, stop.clone());
+                            let wait = place.admit(node, &peer, Which { dialled, boot }, connection, stop.clone());
                             match timeout(GREETING_PATIENCE, wait).await {
                                 Ok(Ok(granted)) => {
                                     info!(%peer, %address, dialled, "a link stands");
                                     permit = Some(granted);
                                     guest = None;
                                     quic::open_wide(connection);
+                                    requests.spawn(peering_requests::serve(node.clone(), peer, connection.clone()));
                                     let heads = *heads.borrow_and_update();
                                     admitted(&*node.store, &peer, &store, heads).await
                                 }
@@ -128,8 +132,8 @@ async fn drive(
                 step => begin(node, step, &send, connection, &mut jobs),
             }
         };
-        if let (Some(_), Some(place)) = (&permit, session.proved().and_then(|peer| node.peers.get(&peer))) {
-            place.progress(session.progress());
+        if let (Some(_), Some(place)) = (&permit, session.proved().and_then(|peer| node.peer(&peer))) {
+            place.progress(session.progress(), session.theirs());
         }
         let due = match due {
             Ok(due) => due,
@@ -142,6 +146,8 @@ async fn drive(
             }),
             Some(event) = frames.recv(), if session.reads() => event,
             Ok(()) = heads.changed() => Event::Heads(*heads.borrow_and_update()),
+            Ok(()) = agreements.changed() => Event::Agreed(agreements.borrow_and_update().clone()),
+            Ok(()) = reach.changed() => Event::Reaches(reach.borrow_and_update().clone()),
             Some((code, reason)) = stopped.recv() => Event::Stop(code, reason),
             Ok(_) = all_stop.wait_for(|stopping| *stopping), if !session.is_stopping() => {
                 Event::Stop(CloseCode::Stopping, "this provider stops".to_owned())
@@ -158,7 +164,7 @@ async fn drive(
     }
     while jobs.join_next().await.is_some() {}
     let proved = session.proved();
-    if let Some(place) = proved.or(dialled).and_then(|peer| node.peers.get(&peer)) {
+    if let Some(place) = proved.or(dialled).and_then(|peer| node.peer(&peer)) {
         place.ended(node.now().elapsed, &end, address, permit.is_some());
     }
     drop(permit);
@@ -175,9 +181,14 @@ fn opening(node: &Node, connection: &Connection, dialled: Option<Name>) -> Resul
         record,
         store: node.store.id(),
         boot: node.boot,
-        agreements: node.agreements.clone(),
+        agreements: node.agreements(),
         dialled,
         pin,
+        heads: {
+            let [urgent, ordinary] = *node.store.watch().borrow();
+            [urgent, ordinary, 0]
+        },
+        reach: node.reach.borrow().clone(),
     })
 }
 
@@ -285,13 +296,13 @@ async fn check(
     store: Arc<dyn RecordStore>,
     verifiers: Arc<Semaphore>,
     terms: Terms,
-    entries: Vec<Entry>,
+    entries: Vec<Value>,
     now: UnixSecs,
 ) -> Result<Checked, StoreError> {
     let mut parts = Vec::with_capacity(entries.len() / VERIFY_CHUNK + 1);
     let mut entries = entries.into_iter().peekable();
     while entries.peek().is_some() {
-        let part: Vec<Entry> = entries.by_ref().take(VERIFY_CHUNK).collect();
+        let part: Vec<Value> = entries.by_ref().take(VERIFY_CHUNK).collect();
         parts.push(tokio::spawn(check_part(store.clone(), verifiers.clone(), terms, part, now)));
     }
     let mut checked = Checked::default();
@@ -305,7 +316,7 @@ async fn check_part(
     store: Arc<dyn RecordStore>,
     verifiers: Arc<Semaphore>,
     terms: Terms,
-    entries: Vec<Entry>,
+    entries: Vec<Value>,
     now: UnixSecs,
 ) -> Result<Checked, StoreError> {
     let mut checked = Checked::default();

@@ -2,6 +2,7 @@
 
 use crate::accounting::admission::network;
 use crate::io::peering::Clock;
+use crate::io::peering_requests::Answers;
 use crate::peering::agreement::Agreements;
 use crate::peering::dial::{self, Patience, Which};
 use crate::peering::guests::{Guests, Welcome};
@@ -10,11 +11,12 @@ use crate::peering::limits::{LINK_STEADY, REDIAL_QUARANTINE, STRANGERS_TOLD_EVER
 use crate::peering::step::{End, Moment};
 use crate::store::RecordStore;
 use dialtone_shared::Name;
-use dialtone_shared::message::CloseCode;
+use dialtone_shared::message::{CloseCode, Reach, Terms};
 use dialtone_shared::receipt::Signer;
+use quinn::Connection;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
@@ -29,7 +31,12 @@ pub(super) struct Node {
     pub addresses: Vec<IpAddr>,
     pub pin: [u8; 32],
     pub boot: [u8; 16],
-    pub agreements: Arc<Agreements>,
+    /// With whom, as things stand.
+    pub agreements: watch::Sender<Arc<Agreements>>,
+    /// How much we know without asking; every link tells its peer.
+    pub reach: watch::Sender<Reach>,
+    /// Who answers requests, once there is somebody.
+    pub answers: OnceLock<Arc<dyn Answers>>,
     /// Strangers who are greeting.
     pub guests: Arc<Mutex<Guests>>,
     /// When the log was last told of a stranger who was turned away.
@@ -38,7 +45,7 @@ pub(super) struct Node {
     pub verifiers: Arc<Semaphore>,
     /// Whether everything is to end.
     pub stopping: watch::Sender<bool>,
-    pub peers: BTreeMap<Name, Peer>,
+    pub peers: RwLock<BTreeMap<Name, Arc<Peer>>>,
 }
 
 /// The place of a peer's link.
@@ -65,6 +72,9 @@ struct Standing {
     which: Which,
     since: Duration,
     stop: mpsc::Sender<(CloseCode, String)>,
+    connection: Connection,
+    /// What the peer says of the agreement.
+    theirs: Option<Terms>,
 }
 
 /// A place among the strangers who are greeting. Given back when dropped.
@@ -99,7 +109,7 @@ fn lock(guests: &Mutex<Guests>) -> MutexGuard<'_, Guests> {
 }
 
 /// The right to be the peer's one link. Given back when dropped.
-pub(super) struct Permit<'a>(&'a Peer);
+pub(super) struct Permit(Arc<Peer>);
 
 impl Node {
     /// Now.
@@ -127,12 +137,35 @@ impl Node {
         let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
     }
 
+    /// The agreements, as they stand.
+    pub fn agreements(&self) -> Arc<Agreements> {
+        self.agreements.borrow().clone()
+    }
+
+    /// The place of a peer's link, if there is an agreement with it.
+    pub fn peer(&self, name: &Name) -> Option<Arc<Peer>> {
+        self.peers.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// Replaces the agreements. Links hear of it and act: those whose agreement is gone end, those whose terms changed tell their peer.
+    pub fn agree(&self, agreements: Agreements) {
+        let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
+        peers.retain(|name, _| agreements.contains_key(name));
+        for name in agreements.keys() {
+            peers.entry(*name).or_default();
+        }
+        drop(peers);
+        self.agreements.send_replace(Arc::new(agreements));
+    }
+
     /// How every peer is.
     pub fn statuses(&self) -> Vec<PeerStatus> {
         let now = self.began.elapsed();
-        let status = |(name, peer): (&Name, &Peer)| {
+        let agreements = self.agreements();
+        let status = |(name, peer): (&Name, &Arc<Peer>)| {
             let slot = peer.slot();
-            let dials = self.agreements.get(name).is_some_and(|agreement| !agreement.endpoints.is_empty());
+            let agreement = agreements.get(name)?;
+            let dials = !agreement.endpoints.is_empty();
             let state = match (&slot.standing, slot.dialling, dials) {
                 (Some(_), _, _) => LinkState::Up,
                 (None, true, _) => LinkState::Dialling,
@@ -140,28 +173,31 @@ impl Node {
                 (None, false, false) => LinkState::Awaited,
             };
             let steady = slot.standing.as_ref().is_some_and(|standing| now >= standing.since + LINK_STEADY);
-            PeerStatus {
+            Some(PeerStatus {
                 name: *name,
+                agreement: agreement.clone(),
+                theirs: slot.standing.as_ref().and_then(|standing| standing.theirs.clone()),
                 state,
                 address: slot.address,
                 last_error: slot.last_error.clone().filter(|_| !steady),
                 progress: slot.present.after(&slot.past),
-            }
+            })
         };
-        self.peers.iter().map(status).collect()
+        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
+        peers.iter().filter_map(status).collect()
     }
 }
 
 impl Peer {
     /// Takes the place for a link, ending one that it replaces and waiting until that is over.
     pub async fn admit(
-        &self,
+        self: &Arc<Self>,
         node: &Node,
         name: &Name,
         which: Which,
-        address: SocketAddr,
+        connection: &Connection,
         stop: mpsc::Sender<(CloseCode, String)>,
-    ) -> Result<Permit<'_>, (CloseCode, String)> {
+    ) -> Result<Permit, (CloseCode, String)> {
         loop {
             let freed = self.freed.notified();
             {
@@ -176,10 +212,16 @@ impl Peer {
                 }
                 match &slot.standing {
                     None => {
-                        slot.standing = Some(Standing { which, since: now, stop });
-                        slot.address = Some(address);
+                        slot.standing = Some(Standing {
+                            which,
+                            since: now,
+                            stop,
+                            connection: connection.clone(),
+                            theirs: None,
+                        });
+                        slot.address = Some(connection.remote_address());
                         slot.present = Progress::default();
-                        return Ok(Permit(self));
+                        return Ok(Permit(self.clone()));
                     }
                     Some(standing) if dial::replaces(&node.own, name, standing.which, which) => {
                         // Full only if it has been told to stop already.
@@ -215,9 +257,20 @@ impl Peer {
         self.slot().dialling = dialling;
     }
 
-    /// How the link that stands is doing.
-    pub fn progress(&self, progress: Progress) {
-        self.slot().present = progress;
+    /// How the link that stands is doing, and what the peer says of the agreement.
+    pub fn progress(&self, progress: Progress, theirs: Option<&Terms>) {
+        let mut slot = self.slot();
+        slot.present = progress;
+        if let Some(standing) = &mut slot.standing
+            && standing.theirs.as_ref() != theirs
+        {
+            standing.theirs = theirs.cloned();
+        }
+    }
+
+    /// The connection of the link that stands.
+    pub fn connection(&self) -> Option<Connection> {
+        self.slot().standing.as_ref().map(|standing| standing.connection.clone())
     }
 
     /// A link ended, or was not wanted (`admitted`: which of the two). What becomes of a second one is no news while the first stands.
@@ -260,7 +313,7 @@ impl Peer {
     }
 }
 
-impl Drop for Permit<'_> {
+impl Drop for Permit {
     fn drop(&mut self) {
         let mut slot = self.0.slot();
         slot.standing = None;

@@ -2,8 +2,8 @@
 //! while the two do not contradict each other.
 
 use dialtone_shared::Name;
-use dialtone_shared::message::{Mode, Relationship};
-use std::collections::BTreeMap;
+use dialtone_shared::message::{Mode, Relationship, Terms};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What was agreed with one peer.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -14,14 +14,65 @@ pub struct Agreement {
     pub endpoints: Vec<String>,
     /// What the peer is to us.
     pub relationship: Relationship,
-    /// What we push to it.
+    /// The most that we push to it.
     pub push: Mode,
-    /// What we accept from it.
+    /// The most that we accept from it.
     pub accept: Mode,
+    /// Whether we answer its queries.
+    pub answers: bool,
+    /// Whether we ask it.
+    pub asks: bool,
+    /// What it may cost us.
+    pub limits: Limits,
+    /// Which records pass.
+    pub filter: Filter,
+    /// What the operators call the price class, for statements; nothing is computed from it.
+    pub price: Option<String>,
+}
+
+/// What a peer may cost us. 0: any number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Limits {
+    /// Names that are held here because it sent them.
+    pub names: u64,
+    /// Changes taken in a second.
+    pub changes_per_second: u32,
+    /// Bytes of frames taken in a second.
+    pub bytes_per_second: u64,
+    /// Queries answered in a second.
+    pub queries_per_second: u32,
+}
+
+/// Which records pass a link, both ways, beside what scope and relationship say.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Filter {
+    /// If any are given: only these names.
+    pub only: BTreeSet<Name>,
+    /// Never these.
+    pub except: BTreeSet<Name>,
+    /// Whether records that are for some providers only pass too (to those whom they are for).
+    pub scoped: bool,
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self {
+            only: BTreeSet::new(),
+            except: BTreeSet::new(),
+            scoped: true,
+        }
+    }
+}
+
+impl Filter {
+    /// Whether records of `name` pass; `scoped`: they are for some providers only.
+    pub fn passes(&self, name: &Name, scoped: bool) -> bool {
+        (self.only.is_empty() || self.only.contains(name)) && !self.except.contains(name) && (self.scoped || !scoped)
+    }
 }
 
 impl Agreement {
-    /// The default: everything is passed on, whole, both ways.
+    /// The default: everything is passed on, whole, both ways, and questions are answered.
     pub fn mutual(peer: Name, endpoints: Vec<String>) -> Self {
         Self {
             peer,
@@ -29,6 +80,22 @@ impl Agreement {
             relationship: Relationship::Mutual,
             push: Mode::Values,
             accept: Mode::Values,
+            answers: true,
+            asks: true,
+            limits: Limits::default(),
+            filter: Filter::default(),
+            price: None,
+        }
+    }
+
+    /// As this side says it. How far it knows everything, and whether it takes all, is said by whoever knows.
+    pub fn terms(&self) -> Terms {
+        Terms {
+            relationship: self.relationship,
+            pushes: self.push,
+            accepts: self.accept,
+            answers: self.answers,
+            ..Terms::mutual()
         }
     }
 }

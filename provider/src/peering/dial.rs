@@ -63,7 +63,9 @@ pub enum Patience {
 /// What a close calls for, whichever side said it.
 pub fn patience(code: CloseCode) -> Patience {
     match code {
-        CloseCode::Stopping | CloseCode::Duplicate | CloseCode::Hold | CloseCode::Store | CloseCode::Busy => Patience::BackOff,
+        CloseCode::Stopping | CloseCode::Duplicate | CloseCode::Hold | CloseCode::Store | CloseCode::Busy | CloseCode::Changed => {
+            Patience::BackOff
+        }
         CloseCode::Version | CloseCode::NoAgreement | CloseCode::WrongName | CloseCode::BadProof | CloseCode::Disagreement => {
             Patience::Configured
         }

@@ -13,7 +13,7 @@ use super::limits::{BATCH_BYTES, BATCH_RECORDS, SAVE_EVERY, WINDOW_BATCHES};
 use super::policy;
 use crate::store::{Change, Cursor, Lane};
 use dialtone_shared::cbor::{CborError, Reader, Writer};
-use dialtone_shared::message::{Ack, Batch, Entry, Relationship};
+use dialtone_shared::message::{Ack, Batch, Entry, Relationship, Value};
 use dialtone_shared::{Name, UnixSecs};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -129,11 +129,11 @@ impl Feed {
                     bytes = 0;
                 }
                 bytes += size;
-                entries.push(Entry {
+                entries.push(Entry::Value(Value {
                     class: held.class as u8,
                     keep_until: held.keep_until,
                     record: held.record.bytes().clone(),
-                });
+                }));
             }
             cursor = change.cursor;
         }

@@ -157,7 +157,7 @@ pub fn prove(
         return Err(GreetingError::OldKey(name));
     }
     record.verify_for(&name).map_err(|error| GreetingError::NotSigned { name, error })?;
-    let (ours, theirs) = (agreement.relationship, hello.relationship);
+    let (ours, theirs) = (agreement.relationship, hello.terms.relationship);
     let wanted = theirs.mirrored();
     if ours != wanted {
         return Err(GreetingError::Disagreement {

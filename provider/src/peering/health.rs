@@ -1,7 +1,8 @@
 //! How the links are: what operators and metrics see of each peer.
 
+use super::agreement::Agreement;
 use dialtone_shared::Name;
-use dialtone_shared::message::Counts;
+use dialtone_shared::message::{Counts, Mode, Terms};
 use std::net::SocketAddr;
 
 /// A peer, as it stands now.
@@ -9,6 +10,10 @@ use std::net::SocketAddr;
 pub struct PeerStatus {
     /// The peer.
     pub name: Name,
+    /// What is agreed with it, by our side.
+    pub agreement: Agreement,
+    /// What it says of the agreement itself; `None`: no link stands.
+    pub theirs: Option<Terms>,
     /// How the link is.
     pub state: LinkState,
     /// The other end of the link.
@@ -17,6 +22,18 @@ pub struct PeerStatus {
     pub last_error: Option<String>,
     /// What the present link has seen so far, and all before it.
     pub progress: Progress,
+}
+
+impl PeerStatus {
+    /// In what form we push to it: the lesser of what we push and what it accepts; `None`: no link stands.
+    pub fn pushes(&self) -> Option<Mode> {
+        self.theirs.as_ref().map(|theirs| self.agreement.push.min(theirs.accepts))
+    }
+
+    /// In what form it pushes to us; `None`: no link stands.
+    pub fn accepts(&self) -> Option<Mode> {
+        self.theirs.as_ref().map(|theirs| self.agreement.accept.min(theirs.pushes))
+    }
 }
 
 /// How a link is.

@@ -10,7 +10,7 @@ use super::deferred::Deferred;
 use super::limits::COMMIT_BATCHES;
 use super::policy;
 use crate::store::{Condition, Cursor, Held, Lane, Outcome, Put};
-use dialtone_shared::message::{Ack, Batch, Counts, Entry, Relationship};
+use dialtone_shared::message::{Ack, Batch, Counts, Relationship, Value};
 use dialtone_shared::record::Timeliness;
 use dialtone_shared::{Name, RecordError, SignedRecord, UnixSecs, VerifiedRecord, VerifyError};
 use std::cmp::Ordering;
@@ -84,7 +84,7 @@ pub struct Checked {
 ///
 /// # Errors
 /// [`Refusal::NotARecord`] or [`Refusal::OutOfScope`].
-pub fn open(terms: &Terms, entry: &Entry) -> Result<SignedRecord, Refusal> {
+pub fn open(terms: &Terms, entry: &Value) -> Result<SignedRecord, Refusal> {
     let signed = SignedRecord::decode(entry.record.clone())?;
     if signed.record().in_scope(&terms.own) {
         Ok(signed)

@@ -8,7 +8,8 @@ use dialtone_shared::{Name, UnixSecs};
 /// the peer is what it is to us.
 pub fn class_from(relationship: Relationship) -> Class {
     match relationship {
-        Relationship::Customer => Class::Customer,
+        // What a sibling says of where it learnt a record does count: see `class_of`.
+        Relationship::Customer | Relationship::Sibling => Class::Customer,
         Relationship::Mutual | Relationship::Peer => Class::Peer,
         Relationship::Upstream => Class::Upstream,
     }
@@ -18,7 +19,7 @@ pub fn class_from(relationship: Relationship) -> Class {
 /// (valley-free, as between autonomous systems); mutual peers pass everything on.
 pub fn exports(relationship: Relationship, class: Class) -> bool {
     match relationship {
-        Relationship::Mutual | Relationship::Customer => true,
+        Relationship::Mutual | Relationship::Customer | Relationship::Sibling => true,
         Relationship::Upstream | Relationship::Peer => class == Class::Customer,
     }
 }

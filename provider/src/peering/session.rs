@@ -10,17 +10,18 @@
 //! Who is dialled says nothing before the other has proved who it is. After each [`Session::handle`], [`Session::poll`]
 //! until it says [`Step::Wait`] or [`Step::End`]; each other step is answered by one event, in any order.
 
-use super::agreement::Agreement;
+use super::agreement::{Agreement, Agreements};
 use super::feed::{Feed, Position};
 use super::greeting;
 use super::health::Progress;
-use super::intake::{Checked, Intake, Terms};
+use super::intake::{self, Checked, Intake};
 use super::limits::{BATCH_RECORDS, GREETING_PATIENCE, HOLD_PATIENCE, INVALID_RECORDS_MAX};
 use super::step::{End, Event, Moment, Opening, Step};
 use crate::store::{Cursor, Outcome};
-use dialtone_shared::message::{Ack, CloseCode, Hello, Message, MessageError, Mode, VERSIONS};
+use dialtone_shared::message::{Ack, CloseCode, Entry, Hello, Message, MessageError, Mode, Terms, VERSIONS};
 use dialtone_shared::{Name, Rank, SignedRecord};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One end of a link.
@@ -39,6 +40,8 @@ pub struct Session {
     condemned: Option<String>,
     stopping: Option<(CloseCode, String)>,
     proved: Option<Name>,
+    /// The terms that the peer was told last.
+    said: Option<Terms>,
     progress: Progress,
 }
 
@@ -62,7 +65,9 @@ enum State {
 struct Running {
     peer: Name,
     store: [u8; 16],
-    terms: Terms,
+    terms: intake::Terms,
+    /// What the peer said last.
+    theirs: Terms,
     /// `None`: nothing is pushed on this link.
     feed: Option<Feed>,
     /// `None`: nothing is accepted.
@@ -82,6 +87,7 @@ impl Session {
             condemned: None,
             stopping: None,
             proved: None,
+            said: None,
             progress: Progress::default(),
             opening,
         };
@@ -116,6 +122,14 @@ impl Session {
         self.stopping.is_some()
     }
 
+    /// What the peer says of the agreement, once the greeting is over.
+    pub fn theirs(&self) -> Option<&Terms> {
+        match &self.state {
+            State::Running(running) => Some(&running.theirs),
+            State::Greeting | State::Recalling { .. } | State::Admitting { .. } | State::Ended(_) => None,
+        }
+    }
+
     /// What this link has seen so far.
     pub fn progress(&self) -> Progress {
         let mut progress = self.progress;
@@ -136,6 +150,8 @@ impl Session {
             Event::Recalled(known) => self.recalled(now, known.as_ref()),
             Event::Admitted { position, heads } => self.admitted(now, position, heads),
             Event::NotAdmitted(code, reason) | Event::Failed(code, reason) => self.end(code, reason),
+            Event::Agreed(agreements) => self.agreed(agreements),
+            Event::Reaches(reach) => self.opening.reach = reach,
             Event::Heads(heads) => self.feed(|feed| feed.heads(heads)),
             Event::Read(lane, changes) => self.feed(|feed| feed.changes_read(lane, changes, now.wall)),
             Event::Checked(id, checked) => self.checked(id, checked),
@@ -175,10 +191,17 @@ impl Session {
 
     /// The next step of a running link: what is urgent and cheap first.
     fn running_step(&mut self, now: Moment) -> Option<Step> {
+        let news = self.news();
         let State::Running(running) = &mut self.state else { return None };
         if self.writing.is_none() && self.stopping.is_none() {
-            let ack = self.acks.pop_front().map(Message::Ack);
-            let message = ack.or_else(|| {
+            let first = match news {
+                Some(terms) => {
+                    self.said = Some(terms.clone());
+                    Some(Message::Terms(terms))
+                }
+                None => self.acks.pop_front().map(Message::Ack),
+            };
+            let message = first.or_else(|| {
                 let feed = running.feed.as_mut().filter(|_| self.condemned.is_none())?;
                 if !feed.is_under_way() {
                     self.acked = now.elapsed;
@@ -283,11 +306,32 @@ impl Session {
                     Some((Err(error), _)) => self.end(CloseCode::Protocol, error.to_string()),
                     Some((Ok(id), terms)) => {
                         self.progress.records_received += entries;
-                        let entries = batch.entries;
-                        self.todo.push_back(Step::Check { id, terms, entries });
+                        let value = |entry| match entry {
+                            Entry::Value(value) => Some(value),
+                            Entry::Pointer(_) | Entry::Mention(_) => None,
+                        };
+                        match batch.entries.into_iter().map(value).collect() {
+                            Some(entries) => self.todo.push_back(Step::Check { id, terms, entries }),
+                            None => self.end(
+                                CloseCode::Protocol,
+                                "sent something else than records where values are pushed".to_owned(),
+                            ),
+                        }
                     }
                 }
             }
+            Message::Terms(terms) => {
+                if let State::Running(running) = &mut self.state {
+                    let named = terms.relationship.mirrored() == running.terms.relationship;
+                    running.theirs = terms;
+                    if !named {
+                        self.end(CloseCode::Changed, "the relationship has changed: greet again".to_owned());
+                    }
+                } else {
+                    self.end(CloseCode::Protocol, "sent terms before the greeting".to_owned());
+                }
+            }
+            Message::Digest(_) => self.end(CloseCode::Protocol, "sent a digest where none is accepted".to_owned()),
             Message::Ack(ack) => {
                 self.acked = now.elapsed;
                 let acked = match &mut self.state {
@@ -349,13 +393,14 @@ impl Session {
             self.greet(now, &agreement);
         }
         let relationship = agreement.relationship;
-        let pushes = agreement.push == Mode::Values && hello.accepts == Mode::Values;
-        let accepts = agreement.accept == Mode::Values && hello.pushes == Mode::Values;
+        let pushes = agreement.push.min(hello.terms.accepts) == Mode::Values;
+        let accepts = agreement.accept.min(hello.terms.pushes) == Mode::Values;
         self.progress.links = 1;
         self.state = State::Running(Box::new(Running {
             peer,
             store: hello.store,
-            terms: Terms {
+            theirs: hello.terms,
+            terms: intake::Terms {
                 own: self.opening.own,
                 peer,
                 relationship,
@@ -404,12 +449,41 @@ impl Session {
             record: self.opening.record.bytes().clone(),
             store: self.opening.store,
             boot: self.opening.boot,
-            relationship: agreement.relationship,
-            pushes: agreement.push,
-            accepts: agreement.accept,
+            heads: self.opening.heads,
+            terms: self.terms(agreement),
         };
+        self.said = Some(hello.terms.clone());
         let step = self.send(now, &Message::Hello(hello));
         self.todo.push_back(step);
+    }
+
+    /// On what terms we speak, as things stand.
+    fn terms(&self, agreement: &Agreement) -> Terms {
+        Terms {
+            reach: self.opening.reach.clone(),
+            ..agreement.terms()
+        }
+    }
+
+    /// The terms that the peer has not been told of yet.
+    fn news(&self) -> Option<Terms> {
+        let State::Running(running) = &self.state else { return None };
+        let terms = self.terms(self.opening.agreements.get(&running.peer)?);
+        (self.said.as_ref() != Some(&terms)).then_some(terms)
+    }
+
+    /// The agreements have changed: what concerns how the peer knows us is greeted anew, the rest is told.
+    fn agreed(&mut self, agreements: Arc<Agreements>) {
+        let before = std::mem::replace(&mut self.opening.agreements, agreements);
+        let State::Running(running) = &self.state else { return };
+        let (before, now) = (before.get(&running.peer), self.opening.agreements.get(&running.peer));
+        match (before, now) {
+            (_, None) => self.end(CloseCode::NoAgreement, "the agreement was ended here".to_owned()),
+            (Some(before), Some(now)) if before.relationship != now.relationship || before.filter != now.filter => {
+                self.end(CloseCode::Changed, "the agreement has changed here: greet again".to_owned());
+            }
+            (_, Some(_)) => {}
+        }
     }
 
     fn send(&mut self, now: Moment, message: &Message) -> Step {

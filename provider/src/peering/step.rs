@@ -5,7 +5,7 @@ use super::deferred::Deferred;
 use super::feed::Position;
 use super::intake::{Checked, Terms};
 use crate::store::{Change, Cursor, Lane, Outcome, Put};
-use dialtone_shared::message::{CloseCode, Entry};
+use dialtone_shared::message::{CloseCode, Reach, Value};
 use dialtone_shared::{Name, Rank, SignedRecord, UnixSecs};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +37,10 @@ pub struct Opening {
     pub dialled: Option<Name>,
     /// The pin of the certificate that the other side presented.
     pub pin: [u8; 32],
+    /// Where the lanes of its log end.
+    pub heads: [u64; 3],
+    /// How much it knows without asking.
+    pub reach: Reach,
 }
 
 /// What happened.
@@ -57,6 +61,10 @@ pub enum Event {
     },
     /// Answers [`Step::Admit`]: the link is not wanted.
     NotAdmitted(CloseCode, String),
+    /// The agreements are these from now on.
+    Agreed(Arc<Agreements>),
+    /// How much this provider knows without asking, from now on.
+    Reaches(Reach),
     /// Our log goes on to here.
     Heads([Cursor; 2]),
     /// Answers [`Step::Read`].
@@ -108,8 +116,8 @@ pub enum Step {
         id: u64,
         /// How they are to be judged.
         terms: Terms,
-        /// The entries.
-        entries: Vec<Entry>,
+        /// The records.
+        entries: Vec<Value>,
     },
     /// Put these, and keep those aside; answered when both are durable.
     Commit {

@@ -3,14 +3,12 @@
 //! A failure prints its seed. One world again: `PEERING_SEED=7 cargo test -p dialtone-provider --test peering_world NAME`;
 //! more worlds: `PEERING_SEEDS=10000`.
 
-mod world;
-
 use dialtone_provider::store::Class;
 use dialtone_shared::message::CloseCode;
 use dialtone_shared::{UnixMicros, UnixSecs};
+use dialtone_world::{BEGIN, World, record, twin};
 use rand::RngExt;
 use std::time::Duration;
-use world::{BEGIN, World, record, twin};
 
 /// Runs `promise` in worlds of many seeds, and says which one broke it.
 fn in_worlds(name: &str, promise: impl Fn(u64) + std::panic::RefUnwindSafe) {

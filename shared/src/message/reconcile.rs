@@ -5,12 +5,12 @@
 //! probe    {0: 2, 1: session, 2: depth, 3: fan, 4: [+ parent], 5: prints}        parents: the first, then each less the one before
 //! claims   {0: 3, 1: session, 2: depth, 3: [+ claim]}
 //! claim    [cell, tag, ? epoch, revoked, sequence, digest, keep-day, class]       cells: the first, then each less the one before
-//! close    {0: 4, 1: session, 2: done}
+//! close    {0: 4, 1: session, 2: done, 3: sends}
 //!
 //! opened   {0: 1, 1: nonce, 2: names}
 //! differs  {0: 2, 1: bits, ? 2: sums}
 //! verdicts {0: 3, 1: verdicts}
-//! closed   {0: 4}
+//! closed   {0: 4, 1: sends}
 //! refused  {0: 5, 1: why}
 //! ```
 //!
@@ -22,11 +22,12 @@ use crate::cbor::{Reader, Writer};
 use crate::limits::UNCRITICAL_FROM;
 use crate::time::{UnixMicros, UnixSecs};
 
-/// Most cells that one probe may ask about: their prints are 192 kB, and the sums of all of them, were all to differ, 512 kB.
-pub const CELLS_MAX: usize = 32_768;
+/// Most cells that one probe may ask about: 24 kB of prints and at most 20 kB of parents, and up to 44 kB of sums in the answer, which fits a
+/// request's 64 KiB.
+pub const CELLS_MAX: usize = 4_096;
 
-/// Most claims in one request: some 350 kB.
-pub const CLAIMS_MAX: usize = 8_192;
+/// Most claims in one request: at 58 bytes at most, they fit a request too.
+pub const CLAIMS_MAX: usize = 1_024;
 
 /// Bytes of a print. A difference hides behind equal prints once in 2^48 times, and another time under another key.
 pub const PRINT_BYTES: usize = 6;
@@ -62,8 +63,8 @@ pub enum Answer {
     Differs(Differs),
     /// To [`Question::Claims`]: one for each, in order.
     Verdicts(Vec<Verdict>),
-    /// To [`Question::Close`].
-    Closed,
+    /// To [`Question::Close`]: how many records the responder sends.
+    Closed(u64),
     /// To anything.
     Refused(Refusal),
 }
@@ -149,6 +150,8 @@ pub struct Close {
     pub session: u32,
     /// Whether every difference was found. If not, the responder makes no use of it either.
     pub done: bool,
+    /// How many records the initiator sends.
+    pub sends: u64,
 }
 
 /// Which cells of a probe differ.
@@ -188,6 +191,8 @@ pub enum Refusal {
     Bounds = 2,
     /// Not between these two: the agreement does not have both sides hold the same.
     Terms = 3,
+    /// It is still reading its store: ask the same again.
+    NotYet = 4,
 }
 
 impl Question {
@@ -225,7 +230,8 @@ impl Question {
                 }
             }
             Self::Close(close) => {
-                w.map(3).uint(0).uint(4).uint(1).uint(u64::from(close.session)).uint(2).bool(close.done);
+                w.map(4).uint(0).uint(4).uint(1).uint(u64::from(close.session));
+                w.uint(2).bool(close.done).uint(3).uint(close.sends);
             }
         }
         w.into_bytes()
@@ -253,6 +259,7 @@ impl Question {
             4 => Self::Close(Close {
                 session: map.field(1, "session")?.uint_as()?,
                 done: map.field(2, "done")?.bool()?,
+                sends: map.field(3, "sends")?.uint()?,
             }),
             other => return Err(MessageError::Kind(other)),
         };
@@ -281,8 +288,8 @@ impl Answer {
                 let bytes: Vec<u8> = verdicts.iter().map(|verdict| *verdict as u8).collect();
                 w.map(2).uint(0).uint(3).uint(1).bytes(&bytes);
             }
-            Self::Closed => {
-                w.map(1).uint(0).uint(4);
+            Self::Closed(sends) => {
+                w.map(2).uint(0).uint(4).uint(1).uint(*sends);
             }
             Self::Refused(why) => {
                 w.map(2).uint(0).uint(5).uint(1).uint(*why as u64);
@@ -322,7 +329,7 @@ impl Answer {
                 let verdicts: Option<Vec<_>> = bytes.iter().map(|byte| Verdict::from_number(*byte)).collect();
                 Self::Verdicts(verdicts.ok_or(MessageError::Value("verdicts"))?)
             }
-            4 => Self::Closed,
+            4 => Self::Closed(map.field(1, "sends")?.uint()?),
             5 => Self::Refused(Refusal::from_number(map.field(1, "why")?.uint()?).ok_or(MessageError::Value("why"))?),
             other => return Err(MessageError::Kind(other)),
         };
@@ -342,7 +349,7 @@ impl Verdict {
 
 impl Refusal {
     fn from_number(number: u64) -> Option<Self> {
-        [Self::Busy, Self::Unknown, Self::Bounds, Self::Terms]
+        [Self::Busy, Self::Unknown, Self::Bounds, Self::Terms, Self::NotYet]
             .into_iter()
             .find(|one| *one as u64 == number)
     }
@@ -510,7 +517,14 @@ mod tests {
                 }),
                 "a4 0003 0107 0209 0382 82 19012c 09 88 01 09 01 f4 1b000665 1728988000 48 0505050505050505 195161 00",
             ),
-            (Question::Close(Close { session: 7, done: true }), "a3 0004 0107 02f5"),
+            (
+                Question::Close(Close {
+                    session: 7,
+                    done: true,
+                    sends: 2,
+                }),
+                "a4 0004 0107 02f5 0302",
+            ),
         ]
     }
 
@@ -532,7 +546,7 @@ mod tests {
                 Answer::Verdicts(vec![Verdict::Absent, Verdict::Sends, Verdict::Wants, Verdict::Both, Verdict::Same]),
                 "a2 0003 0145 0001020304",
             ),
-            (Answer::Closed, "a1 0004"),
+            (Answer::Closed(3), "a2 0004 0103"),
             (Answer::Refused(Refusal::Terms), "a2 0005 0103"),
         ]
     }
@@ -568,11 +582,11 @@ mod tests {
     fn unknown_fields_are_refused_below_64_and_passed_over_above() {
         let with = |field: u64| {
             let mut w = Writer::new();
-            w.map(2).uint(0).uint(4).uint(field).text("new");
+            w.map(3).uint(0).uint(4).uint(1).uint(3).uint(field).text("new");
             Answer::decode(&w.into_bytes())
         };
         assert_eq!(with(63), Err(MessageError::UnknownField(63)));
-        assert_eq!(with(64), Ok(Answer::Closed));
+        assert_eq!(with(64), Ok(Answer::Closed(3)));
     }
 
     #[test]

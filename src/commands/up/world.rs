@@ -5,7 +5,7 @@ use crate::commands::dns::{Sockets, domain};
 use crate::config::{Client, ClientArgs};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::{failures, output};
-use dialtone_provider::settings::{PeerSettings, Relationship};
+use dialtone_provider::settings::PeerSettings;
 use dialtone_provider::{Provider, Settings, identity};
 use dialtone_resolver::Stub;
 use dialtone_resolver::dns::{Frontend, FrontendSettings, ListenerSettings};
@@ -237,11 +237,7 @@ async fn start_providers(args: &UpArgs, data: &Path) -> Result<Vec<Running>, Fai
         settings.peering.listen = port(args.peering_port, PEERING_PORT, index, args.once)?;
         let others = names.iter().enumerate().filter(|(other, _)| *other != index);
         settings.peers = others
-            .map(|(other, name)| PeerSettings {
-                name: *name,
-                addresses: running.get(other).and_then(Running::peering).into_iter().collect(),
-                relationship: Relationship::Mutual,
-            })
+            .map(|(other, name)| PeerSettings::mutual(*name, running.get(other).and_then(Running::peering).into_iter().collect()))
             .collect();
         let provider = Provider::start(settings).await.map_err(|error| failures::start(error, "--data"))?;
         let Some(http) = provider.addresses().http.first() else {

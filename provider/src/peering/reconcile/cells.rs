@@ -193,10 +193,7 @@ mod tests {
     fn only_what_lies_in_the_cells_is_read_and_adjacent_ranges_are_one() {
         let top = |n: u64| n << 60;
         let range = |from, to| Range { from, to };
-        assert_eq!(
-            ranges(4, &[1, 2, 15], 8),
-            [range(top(1), top(3) - 1), range(top(15), u64::MAX)]
-        );
+        assert_eq!(ranges(4, &[1, 2, 15], 8), [range(top(1), top(3) - 1), range(top(15), u64::MAX)]);
         assert_eq!(ranges(0, &[0], 8), [range(0, u64::MAX)]);
         // Below the grid the whole bucket is read, once.
         assert_eq!(ranges(6, &[4, 5, 7, 60], 4), [range(top(1), top(2) - 1), range(top(15), u64::MAX)]);

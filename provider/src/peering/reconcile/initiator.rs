@@ -216,7 +216,11 @@ impl Initiator {
         }
         let Some(mut entry) = self.work.first_entry() else {
             let session = session_of(&self.open.nonce);
-            self.step = Some(Step::Close(Close { session, done: true }));
+            self.step = Some(Step::Close(Close {
+                session,
+                done: true,
+                sends: self.found.len() as u64,
+            }));
             return;
         };
         let depth = *entry.key();

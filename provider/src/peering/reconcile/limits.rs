@@ -17,8 +17,8 @@ pub const FOUND_MAX: usize = 65_536;
 /// Most cells probed at once in all: twice as many as can be needed for [`FOUND_MAX`] differences on each side.
 pub const CELLS_AT_ONCE_MAX: usize = 4 * FOUND_MAX;
 
-/// Most questions of one comparison. 10,000 differences take about 30.
-pub const QUESTIONS_MAX: u32 = 256;
+/// Most questions of one comparison. 10,000 differences take about 50.
+pub const QUESTIONS_MAX: u32 = 512;
 
 /// Records that may be read in one comparison, as a multiple of what is held: one survey, and then what differs. Three quarters of the store
 /// at most are read again for the first closer look, and less each time after.

@@ -15,7 +15,7 @@ use dialtone_provider::peering::limits::{DEFERRED_EVERY, DEFERRED_MAX};
 use dialtone_provider::peering::session::Session;
 use dialtone_provider::peering::step::{End, Event, Moment, Opening, Step};
 use dialtone_provider::store::{Class, Condition, Held, MemoryStore, Put, RecordStore};
-use dialtone_shared::message::{CloseCode, Entry, Message};
+use dialtone_shared::message::{CloseCode, Message, Value};
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::{Body, Genesis, Name, Record, SecretKey, SignedRecord, Ttl, UnixMicros, UnixSecs, VerifiedRecord};
 use rand::rngs::StdRng;
@@ -29,10 +29,15 @@ use std::time::Duration;
 /// When worlds begin, in seconds since 1970.
 pub const BEGIN: u64 = 1_800_000_000;
 
+/// Providers, the links between them, and what is going to happen.
 pub struct World {
+    /// How long it has existed.
     pub now: Duration,
+    /// Where all chance comes from.
     pub rng: StdRng,
+    /// Every provider.
     pub nodes: Vec<Node>,
+    /// Every link that ever was, also those that are over.
     pub links: Vec<Link>,
     /// What happens when; the number keeps the order of what happens at once.
     agenda: BTreeMap<(Duration, u64), Action>,
@@ -43,13 +48,19 @@ pub struct World {
     pub faulty: bool,
 }
 
+/// A provider.
 pub struct Node {
+    /// Its keys.
     pub signer: Signer,
+    /// Its name.
     pub name: Name,
+    /// Where it keeps records.
     pub store: Arc<MemoryStore>,
+    /// With whom it peers.
     pub agreements: Arc<Agreements>,
     /// Seconds by which its clock is wrong.
     pub skew: i64,
+    /// Whether it runs.
     pub up: bool,
     /// Reads nothing from its links.
     pub deaf: bool,
@@ -59,6 +70,7 @@ pub struct Node {
     heads: [u64; 2],
 }
 
+/// A connection between two providers.
 pub struct Link {
     /// The provider that dialled, and the one that was.
     pub nodes: [usize; 2],
@@ -500,7 +512,7 @@ impl World {
         })
     }
 
-    fn check(&self, node: usize, terms: &Terms, entries: Vec<Entry>) -> Checked {
+    fn check(&self, node: usize, terms: &Terms, entries: Vec<Value>) -> Checked {
         let mut checked = Checked::default();
         for entry in entries {
             match intake::open(terms, &entry) {

@@ -1,0 +1,154 @@
+//! Requests over links: a stream each, beside the feed, so that no question waits behind a batch.
+
+use crate::io::peering_node::Node;
+use async_trait::async_trait;
+use dialtone_shared::Name;
+use dialtone_shared::message::{Refused, Request, Response, body_length};
+use quinn::{Connection, RecvStream, SendStream, VarInt};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::debug;
+
+/// Who answers what peers request.
+#[async_trait]
+pub trait Answers: Send + Sync + fmt::Debug + 'static {
+    /// Answers `peer`, who has proved its name and with whom there is an agreement.
+    async fn answer(&self, peer: &Name, request: Request) -> Response;
+}
+
+/// Why a request came to nothing.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum RequestError {
+    /// No link with the peer stands.
+    #[error("no link with {0} stands")]
+    NoLink(Name),
+    /// No answer in time.
+    #[error("{0} did not answer in time")]
+    Late(Name),
+    /// The link or the stream broke.
+    #[error("the request to {peer} broke off: {reason}")]
+    Broken {
+        /// Whom it was for.
+        peer: Name,
+        /// Why.
+        reason: String,
+    },
+    /// It will not, or not now.
+    #[error("{peer} refuses: {why:?}")]
+    Refused {
+        /// Whom it was for.
+        peer: Name,
+        /// Why.
+        why: Refused,
+    },
+    /// What it answered is no response. Its bug.
+    #[error("{peer} answered with what is no response: {reason}")]
+    NotAResponse {
+        /// Whom it was for.
+        peer: Name,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Node {
+    /// Requests something of a peer, over the link that stands; at most `patience`.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn request(&self, peer: &Name, request: Request, patience: Duration) -> Result<Response, RequestError> {
+        let peer = *peer;
+        let connection = self
+            .peer(&peer)
+            .and_then(|place| place.connection())
+            .ok_or(RequestError::NoLink(peer))?;
+        let spoken = timeout(patience, speak(&connection, &request)).await;
+        match spoken.map_err(|_| RequestError::Late(peer))? {
+            Ok(Ok(Response::Refused(why))) => Err(RequestError::Refused { peer, why }),
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(reason)) => Err(RequestError::NotAResponse { peer, reason }),
+            Err(reason) => Err(RequestError::Broken { peer, reason }),
+        }
+    }
+}
+
+/// The other side's response, or what is wrong with it; an error of the stream outside.
+async fn speak(connection: &Connection, request: &Request) -> Result<Result<Response, String>, String> {
+    let broken = |error: &dyn fmt::Display| error.to_string();
+    let (mut send, mut recv) = connection.open_bi().await.map_err(|error| broken(&error))?;
+    send.write_all(&request.to_frame()).await.map_err(|error| broken(&error))?;
+    // It fails only for a stream that is finished already.
+    let _ = send.finish();
+    match read_frame(&mut recv).await? {
+        Ok(body) => Ok(Response::decode(&body).map_err(|error| error.to_string())),
+        Err(reason) => Ok(Err(reason)),
+    }
+}
+
+/// Answers what the peer requests on `connection`, until it is closed.
+pub(super) async fn serve(node: Arc<Node>, peer: Name, connection: Connection) {
+    connection.set_max_concurrent_bi_streams(VarInt::from_u32(REQUESTS_AT_A_TIME));
+    let mut answering = JoinSet::new();
+    loop {
+        tokio::select! {
+            stream = connection.accept_bi() => match stream {
+                Ok((send, recv)) => {
+                    let node = node.clone();
+                    answering.spawn(async move {
+                        if let Ok(Err(reason)) | Err(reason) =
+                            timeout(ANSWER_PATIENCE, answer(&node, &peer, send, recv)).await.map_err(|_| "it took too long".to_owned())
+                        {
+                            debug!(%peer, reason, "a request was not answered");
+                        }
+                    });
+                }
+                Err(_) => return,
+            },
+            Some(_) = answering.join_next() => {}
+        }
+    }
+}
+
+async fn answer(node: &Node, peer: &Name, mut send: SendStream, mut recv: RecvStream) -> Result<(), String> {
+    let body = match read_frame(&mut recv).await? {
+        Ok(body) => body,
+        Err(reason) => return Err(reason),
+    };
+    let response = match (Request::decode(&body), node.answers.get()) {
+        (Ok(request), Some(answers)) => answers.answer(peer, request).await,
+        (Ok(_), None) => Response::Refused(Refused::Busy),
+        (Err(error), _) => {
+            debug!(%peer, %error, "a request cannot be read");
+            Response::Refused(Refused::Cannot)
+        }
+    };
+    send.write_all(&response.to_frame()).await.map_err(|error| error.to_string())?;
+    let _ = send.finish();
+    Ok(())
+}
+
+/// A frame's body, or what is wrong with the frame; an error of the stream outside.
+async fn read_frame(recv: &mut RecvStream) -> Result<Result<Vec<u8>, String>, String> {
+    let mut head = [0; 4];
+    recv.read_exact(&mut head).await.map_err(|error| error.to_string())?;
+    let length = match body_length(head, REQUEST_BYTES_MAX) {
+        Ok(length) => length,
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    let mut body = vec![0; length];
+    recv.read_exact(&mut body).await.map_err(|error| error.to_string())?;
+    Ok(Ok(body))
+}
+
+/// Requests of one peer that are answered at a time; QUIC lets it open no more streams.
+const REQUESTS_AT_A_TIME: u32 = 64;
+
+/// Largest request or response, in bytes of its body: a record of full size many times over, and what a round of reconciliation
+/// may say. With all that one peer may have under way: 4 MiB.
+pub const REQUEST_BYTES_MAX: usize = 64 << 10;
+
+/// An answer that is not given by then is given up: longer than any asker waits.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(10);

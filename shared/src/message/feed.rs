@@ -1,0 +1,298 @@
+//! The feed: changes one way, and what became of them the other.
+
+use super::{Map, MessageError};
+use crate::cbor::Writer;
+use crate::limits::BATCH_RECORDS_MAX;
+use crate::name::Name;
+use crate::time::{UnixMicros, UnixSecs};
+use bytes::Bytes;
+
+/// A run of changes of one lane of the sender's log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Batch {
+    /// The lane: 0 urgent (revocations), 1 ordinary, 2 hearsay (pointers that are passed on).
+    pub lane: u8,
+    /// The sender's position in the lane once these are acknowledged.
+    pub cursor: u64,
+    /// How far the lane runs on after `cursor`, in positions, as far as the sender knows. 0: the receiver is caught up.
+    pub behind: u64,
+    /// At most 256; none only says how far the sender is.
+    pub entries: Vec<Entry>,
+}
+
+/// One change, in the form that the mode of the link asks for. Each says itself which it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Entry {
+    /// The record itself.
+    Value(Value),
+    /// Where the record is.
+    Pointer(Pointer),
+    /// That something of this name is held: the name's hash under the seed of the digest that was sent last.
+    Mention(u64),
+}
+
+/// A record that is passed on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Value {
+    /// Where the sender learnt it: 1 from an upstream, 2 from a peer, 3 from a customer.
+    pub class: u8,
+    /// How long the sender keeps it.
+    pub keep_until: UnixSecs,
+    /// The signed record.
+    pub record: Bytes,
+}
+
+/// Who keeps a record, and which. Never of a revocation, which goes by value. Nothing of it is proved: a hint.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pointer {
+    /// Where the sender learnt it, as in a [`Value`].
+    pub class: u8,
+    /// How long the keeper keeps it.
+    pub keep_until: UnixSecs,
+    /// The name.
+    pub name: Name,
+    /// The record's key epoch.
+    pub epoch: u32,
+    /// The record's sequence.
+    pub sequence: UnixMicros,
+    /// The first 16 bytes of the record's digest.
+    pub digest: [u8; 16],
+    /// When the record expires.
+    pub expiry: UnixSecs,
+    /// Who keeps it; `None`: the sender.
+    pub keeper: Option<Name>,
+}
+
+/// A part of a digest: a compact filter of the names that the sender holds. The parts come in order, each in a message of its own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Digest {
+    /// Seeds its hashes, drawn for each digest, so that nobody can choose names that collide.
+    pub seed: u64,
+    /// How many names it was made for; it has room for as many as [`Entry::Mention`]s follow.
+    pub names: u64,
+    /// Hashes a name.
+    pub hashes: u8,
+    /// Bytes of the whole filter.
+    pub total: u64,
+    /// Where these stand in it.
+    pub offset: u64,
+    /// These.
+    pub bytes: Bytes,
+}
+
+/// Everything of a lane up to a position has been dealt with, durably.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ack {
+    /// The lane.
+    pub lane: u8,
+    /// The position.
+    pub cursor: u64,
+    /// What became of the entries since the acknowledgement before.
+    pub counts: Counts,
+}
+
+/// What became of entries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// New, or renewed, and kept.
+    pub stored: u64,
+    /// Held already, with nothing new about it.
+    pub same: u64,
+    /// Outranked by what is held, or past the time it may be kept.
+    pub older: u64,
+    /// From the future: kept aside until its time comes.
+    pub deferred: u64,
+    /// Not a record, not signed by the name's key, or not for this provider.
+    pub refused: u64,
+    /// Not taken because a limit of the agreement is reached. It may be sent again once there is room.
+    pub limited: u64,
+}
+
+impl Batch {
+    pub(super) fn write(&self, w: &mut Writer) {
+        w.map(5).uint(0).uint(2).uint(1).uint(u64::from(self.lane));
+        w.uint(2)
+            .uint(self.cursor)
+            .uint(3)
+            .uint(self.behind)
+            .uint(4)
+            .array(self.entries.len());
+        for entry in &self.entries {
+            entry.write(w);
+        }
+    }
+
+    pub(super) fn read(map: &mut Map<'_, '_>) -> Result<Self, MessageError> {
+        let (mut lane, mut cursor, mut behind, mut entries) = (None, None, None, None);
+        while let Some(field) = map.next()? {
+            match field {
+                1 => lane = Some(map.lane()?),
+                2 => cursor = Some(map.r.uint()?),
+                3 => behind = Some(map.r.uint()?),
+                4 => {
+                    let count = map.r.array()?;
+                    if count > BATCH_RECORDS_MAX as u64 {
+                        return Err(MessageError::Value("entries"));
+                    }
+                    entries = Some((0..count).map(|_| Entry::read(map)).collect::<Result<Vec<_>, _>>()?);
+                }
+                other => map.pass_over(other)?,
+            }
+        }
+        Ok(Self {
+            lane: lane.ok_or(MessageError::Missing("lane"))?,
+            cursor: cursor.ok_or(MessageError::Missing("cursor"))?,
+            behind: behind.ok_or(MessageError::Missing("behind"))?,
+            entries: entries.ok_or(MessageError::Missing("entries"))?,
+        })
+    }
+}
+
+impl Entry {
+    /// Most bytes that an entry takes in a batch beside its record's.
+    pub const HEAD_BYTES_MAX: usize = 1 + 1 + 9 + 3;
+
+    fn write(&self, w: &mut Writer) {
+        match self {
+            Self::Value(value) => {
+                w.array(3)
+                    .uint(u64::from(value.class))
+                    .uint(value.keep_until.0)
+                    .bytes(&value.record);
+            }
+            Self::Pointer(pointer) => pointer.write(w),
+            Self::Mention(hash) => {
+                w.uint(*hash);
+            }
+        }
+    }
+
+    fn read(map: &mut Map<'_, '_>) -> Result<Self, MessageError> {
+        if !map.r.at_array() {
+            return Ok(Self::Mention(map.r.uint()?));
+        }
+        let items = map.r.array()?;
+        let class = map.r.uint_as()?;
+        if !(1..=3).contains(&class) {
+            return Err(MessageError::Value("class"));
+        }
+        let keep_until = UnixSecs(map.r.uint()?);
+        match items {
+            3 => Ok(Self::Value(Value {
+                class,
+                keep_until,
+                record: map.record()?,
+            })),
+            7 | 8 => Ok(Self::Pointer(Pointer {
+                class,
+                keep_until,
+                name: map.name()?,
+                epoch: map.r.uint_as()?,
+                sequence: UnixMicros(map.r.uint()?),
+                digest: map.r.array_of()?,
+                expiry: UnixSecs(map.r.uint()?),
+                keeper: if items == 8 { Some(map.name()?) } else { None },
+            })),
+            _ => Err(MessageError::Value("entry")),
+        }
+    }
+}
+
+impl Pointer {
+    fn write(&self, w: &mut Writer) {
+        w.array(if self.keeper.is_some() { 8 } else { 7 });
+        w.uint(u64::from(self.class)).uint(self.keep_until.0).bytes(self.name.as_bytes());
+        w.uint(u64::from(self.epoch))
+            .uint(self.sequence.0)
+            .bytes(&self.digest)
+            .uint(self.expiry.0);
+        if let Some(keeper) = &self.keeper {
+            w.bytes(keeper.as_bytes());
+        }
+    }
+}
+
+impl Digest {
+    pub(super) fn write(&self, w: &mut Writer) {
+        w.map(7).uint(0).uint(5).uint(1).uint(self.seed).uint(2).uint(self.names);
+        w.uint(3).uint(u64::from(self.hashes)).uint(4).uint(self.total);
+        w.uint(5).uint(self.offset).uint(6).bytes(&self.bytes);
+    }
+
+    pub(super) fn read(map: &mut Map<'_, '_>) -> Result<Self, MessageError> {
+        let (mut seed, mut names, mut hashes, mut total, mut offset, mut bytes) = (None, None, None, None, None, None);
+        while let Some(field) = map.next()? {
+            match field {
+                1 => seed = Some(map.r.uint()?),
+                2 => names = Some(map.r.uint()?),
+                3 => hashes = Some(map.r.uint_as()?),
+                4 => total = Some(map.r.uint()?),
+                5 => offset = Some(map.r.uint()?),
+                6 => bytes = Some(Bytes::copy_from_slice(map.r.bytes()?)),
+                other => map.pass_over(other)?,
+            }
+        }
+        Ok(Self {
+            seed: seed.ok_or(MessageError::Missing("seed"))?,
+            names: names.ok_or(MessageError::Missing("names"))?,
+            hashes: hashes.ok_or(MessageError::Missing("hashes"))?,
+            total: total.ok_or(MessageError::Missing("total"))?,
+            offset: offset.ok_or(MessageError::Missing("offset"))?,
+            bytes: bytes.ok_or(MessageError::Missing("bytes"))?,
+        })
+    }
+}
+
+impl Ack {
+    pub(super) fn write(&self, w: &mut Writer) {
+        let counts = &self.counts;
+        w.map(4)
+            .uint(0)
+            .uint(3)
+            .uint(1)
+            .uint(u64::from(self.lane))
+            .uint(2)
+            .uint(self.cursor);
+        w.uint(3).array(6).uint(counts.stored).uint(counts.same).uint(counts.older);
+        w.uint(counts.deferred).uint(counts.refused).uint(counts.limited);
+    }
+
+    pub(super) fn read(map: &mut Map<'_, '_>) -> Result<Self, MessageError> {
+        let (mut lane, mut cursor, mut counts) = (None, None, None);
+        while let Some(field) = map.next()? {
+            match field {
+                1 => lane = Some(map.lane()?),
+                2 => cursor = Some(map.r.uint()?),
+                3 => {
+                    map.r.array_exact(6)?;
+                    counts = Some(Counts {
+                        stored: map.r.uint()?,
+                        same: map.r.uint()?,
+                        older: map.r.uint()?,
+                        deferred: map.r.uint()?,
+                        refused: map.r.uint()?,
+                        limited: map.r.uint()?,
+                    });
+                }
+                other => map.pass_over(other)?,
+            }
+        }
+        Ok(Self {
+            lane: lane.ok_or(MessageError::Missing("lane"))?,
+            cursor: cursor.ok_or(MessageError::Missing("cursor"))?,
+            counts: counts.ok_or(MessageError::Missing("counts"))?,
+        })
+    }
+}
+
+impl Counts {
+    /// Adds `other` to these; a peer that claims more than fits a number gets the largest.
+    pub fn add(&mut self, other: &Self) {
+        self.stored = self.stored.saturating_add(other.stored);
+        self.same = self.same.saturating_add(other.same);
+        self.older = self.older.saturating_add(other.older);
+        self.deferred = self.deferred.saturating_add(other.deferred);
+        self.refused = self.refused.saturating_add(other.refused);
+        self.limited = self.limited.saturating_add(other.limited);
+    }
+}
