@@ -9,6 +9,10 @@
 //! rank. Each lane has a window of its own: revocations never wait for the acknowledgement of anything else. The position that is
 //! saved is what the peer has acknowledged; a crash costs repeats, which the receiver drops, and never a gap.
 
+mod missing;
+
+pub use missing::Comparison;
+
 use super::limits::{BATCH_BYTES, BATCH_RECORDS, SAVE_EVERY, WINDOW_BATCHES};
 use super::policy;
 use crate::store::{Change, Cursor, Lane};
@@ -41,6 +45,7 @@ pub struct Feed {
     saved: Position,
     saved_at: Option<Duration>,
     saving: Option<Position>,
+    missing: missing::Missing,
 }
 
 #[derive(Debug, Default)]
@@ -86,6 +91,7 @@ impl Feed {
             saved: position.unwrap_or_default(),
             saved_at: None,
             saving: None,
+            missing: missing::Missing::default(),
         }
     }
 
@@ -98,7 +104,7 @@ impl Feed {
 
     /// The next read of the log, urgent lane first: lane, after which cursor. At most [`BATCH_RECORDS`] changes are wanted.
     pub fn next_read(&mut self) -> Option<(Lane, Cursor)> {
-        for lane in LANES {
+        for lane in LANES.into_iter().filter(|lane| !self.missing.rests(*lane)) {
             let state = &mut self.lanes[lane as usize];
             let room = state.unsent.is_empty() && state.under_way.len() < window(lane);
             if room && state.reading.is_none() && state.head > state.read {
@@ -120,6 +126,7 @@ impl Feed {
         let (mut entries, mut bytes, mut cursor) = (Vec::new(), 0, state.read);
         for change in changes {
             let held = &change.held;
+            self.missing.strike_off(held.record.name());
             let everything = change.cursor <= self.whole[lane as usize];
             if policy::sends(held, &self.peer, self.relationship, everything, now) {
                 let size = held.record.bytes().len() + Entry::HEAD_BYTES_MAX;
@@ -150,11 +157,13 @@ impl Feed {
             if state.under_way.len() >= window(lane) {
                 continue;
             }
-            let idle = state.reading.is_none() && state.read == state.head;
+            let left = self.missing.left(lane);
+            let idle = state.reading.is_none() && state.read == state.head && !self.missing.rests(lane) && left == 0;
             let next = state.unsent.pop_front();
-            let next = next.or_else(|| (idle && state.told != Some(0)).then(|| batch(lane, state.read, Vec::new())));
+            let silent = idle && state.told != Some(0) && state.under_way.back() != Some(&state.read);
+            let next = next.or_else(|| silent.then(|| batch(lane, state.read, Vec::new())));
             if let Some(mut next) = next {
-                next.behind = state.head.saturating_sub(next.cursor);
+                next.behind = state.head.saturating_sub(next.cursor).saturating_add(left);
                 state.told = Some(next.behind);
                 state.under_way.push_back(next.cursor);
                 return Some(next);
@@ -174,6 +183,7 @@ impl Feed {
         let ends = state.under_way.iter().rposition(|sent| *sent == cursor);
         state.under_way.drain(..=ends.ok_or(StrayAck { lane, cursor })?);
         state.acked = cursor;
+        self.missing.acked(usize::from(lane & 1), state);
         Ok(())
     }
 
@@ -201,7 +211,7 @@ impl Feed {
     pub fn next_save(&mut self, now: Duration, hurry: bool) -> Option<Position> {
         let position = self.position();
         let rested = hurry || self.saved_at.is_none_or(|at| now >= at + SAVE_EVERY);
-        (self.saving.is_none() && position != self.saved && rested).then(|| {
+        (self.saving.is_none() && position != self.saved && rested && !self.missing.is_open()).then(|| {
             self.saving = Some(position);
             self.saved_at = Some(now);
             position
@@ -210,7 +220,7 @@ impl Feed {
 
     /// When [`Feed::next_save`] will have something, if nothing else happens.
     pub fn save_due(&self) -> Option<Duration> {
-        let waits = self.saving.is_none() && self.position() != self.saved;
+        let waits = self.saving.is_none() && self.position() != self.saved && !self.missing.is_open();
         self.saved_at.filter(|_| waits).map(|at| at + SAVE_EVERY)
     }
 
@@ -227,7 +237,8 @@ impl Feed {
     /// How many positions of the log the peer has not acknowledged.
     pub fn lag(&self) -> u64 {
         let position = self.position();
-        (0..2).map(|lane| self.lanes[lane].head.saturating_sub(position.acked[lane])).sum()
+        let missing = self.missing.unacked();
+        missing + (0..2).map(|lane| self.lanes[lane].head.saturating_sub(position.acked[lane])).sum::<u64>()
     }
 }
 

@@ -11,11 +11,12 @@
 //! until it says [`Step::Wait`] or [`Step::End`]; each other step is answered by one event, in any order.
 
 use super::agreement::{Agreement, Agreements};
-use super::feed::{Feed, Position};
+use super::feed::{Comparison, Feed, Position};
 use super::greeting;
 use super::health::Progress;
 use super::intake::{self, Checked, Intake};
 use super::limits::{BATCH_RECORDS, GREETING_PATIENCE, HOLD_PATIENCE, INVALID_RECORDS_MAX};
+use super::reconcile;
 use super::step::{End, Event, Moment, Opening, Step};
 use crate::store::{Cursor, Outcome};
 use dialtone_shared::message::{Ack, CloseCode, Entry, Hello, Message, MessageError, Mode, Terms, VERSIONS};
@@ -72,6 +73,12 @@ struct Running {
     feed: Option<Feed>,
     /// `None`: nothing is accepted.
     intake: Option<Intake>,
+    /// Where the peer's log ended when it greeted.
+    their_heads: [u64; 3],
+    /// Whether both sides are to hold the same, so that comparing makes sense.
+    comparable: bool,
+    /// Whether we want to compare.
+    compares: bool,
 }
 
 impl Session {
@@ -130,6 +137,37 @@ impl Session {
         }
     }
 
+    /// Where the peer's log ends as far as we know, once it has greeted.
+    pub fn their_heads(&self) -> Option<[u64; 3]> {
+        match &self.state {
+            State::Recalling { hello, .. } | State::Admitting { hello, .. } => Some(hello.heads),
+            State::Running(running) => {
+                let mut heads = running.their_heads;
+                let reached = running.intake.as_ref().map(Intake::reached);
+                for (head, reached) in heads.iter_mut().zip(reached.into_iter().flatten()) {
+                    *head = (*head).max(reached);
+                }
+                Some(heads)
+            }
+            State::Greeting | State::Ended(_) => None,
+        }
+    }
+
+    /// Whether the two stores can be compared: both sides are to hold the same.
+    pub fn is_comparable(&self) -> bool {
+        matches!(&self.state, State::Running(running) if running.comparable && self.condemned.is_none() && self.stopping.is_none())
+    }
+
+    /// Whether we want to compare our store with the peer's.
+    pub fn wants_comparison(&self) -> bool {
+        matches!(&self.state, State::Running(running) if running.compares)
+    }
+
+    /// Whether nothing is on its way to the peer, so that comparing can begin.
+    pub fn is_quiet(&self) -> bool {
+        matches!(&self.state, State::Running(running) if running.feed.as_ref().is_some_and(Feed::is_quiet))
+    }
+
     /// What this link has seen so far.
     pub fn progress(&self) -> Progress {
         let mut progress = self.progress;
@@ -157,6 +195,9 @@ impl Session {
             Event::Checked(id, checked) => self.checked(id, checked),
             Event::Committed(outcomes) => self.committed(&outcomes),
             Event::Saved => self.feed(Feed::save_done),
+            Event::Compare { leads } => self.compare(leads),
+            Event::Compared(comparison) => self.compared(comparison.as_ref()),
+            Event::Fetched(held) => self.feed(|feed| feed.fetched(held, now.wall)),
             Event::Tick => {}
             Event::Stop(code, reason) => {
                 if let State::Running(_) = self.state {
@@ -221,6 +262,9 @@ impl Session {
             if let Some((lane, after)) = feed.next_read().filter(|_| self.stopping.is_none()) {
                 let limit = BATCH_RECORDS;
                 return Some(Step::Read { lane, after, limit });
+            }
+            if let Some(names) = feed.next_fetch().filter(|_| self.stopping.is_none()) {
+                return Some(Step::Fetch(names));
             }
             if let Some(position) = feed.next_save(now.elapsed, self.stopping.is_some()) {
                 let key = Position::key(&running.peer, &running.store, &self.opening.store);
@@ -396,18 +440,45 @@ impl Session {
         let pushes = agreement.push.min(hello.terms.accepts) == Mode::Values;
         let accepts = agreement.accept.min(hello.terms.pushes) == Mode::Values;
         self.progress.links = 1;
+        let comparable = pushes && accepts && matches!(relationship, Relationship::Mutual | Relationship::Sibling);
+        let compares = comparable && reconcile::is_worth_it(position.as_ref(), &heads, &hello.heads);
+        let mut feed = pushes.then(|| Feed::new(peer, relationship, position, heads));
+        if let Some(feed) = feed.as_mut().filter(|_| compares) {
+            feed.hold();
+        }
         self.state = State::Running(Box::new(Running {
             peer,
             store: hello.store,
+            their_heads: hello.heads,
+            comparable,
+            compares,
             theirs: hello.terms,
             terms: intake::Terms {
                 own: self.opening.own,
                 peer,
                 relationship,
             },
-            feed: pushes.then(|| Feed::new(peer, relationship, position, heads)),
+            feed,
             intake: accepts.then(Intake::default),
         }));
+    }
+
+    /// A comparison is to be made, and the feed is to rest for it. `leads`: by us.
+    fn compare(&mut self, leads: bool) {
+        if let State::Running(running) = &mut self.state
+            && let Some(feed) = running.feed.as_mut().filter(|_| running.comparable)
+        {
+            running.compares = leads;
+            feed.hold();
+        }
+    }
+
+    fn compared(&mut self, comparison: Option<&Comparison>) {
+        if let State::Running(running) = &mut self.state {
+            running.compares = false;
+            self.progress.compared += u64::from(comparison.is_some());
+        }
+        self.feed(|feed| feed.compared(comparison));
     }
 
     fn checked(&mut self, id: u64, mut checked: Checked) {

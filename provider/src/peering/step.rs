@@ -2,9 +2,9 @@
 
 use super::agreement::Agreements;
 use super::deferred::Deferred;
-use super::feed::Position;
+use super::feed::{Comparison, Position};
 use super::intake::{Checked, Terms};
-use crate::store::{Change, Cursor, Lane, Outcome, Put};
+use crate::store::{Change, Cursor, Held, Lane, Outcome, Put};
 use dialtone_shared::message::{CloseCode, Reach, Value};
 use dialtone_shared::{Name, Rank, SignedRecord, UnixSecs};
 use std::sync::Arc;
@@ -75,6 +75,15 @@ pub enum Event {
     Committed(Vec<Outcome>),
     /// Answers [`Step::Save`].
     Saved,
+    /// The two stores are to be compared: the feed rests. `leads`: by us, and not because the peer asks.
+    Compare {
+        /// See above.
+        leads: bool,
+    },
+    /// What came of it; `None`: nothing.
+    Compared(Option<Comparison>),
+    /// Answers [`Step::Fetch`].
+    Fetched(Vec<Held>),
     /// A step failed on our side. What was not acknowledged will be sent again.
     Failed(CloseCode, String),
     /// Time went by.
@@ -110,6 +119,8 @@ pub enum Step {
         /// How many.
         limit: usize,
     },
+    /// Read what is held of these names.
+    Fetch(Vec<Name>),
     /// Find out what becomes of these entries.
     Check {
         /// The number to answer with.
