@@ -15,7 +15,7 @@ use dialtone_provider::peering::limits::{DEFERRED_EVERY, DEFERRED_MAX};
 use dialtone_provider::peering::session::Session;
 use dialtone_provider::peering::step::{End, Event, Moment, Opening, Step};
 use dialtone_provider::store::{Class, Condition, Held, MemoryStore, Put, RecordStore};
-use dialtone_shared::message::{CloseCode, Message, Value};
+use dialtone_shared::message::{CloseCode, Entry, Message, Reach, Value};
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::{Body, Genesis, Name, Record, SecretKey, SignedRecord, Ttl, UnixMicros, UnixSecs, VerifiedRecord};
 use rand::rngs::StdRng;
@@ -327,6 +327,11 @@ impl World {
                 agreements: this.nodes[own].agreements.clone(),
                 dialled,
                 pin: [other as u8; 32],
+                heads: {
+                    let [urgent, ordinary] = *this.nodes[own].store.watch().borrow();
+                    [urgent, ordinary, 0]
+                },
+                reach: Reach::whole(),
             };
             let dials = Session::new(opening(self, node, peer, Some(peer_name)), self.moment(node));
             let dialled = Session::new(opening(self, peer, node, None), self.moment(peer));
@@ -406,7 +411,8 @@ impl World {
         let receiver = self.links[link].nodes[to];
         if let Ok(Message::Batch(batch)) = Message::decode(&body) {
             for entry in &batch.entries {
-                let signed = SignedRecord::decode(entry.record.clone()).expect("a record");
+                let Entry::Value(value) = entry else { continue };
+                let signed = SignedRecord::decode(value.record.clone()).expect("a record");
                 assert!(signed.record().in_scope(&self.nodes[receiver].name), "a record leaves its scope");
                 *self.links[link].sent[end]
                     .entry((*signed.name(), signed.rank().digest))
