@@ -357,6 +357,7 @@ async fn start_peering(
         listen: settings.peering.listen,
         addresses: Vec::new(),
         agreements: settings.peers.iter().map(PeerSettings::agreement).collect(),
+        compare_every: std::time::Duration::from_secs(u64::from(settings.peering.compare_hours) * 3_600),
         clock: Arc::new(move || clock.now()),
         seed: rand::random(),
     };

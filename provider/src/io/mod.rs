@@ -9,6 +9,8 @@ pub mod peering;
 pub mod peering_deferred;
 mod peering_link;
 mod peering_node;
+mod peering_comparing;
+mod peering_reconcile;
 pub mod peering_requests;
 pub mod quic;
 pub mod upkeep;

@@ -1,6 +1,7 @@
 //! Peering, running: listens, dials, keeps one link for each agreement, and says how they are.
 
 use crate::io::peering_node::{Guest, Node};
+use crate::io::peering_reconcile::Comparisons;
 use crate::io::peering_requests::{Answers, RequestError};
 use crate::io::quic::{self, Ended, EndpointError, LinkKey};
 use crate::io::{peering_deferred, peering_link};
@@ -44,6 +45,8 @@ pub struct PeeringContext {
     pub addresses: Vec<IpAddr>,
     /// With whom.
     pub agreements: Vec<Agreement>,
+    /// About how long after one comparison with a peer that is to hold the same the next follows by itself; zero: none does.
+    pub compare_every: Duration,
     /// Tells the time.
     pub clock: Clock,
     /// Seeds the jitter of pauses and the id of this process.
@@ -108,6 +111,8 @@ pub async fn start(context: PeeringContext) -> Result<PeeringHandle, PeeringErro
         guests: Arc::default(),
         told_of_strangers: std::sync::Mutex::default(),
         verifiers: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from))),
+        comparisons: Comparisons::default(),
+        compare_every: context.compare_every,
         stopping: watch::Sender::new(false),
         peers: RwLock::default(),
         agreements: watch::Sender::default(),

@@ -1,6 +1,7 @@
 //! Drives one link: does what the session says and tells it what happened. One task for each link, and one that reads.
 
 use crate::io::peering_node::{Guest, Node, Permit};
+use crate::io::peering_comparing::Comparing;
 use crate::io::{peering_requests, quic};
 use crate::peering::deferred::{self, Note};
 use crate::peering::dial::Which;
@@ -8,6 +9,7 @@ use crate::peering::feed::Position;
 use crate::peering::greeting;
 use crate::peering::intake::{self, Checked, Terms, Verdict};
 use crate::peering::limits::{DEFERRED_MAX, GREETING_PATIENCE, VERIFY_CHUNK};
+use crate::peering::reconcile::Seen;
 use crate::peering::session::Session;
 use crate::peering::step::{End, Event, Moment, Opening, Step};
 use crate::store::{RecordStore, StoreError};
@@ -16,6 +18,7 @@ use dialtone_shared::limits::FRAME_BYTES_MAX;
 use dialtone_shared::message::{CloseCode, HELLO_BYTES_MAX, Value, body_length};
 use dialtone_shared::{Name, UnixSecs};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, Semaphore, mpsc};
@@ -98,6 +101,7 @@ async fn drive(
     let mut jobs: JoinSet<Event> = JoinSet::new();
     let mut permit: Option<Permit> = None;
     let mut requests = JoinSet::new();
+    let mut comparing: Option<Comparing> = None;
     let mut agreements = node.agreements.subscribe();
     let mut reach = node.reach.subscribe();
 
@@ -120,7 +124,8 @@ async fn drive(
                                     quic::open_wide(connection);
                                     requests.spawn(peering_requests::serve(node.clone(), peer, connection.clone()));
                                     let heads = *heads.borrow_and_update();
-                                    admitted(&*node.store, &peer, &store, heads).await
+                                    comparing = Some(Comparing::new(node, &place, peer, store, dialled));
+                                    admitted(&*node.store, &peer, &store, heads, session.their_heads()).await
                                 }
                                 Ok(Err((code, reason))) => Event::NotAdmitted(code, reason),
                                 Err(_) => Event::NotAdmitted(CloseCode::Busy, "the link before does not end".to_owned()),
@@ -134,6 +139,9 @@ async fn drive(
         };
         if let (Some(_), Some(place)) = (&permit, session.proved().and_then(|peer| node.peer(&peer))) {
             place.progress(session.progress(), session.theirs());
+        }
+        if let Some(comparing) = &mut comparing {
+            comparing.look(&session);
         }
         let due = match due {
             Ok(due) => due,
@@ -152,6 +160,7 @@ async fn drive(
             Ok(_) = all_stop.wait_for(|stopping| *stopping), if !session.is_stopping() => {
                 Event::Stop(CloseCode::Stopping, "this provider stops".to_owned())
             }
+            event = next_of(&mut comparing, session.progress().received.total()) => event,
             () = sleep(wait) => Event::Tick,
         };
         session.handle(node.now(), event);
@@ -163,6 +172,9 @@ async fn drive(
         connection.close(code, end.reason.as_bytes());
     }
     while jobs.join_next().await.is_some() {}
+    if let Some(comparing) = comparing {
+        comparing.ended().await;
+    }
     let proved = session.proved();
     if let Some(place) = proved.or(dialled).and_then(|peer| node.peer(&peer)) {
         place.ended(node.now().elapsed, &end, address, permit.is_some());
@@ -221,6 +233,18 @@ fn begin(node: &Arc<Node>, step: Step, send: &Arc<Mutex<SendStream>>, connection
                 }
             });
         }
+        Step::Fetch(names) => {
+            jobs.spawn(async move {
+                let mut all = Vec::with_capacity(names.len());
+                for name in &names {
+                    match store.get(name).await {
+                        Ok(held) => all.extend(held),
+                        Err(error) => return failed(&error),
+                    }
+                }
+                Event::Fetched(all)
+            });
+        }
         Step::Check { id, terms, entries } => {
             let (verifiers, now) = (node.verifiers.clone(), node.now().wall);
             jobs.spawn(async move {
@@ -254,8 +278,23 @@ fn begin(node: &Arc<Node>, step: Step, send: &Arc<Mutex<SendStream>>, connection
     }
 }
 
-/// What was saved of the peer's store; what was saved of stores that it or we had before is forgotten.
-async fn admitted(store: &dyn RecordStore, peer: &Name, peers_store: &[u8; 16], heads: [u64; 2]) -> Event {
+/// What comparing brings next, once the link stands.
+async fn next_of(comparing: &mut Option<Comparing>, received: u64) -> Event {
+    match comparing {
+        Some(comparing) => comparing.next(received).await,
+        None => pending().await,
+    }
+}
+
+/// What was saved of the peer's store; what was saved of stores that it or we had before is forgotten. Of a store that went back
+/// in time, nothing that was saved counts.
+async fn admitted(
+    store: &dyn RecordStore,
+    peer: &Name,
+    peers_store: &[u8; 16],
+    heads: [u64; 2],
+    their_heads: Option<[u64; 3]>,
+) -> Event {
     let key = Position::key(peer, peers_store, &store.id());
     let notes = match store.notes(&Position::keys(peer), STORES_FORGOTTEN_AT_ONCE).await {
         Ok(notes) => notes,
@@ -266,6 +305,12 @@ async fn admitted(store: &dyn RecordStore, peer: &Name, peers_store: &[u8; 16], 
         Ok(note) => note.and_then(|note| Position::decode(&note).ok()),
         Err(error) => return failed(&error),
     };
+    let seen = match store.note(&Seen::key(peer, peers_store)).await {
+        Ok(note) => note.and_then(|note| Seen::decode(&note).ok()),
+        Err(error) => return failed(&error),
+    };
+    let went_back = seen.zip(their_heads).is_some_and(|(seen, now)| seen.went_back(&now));
+    let position = position.filter(|_| !went_back);
     let left: Vec<Note> = notes
         .into_iter()
         .filter(|(other, _)| *other != key)

@@ -2,6 +2,7 @@
 
 use crate::accounting::admission::network;
 use crate::io::peering::Clock;
+use crate::io::peering_reconcile::{Asked, Comparisons};
 use crate::io::peering_requests::Answers;
 use crate::peering::agreement::Agreements;
 use crate::peering::dial::{self, Patience, Which};
@@ -43,6 +44,10 @@ pub(super) struct Node {
     pub told_of_strangers: Mutex<Option<Instant>>,
     /// As many as there are cores: verification takes no more than that, however many peers send.
     pub verifiers: Arc<Semaphore>,
+    /// Comparisons of our store with peers'.
+    pub comparisons: Comparisons,
+    /// About how long after one comparison with a peer the next follows by itself; zero: none does.
+    pub compare_every: Duration,
     /// Whether everything is to end.
     pub stopping: watch::Sender<bool>,
     pub peers: RwLock<BTreeMap<Name, Arc<Peer>>>,
@@ -60,6 +65,8 @@ struct Slot {
     standing: Option<Standing>,
     dialling: bool,
     address: Option<SocketAddr>,
+    /// Where the link that stands hears of comparisons.
+    comparer: Option<mpsc::Sender<Asked>>,
     last_error: Option<String>,
     past: Progress,
     present: Progress,
@@ -268,6 +275,16 @@ impl Peer {
         }
     }
 
+    /// The link that stands hears of comparisons there.
+    pub fn compare_by(&self, asks: mpsc::Sender<Asked>) {
+        self.slot().comparer = Some(asks);
+    }
+
+    /// Where the link that stands hears of comparisons.
+    pub fn comparer(&self) -> Option<mpsc::Sender<Asked>> {
+        self.slot().comparer.clone()
+    }
+
     /// The connection of the link that stands.
     pub fn connection(&self) -> Option<Connection> {
         self.slot().standing.as_ref().map(|standing| standing.connection.clone())
@@ -317,6 +334,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut slot = self.0.slot();
         slot.standing = None;
+        slot.comparer = None;
         slot.address = None;
         slot.past = slot.present.after(&slot.past);
         slot.present = Progress::default();

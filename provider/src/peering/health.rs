@@ -74,6 +74,8 @@ pub struct Progress {
     pub acknowledged: Counts,
     /// Links that stood.
     pub links: u64,
+    /// Times that the two stores were compared, and all their differences found.
+    pub compared: u64,
 }
 
 impl Progress {
@@ -87,6 +89,7 @@ impl Progress {
         self.invalid += earlier.invalid;
         self.acknowledged.add(&earlier.acknowledged);
         self.links += earlier.links;
+        self.compared += earlier.compared;
         self
     }
 }

@@ -324,6 +324,11 @@ impl Intake {
         self.committing.is_none() && self.lanes.iter().all(VecDeque::is_empty)
     }
 
+    /// Up to where the peer's log has come, as far as it has said on this link.
+    pub fn reached(&self) -> [Cursor; 2] {
+        self.ends.map(|end| end.map_or(0, |(cursor, _)| cursor))
+    }
+
     /// Whether the peer has said that we have everything, and it is durable.
     pub fn has_all(&self) -> bool {
         self.is_idle() && self.ends.iter().all(|end| matches!(end, Some((_, 0))))

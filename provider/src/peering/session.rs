@@ -19,7 +19,7 @@ use super::limits::{BATCH_RECORDS, GREETING_PATIENCE, HOLD_PATIENCE, INVALID_REC
 use super::reconcile;
 use super::step::{End, Event, Moment, Opening, Step};
 use crate::store::{Cursor, Outcome};
-use dialtone_shared::message::{Ack, CloseCode, Entry, Hello, Message, MessageError, Mode, Terms, VERSIONS};
+use dialtone_shared::message::{Ack, CloseCode, Entry, Hello, Message, MessageError, Mode, Relationship, Terms, VERSIONS};
 use dialtone_shared::{Name, Rank, SignedRecord};
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 use super::field::{Element, Sum};
 use super::key::Keyed;
 use super::limits::{BUCKET_NAMES, GRID_BITS_MAX, GRID_BITS_MIN};
+use dialtone_shared::Name;
 
 /// The sums of all buckets into which the space of names is divided evenly: what one survey of the store leaves in memory.
 #[derive(Debug)]
@@ -18,6 +19,36 @@ pub struct Range {
     pub from: u64,
     /// The last.
     pub to: u64,
+}
+
+impl Range {
+    /// Everything.
+    pub const ALL: Self = Self { from: 0, to: u64::MAX };
+
+    /// For each scheme of names, after which name the range begins (`None`: at the first), and its last.
+    pub fn of_each_scheme(&self) -> impl Iterator<Item = (Option<Name>, Name)> {
+        let name = |scheme: u8, bits: u64| {
+            let mut bytes = [0xff; Name::BYTES];
+            bytes[0] = scheme;
+            bytes[1..9].copy_from_slice(&bits.to_be_bytes());
+            Name::from_bytes(&bytes).ok()
+        };
+        let Self { from, to } = *self;
+        (1..=u8::MAX).filter_map(move |scheme| {
+            let before = match from.checked_sub(1) {
+                Some(before) => name(scheme, before),
+                None => name(scheme - 1, u64::MAX),
+            };
+            name(scheme, to).map(|last| (before, last))
+        })
+    }
+
+    /// How many names to read at once, where about so many are held in all: what lies in the range, and a few more.
+    pub fn page(&self, names: u64) -> usize {
+        let share = (self.to - self.from) as f64 / u64::MAX as f64;
+        let expected = (names as f64 * share * 1.25) as usize;
+        (expected + PAGE_MIN).min(PAGE_MAX)
+    }
 }
 
 /// The children of some cells, and their sums.
@@ -161,6 +192,12 @@ fn ranges(depth: u8, cells: &[u64], grid_bits: u8) -> Vec<Range> {
     }
     ranges
 }
+
+/// Fewest names read at once.
+const PAGE_MIN: usize = 4;
+
+/// Most names read at once: 400 kB of records of the usual size.
+const PAGE_MAX: usize = 1_024;
 
 #[cfg(test)]
 mod tests {

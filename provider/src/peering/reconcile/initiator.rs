@@ -127,6 +127,11 @@ impl Initiator {
         }
     }
 
+    /// By what the comparison is known to both.
+    pub fn session(&self) -> u32 {
+        session_of(&self.open.nonce)
+    }
+
     /// What may be forgotten by then is left out.
     pub fn at(&self) -> UnixSecs {
         self.open.at
@@ -215,7 +220,7 @@ impl Initiator {
             return;
         }
         let Some(mut entry) = self.work.first_entry() else {
-            let session = session_of(&self.open.nonce);
+            let session = self.session();
             self.step = Some(Step::Close(Close {
                 session,
                 done: true,
@@ -243,7 +248,7 @@ impl Initiator {
 
     fn probe(&mut self, children: Children) {
         let question = Question::Probe(Probe {
-            session: session_of(&self.open.nonce),
+            session: self.session(),
             depth: children.depth - children.fan,
             fan: children.fan,
             parents: children.parents.clone(),
@@ -325,7 +330,7 @@ impl Initiator {
         }
         let rest = asked.split_off(asked.len().min(CLAIMS_MAX));
         let question = Question::Claims(Claims {
-            session: session_of(&self.open.nonce),
+            session: self.session(),
             depth,
             claims: asked.iter().map(|(claim, _)| *claim).collect(),
         });

@@ -39,7 +39,8 @@
 //! 2. [`key`]: what is summed;
 //! 3. [`cells`]: ranges, and what is kept of them;
 //! 4. [`initiator`], [`responder`]: the two sides;
-//! 5. [`limits`]: how much is too much.
+//! 5. [`limits`]: how much is too much;
+//! 6. [`when`]: when it is done at all.
 
 pub mod cells;
 pub mod field;
@@ -47,6 +48,7 @@ pub mod initiator;
 pub mod key;
 pub mod limits;
 pub mod responder;
+pub mod when;
 
 #[cfg(test)]
 mod tests;
@@ -55,3 +57,4 @@ pub use cells::{Grid, Range};
 pub use initiator::Initiator;
 pub use key::Item;
 pub use responder::Responder;
+pub use when::{Seen, is_worth_it};
