@@ -96,7 +96,7 @@ pub enum Refused {
 }
 
 /// Most marks of providers visited: a question that has seen more is lost anyway.
-pub const VISITED_MAX: usize = 4 * REACH_MAX;
+pub const VISITED_MAX: usize = 2 * REACH_MAX;
 
 impl Request {
     /// As it travels: length and body.
