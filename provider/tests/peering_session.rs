@@ -99,6 +99,7 @@ impl Side {
                 Event::Admitted { position, heads }
             }
             Step::Read { lane, after, limit } => Event::Read(lane, ready(store.changes(lane, after, limit)).unwrap()),
+            Step::Fetch(names) => Event::Fetched(names.iter().filter_map(|name| ready(store.get(name)).unwrap()).collect()),
             Step::Check { id, terms, entries } => {
                 let mut checked = Checked::default();
                 for entry in entries {

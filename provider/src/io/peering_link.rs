@@ -1,7 +1,7 @@
 //! Drives one link: does what the session says and tells it what happened. One task for each link, and one that reads.
 
-use crate::io::peering_node::{Guest, Node, Permit};
 use crate::io::peering_comparing::Comparing;
+use crate::io::peering_node::{Guest, Node, Permit};
 use crate::io::{peering_requests, quic};
 use crate::peering::deferred::{self, Note};
 use crate::peering::dial::Which;
@@ -288,13 +288,7 @@ async fn next_of(comparing: &mut Option<Comparing>, received: u64) -> Event {
 
 /// What was saved of the peer's store; what was saved of stores that it or we had before is forgotten. Of a store that went back
 /// in time, nothing that was saved counts.
-async fn admitted(
-    store: &dyn RecordStore,
-    peer: &Name,
-    peers_store: &[u8; 16],
-    heads: [u64; 2],
-    their_heads: Option<[u64; 3]>,
-) -> Event {
+async fn admitted(store: &dyn RecordStore, peer: &Name, peers_store: &[u8; 16], heads: [u64; 2], their_heads: Option<[u64; 3]>) -> Event {
     let key = Position::key(peer, peers_store, &store.id());
     let notes = match store.notes(&Position::keys(peer), STORES_FORGOTTEN_AT_ONCE).await {
         Ok(notes) => notes,

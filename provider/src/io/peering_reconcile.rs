@@ -8,9 +8,9 @@ use crate::peering::reconcile::initiator::{Event, Failure, Initiator, Step};
 use crate::peering::reconcile::limits::{PATIENCE, REST, REST_MIN};
 use crate::peering::reconcile::{Item, Range, Responder};
 use crate::store::{Held, RecordStore, StoreError};
+use dialtone_shared::Name;
 use dialtone_shared::message::reconcile::{Answer, Close, Question, Refusal};
 use dialtone_shared::message::{Refused, Relationship, Request, Response};
-use dialtone_shared::{Name, UnixSecs};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -284,7 +284,9 @@ async fn take_part(
     ready: watch::Sender<bool>,
 ) -> Option<(Vec<crate::peering::reconcile::initiator::Found>, u64)> {
     let names = responder.names();
-    read(&*node.store, names, &[Range::ALL], &mut (&mut responder, peer, relationship)).await.ok()?;
+    read(&*node.store, names, &[Range::ALL], &mut (&mut responder, peer, relationship))
+        .await
+        .ok()?;
     responder.surveyed();
     ready.send_replace(true);
     while let Ok(Some((question, reply))) = timeout(NEXT_PATIENCE, questions.recv()).await {

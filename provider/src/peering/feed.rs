@@ -238,7 +238,10 @@ impl Feed {
     pub fn lag(&self) -> u64 {
         let position = self.position();
         let missing = self.missing.unacked();
-        missing + (0..2).map(|lane| self.lanes[lane].head.saturating_sub(position.acked[lane])).sum::<u64>()
+        missing
+            + (0..2)
+                .map(|lane| self.lanes[lane].head.saturating_sub(position.acked[lane]))
+                .sum::<u64>()
     }
 }
 

@@ -19,7 +19,7 @@ pub struct MemoryStore {
 }
 
 /// What the embedded engine keeps in its tables, in maps of the same order.
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug)]
 struct State {
     records: BTreeMap<Name, (Held, Cursor)>,
     log: [BTreeMap<Cursor, Name>; 2],
@@ -42,6 +42,17 @@ impl MemoryStore {
             id,
             state: Mutex::default(),
             cursors: watch::channel([0; 2]).0,
+        })
+    }
+
+    /// A copy with the same id, as a copy of the files of a durable store would be: what is put into one is not in the other.
+    pub fn copy(&self) -> Arc<Self> {
+        let state = self.state().clone();
+        let cursors = watch::channel(state.last).0;
+        Arc::new(Self {
+            id: self.id,
+            state: Mutex::new(state),
+            cursors,
         })
     }
 

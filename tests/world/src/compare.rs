@@ -42,6 +42,8 @@ pub(super) struct Comparing {
     led: Option<usize>,
     /// Where the other side's log was seen to end.
     pub seen: [Option<Seen>; 2],
+    /// The other side's store.
+    pub store: [Option<[u8; 16]>; 2],
 }
 
 impl World {
@@ -61,7 +63,9 @@ impl World {
     /// One end of a link wants to compare, since `since`.
     pub(super) fn compare(&mut self, link: usize, end: usize, since: Duration) {
         let led = self.links[link].comparing.led;
-        let wants = self.links[link].ends[end].as_ref().is_some_and(|session| session.wants_comparison());
+        let wants = self.links[link].ends[end]
+            .as_ref()
+            .is_some_and(|session| session.wants_comparison());
         if !wants || led.is_some_and(|leader| leader != end) {
             self.links[link].comparing.planned[end] = false;
             return;
@@ -195,7 +199,10 @@ impl World {
             nodes,
             bytes,
             questions,
-            found: found.as_ref().map(|found| found.each_ref().map(Vec::len)).map_err(|failure| *failure),
+            found: found
+                .as_ref()
+                .map(|found| found.each_ref().map(Vec::len))
+                .map_err(|failure| *failure),
         };
         let sides = found.ok().map(|[ours, theirs]| {
             let expects = [theirs.len() as u64, ours.len() as u64];
@@ -216,10 +223,10 @@ impl World {
             let mut after = after;
             loop {
                 let page = ready(store.scan(after, limit)).expect("a memory store");
-                let full = page.len() == limit;
+                after = page.last().map(|held| *held.record.name());
+                let over = page.len() < limit || after.is_none_or(|after| after >= last);
                 all.extend(page.into_iter().take_while(|held| *held.record.name() <= last));
-                after = all.last().map(|held| *held.record.name());
-                if !full || after.is_none_or(|after| after >= last) {
+                if over {
                     return all;
                 }
             }

@@ -4,14 +4,17 @@
 //! lost; so whatever was sent and not acknowledged is sent again on the next one. A provider crashes at any moment: what its
 //! store had committed stays, everything else is gone. Everything is drawn from one seed.
 
+mod compare;
+
 use dialtone_provider::io::peering_deferred;
 use dialtone_provider::peering::agreement::{Agreement, Agreements};
 use dialtone_provider::peering::deferred;
 use dialtone_provider::peering::dial::{self, Dialler, Which};
-use dialtone_provider::peering::feed::Position;
+use dialtone_provider::peering::feed::{Comparison, Position};
 use dialtone_provider::peering::greeting;
 use dialtone_provider::peering::intake::{self, Checked, Terms, Verdict};
 use dialtone_provider::peering::limits::{DEFERRED_EVERY, DEFERRED_MAX};
+use dialtone_provider::peering::reconcile::Seen;
 use dialtone_provider::peering::session::Session;
 use dialtone_provider::peering::step::{End, Event, Moment, Opening, Step};
 use dialtone_provider::store::{Class, Condition, Held, MemoryStore, Put, RecordStore};
@@ -25,6 +28,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+
+pub use compare::Compared;
 
 /// When worlds begin, in seconds since 1970.
 pub const BEGIN: u64 = 1_800_000_000;
@@ -44,6 +49,8 @@ pub struct World {
     next: u64,
     /// Bytes a second of every link.
     pub bandwidth: u64,
+    /// Comparisons made so far.
+    pub comparisons: Vec<Compared>,
     /// Whether links may break and providers crash.
     pub faulty: bool,
 }
@@ -68,6 +75,7 @@ pub struct Node {
     diallers: BTreeMap<usize, Dialler>,
     standing: BTreeMap<Name, (usize, usize, Which)>,
     heads: [u64; 2],
+    turn: Option<compare::Turn>,
 }
 
 /// A connection between two providers.
@@ -84,6 +92,7 @@ pub struct Link {
     since: Duration,
     woken: [Option<Duration>; 2],
     alive: bool,
+    comparing: compare::Comparing,
     /// Records that each end sent: name, rank and how often.
     pub sent: [BTreeMap<(Name, [u8; 32]), u32>; 2],
 }
@@ -93,6 +102,8 @@ enum Action {
     Arrive(usize, usize, Event),
     Finish(usize, usize, Box<Step>),
     Wake(usize, usize),
+    Compare(usize, usize, Duration),
+    Compared(usize, usize, Option<(Comparison, u64)>),
     Release(usize),
     Restart(usize),
 }
@@ -110,6 +121,7 @@ impl World {
             next: 0,
             bandwidth: 10_000_000,
             faulty: false,
+            comparisons: Vec::new(),
             rng,
         };
         for (index, signer) in signers.iter().enumerate() {
@@ -143,6 +155,7 @@ impl World {
                 diallers,
                 standing: BTreeMap::new(),
                 heads: [0; 2],
+                turn: None,
             });
         }
         world
@@ -262,6 +275,19 @@ impl World {
         self.plan(later, Action::Restart(node));
     }
 
+    /// A copy of a provider's store, as a copy of its files would be.
+    pub fn copy_of_store(&self, node: usize) -> Arc<MemoryStore> {
+        self.nodes[node].store.copy()
+    }
+
+    /// A provider dies, and comes back with an older copy of its store.
+    pub fn roll_back(&mut self, node: usize, copy: Arc<MemoryStore>) {
+        self.crash(node, true);
+        let heads = *copy.watch().borrow();
+        self.nodes[node].store = copy;
+        self.nodes[node].heads = heads;
+    }
+
     /// Something drawn between two numbers of milliseconds.
     pub fn draw(&mut self, from: u64, to: u64) -> Duration {
         Duration::from_micros(self.rng.random_range(from * 1_000..=to * 1_000))
@@ -286,6 +312,8 @@ impl World {
                     self.pump(link, end);
                 }
             }
+            Action::Compare(link, end, since) => self.compare(link, end, since),
+            Action::Compared(link, end, comparison) => self.tell(link, end, comparison),
             Action::Wake(link, end) => {
                 self.links[link].woken[end] = None;
                 self.handle(link, end, Event::Tick);
@@ -344,6 +372,7 @@ impl World {
                 since: self.now,
                 woken: [None; 2],
                 alive: true,
+                comparing: compare::Comparing::default(),
                 sent: Default::default(),
             });
             if self.faulty {
@@ -393,7 +422,7 @@ impl World {
                         state.woken[end] = Some(due);
                         self.plan(due.saturating_sub(self.now), Action::Wake(link, end));
                     }
-                    return;
+                    return self.look(link, end);
                 }
                 Step::End(over) => return self.over(link, end, over),
                 Step::Send(frame) => self.send(link, end, frame),
@@ -454,6 +483,11 @@ impl World {
         });
         if let Some(peer) = mine {
             self.nodes[node].standing.remove(&peer);
+            let comparing = self.links[link].comparing;
+            if let (Some(id), Some(seen)) = (comparing.store[end], comparing.seen[end]) {
+                let note = (Seen::key(&peer, &id), Some(seen.encode()));
+                ready(self.nodes[node].store.set_notes(vec![note])).expect("a memory store");
+            }
         }
         let stood = mine.map(|_| now - since);
         if let Some(dialler) = self.nodes[node].diallers.get_mut(&other) {
@@ -475,6 +509,12 @@ impl World {
                         self.nodes[node].standing.insert(peer, (link, end, which));
                         let note = ready(store.note(&Position::key(&peer, &id, &store.id()))).expect("a memory store");
                         let heads = *store.watch().borrow();
+                        let seen = ready(store.note(&Seen::key(&peer, &id))).expect("a memory store");
+                        let seen = seen.map(|seen| Seen::decode(&seen).expect("what was seen"));
+                        self.links[link].comparing.store[end] = Some(id);
+                        let theirs = self.links[link].ends[end].as_ref().and_then(Session::their_heads);
+                        let went_back = seen.zip(theirs).is_some_and(|(seen, theirs)| seen.went_back(&theirs));
+                        let note = note.filter(|_| !went_back);
                         Event::Admitted {
                             position: note.map(|note| Position::decode(&note).expect("a position")),
                             heads,
@@ -495,6 +535,7 @@ impl World {
                 }
             }
             Step::Read { lane, after, limit } => Event::Read(lane, ready(store.changes(lane, after, limit)).expect("a memory store")),
+            Step::Fetch(names) => Event::Fetched(names.iter().filter_map(|name| self.held(node, name)).collect()),
             Step::Check { id, terms, entries } => Event::Checked(id, self.check(node, &terms, entries)),
             Step::Commit { peer, puts, deferred } => {
                 let notes: Vec<_> = deferred.iter().map(|one| one.note(&peer)).collect();

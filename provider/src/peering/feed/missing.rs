@@ -93,7 +93,9 @@ impl Feed {
 
     /// What is held of the names that were to be read.
     pub fn fetched(&mut self, held: Vec<Held>, now: UnixSecs) {
-        let Some((lane, names)) = self.missing.fetching.take() else { return };
+        let Some((lane, names)) = self.missing.fetching.take() else {
+            return;
+        };
         let state = &mut self.lanes[lane as usize];
         let (mut entries, mut bytes) = (Vec::new(), 0);
         for held in held {
@@ -103,7 +105,7 @@ impl Feed {
             if !same || !policy::sends(&held, &self.peer, self.relationship, true, now) {
                 continue;
             }
-            bytes += held.record.bytes().len() + Value::HEAD_BYTES_MAX;
+            bytes += held.record.bytes().len() + Entry::HEAD_BYTES_MAX;
             if bytes > BATCH_BYTES && !entries.is_empty() {
                 self.missing.names[lane as usize].extend(names.get(name).map(|digest| (*name, *digest)));
                 continue;

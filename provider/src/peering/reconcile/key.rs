@@ -47,7 +47,11 @@ impl Item {
                 name: *held.record.name(),
                 rank: *held.record.rank(),
                 keep_day: keep_until.day(),
-                class: if relationship == Relationship::Sibling { held.class as u8 } else { 0 },
+                class: if relationship == Relationship::Sibling {
+                    held.class as u8
+                } else {
+                    0
+                },
             }
         })
     }

@@ -87,7 +87,11 @@ mod tests {
             (Some(1_000_000), 1_001_100, 5, true),
         ] {
             let position = acked.map(position);
-            assert_eq!(is_worth_it(position.as_ref(), &[0, ours], &[0, theirs, 0]), worth, "{acked:?} {ours} {theirs}");
+            assert_eq!(
+                is_worth_it(position.as_ref(), &[0, ours], &[0, theirs, 0]),
+                worth,
+                "{acked:?} {ours} {theirs}"
+            );
         }
     }
 
