@@ -5,7 +5,7 @@ use super::wire::{Link, broke};
 use super::{Action, World};
 use dialtone_provider::io::peering_deferred;
 use dialtone_provider::peering::deferred::{self, Deferred};
-use dialtone_provider::peering::dial::{self, Which};
+use dialtone_provider::peering::dial::{self, Dialler, Which};
 use dialtone_provider::peering::feed::Position;
 use dialtone_provider::peering::greeting;
 use dialtone_provider::peering::intake::{self, Believed, Candidate, Checked, Refusal, Terms, Verdict};
@@ -47,29 +47,41 @@ impl Verified {
 }
 
 impl World {
-    pub(crate) fn dial(&mut self, node: usize, peer: usize, attempt: Option<(Duration, u32)>) {
-        let peer_name = self.nodes[peer].name;
-        let due = self.nodes[node].diallers[&peer].due();
-        if !self.nodes[node].up || self.nodes[node].standing.contains_key(&peer_name) || due > self.now {
+    /// Sees to it that a provider dials another when its dialler says so, unless it is about to.
+    pub(crate) fn plan_dial(&mut self, node: usize, peer: usize) {
+        let Some(due) = self.nodes[node].diallers.get(&peer).map(Dialler::due) else {
+            return;
+        };
+        if self.nodes[node].dialling.insert(peer) {
             let soon = self.draw(20, 60);
-            return self.plan(due.saturating_sub(self.now).max(soon), Action::Dial(node, peer, None));
+            self.plan(due.saturating_sub(self.now).max(soon), Action::Dial(node, peer, None));
+        }
+    }
+
+    pub(crate) fn dial(&mut self, node: usize, peer: usize, attempt: Option<(Duration, u32)>) {
+        self.nodes[node].dialling.remove(&peer);
+        let peer_name = self.nodes[peer].name;
+        // Whatever ends the one or the other state dials again.
+        if !self.nodes[node].up || self.nodes[node].standing.contains_key(&peer_name) {
+            return;
+        }
+        if self.nodes[node].diallers[&peer].due() > self.now {
+            return self.plan_dial(node, peer);
         }
         if self.nodes[peer].up && self.network.passes(node, peer) && self.network.passes(peer, node) {
-            self.connect(node, peer);
-            // Not twice at once: the greeting decides.
-            return self.plan(Duration::from_secs(1), Action::Dial(node, peer, None));
+            return self.connect(node, peer);
         }
         // The first datagram is sent again after ever longer times, until patience ends.
         let (began, tries) = attempt.unwrap_or((self.now, 0));
         let again = FIRST_RESEND * 2_u32.pow(tries);
         if self.now + again < began + GREETING_PATIENCE {
+            self.nodes[node].dialling.insert(peer);
             return self.plan(again, Action::Dial(node, peer, Some((began, tries + 1))));
         }
-        let over = began + GREETING_PATIENCE;
         if let Some(dialler) = self.nodes[node].diallers.get_mut(&peer) {
-            dialler.ended(over, None, None);
+            dialler.ended(began + GREETING_PATIENCE, None, None);
         }
-        self.plan(over - self.now, Action::Dial(node, peer, None));
+        self.plan_dial(node, peer);
     }
 
     fn connect(&mut self, node: usize, peer: usize) {
@@ -198,6 +210,9 @@ impl World {
         let stood = mine.map(|_| now - since);
         if let Some(dialler) = self.nodes[node].diallers.get_mut(&other) {
             dialler.ended(now, stood, over.code);
+        }
+        if !self.nodes[node].standing.contains_key(&self.nodes[other].name) {
+            self.plan_dial(node, other);
         }
     }
 

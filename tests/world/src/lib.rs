@@ -95,6 +95,8 @@ pub struct Node {
     pub liar: bool,
     boot: [u8; 16],
     diallers: BTreeMap<usize, Dialler>,
+    /// Whom it is about to dial.
+    dialling: BTreeSet<usize>,
     standing: BTreeMap<Name, (usize, usize, Which)>,
     /// The links of which it has an end.
     live: BTreeSet<usize>,
@@ -165,8 +167,8 @@ impl World {
                 .iter()
                 .map(|other| (*other, Dialler::new(world.rng.random(), Duration::ZERO)))
                 .collect();
-            for other in dials {
-                world.plan(Duration::ZERO, Action::Dial(index, other, None));
+            for other in &dials {
+                world.plan(Duration::ZERO, Action::Dial(index, *other, None));
             }
             world.plan(REAP_EVERY, Action::Reap(index));
             world.nodes.push(Node {
@@ -180,6 +182,7 @@ impl World {
                 liar: false,
                 boot: world.rng.random(),
                 diallers,
+                dialling: dials,
                 standing: BTreeMap::new(),
                 live: BTreeSet::new(),
                 heads: [0; 2],
@@ -395,6 +398,9 @@ impl World {
                 self.nodes[node].up = true;
                 self.look_at(node);
                 self.plan_release(node);
+                for peer in self.nodes[node].diallers.keys().copied().collect::<Vec<_>>() {
+                    self.plan_dial(node, peer);
+                }
             }
             Action::Listen(link, end, since) => self.listen(link, end, since),
         }
