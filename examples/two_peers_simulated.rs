@@ -10,6 +10,7 @@ use dialtone_provider::peering::session::Session;
 use dialtone_provider::peering::step::{Event, Moment, Opening, Step};
 use dialtone_provider::store::{Class, Condition, MemoryStore, Put, RecordStore};
 use dialtone_resolver::publish;
+use dialtone_shared::message::Reach;
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::{Body, SecretKey, Ttl, UnixSecs};
 use std::error::Error;
@@ -35,6 +36,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             agreements: Arc::new(Agreements::from([(other, Agreement::mutual(other, Vec::new()))])),
             dialled: (own == 0).then_some(other),
             pin: [1 - own as u8; 32],
+            heads: [0; 3],
+            reach: Reach::whole(),
         };
         sessions.push(Session::new(opening, at(Duration::ZERO)));
     }

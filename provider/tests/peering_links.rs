@@ -8,7 +8,7 @@ use dialtone_provider::peering::health::{LinkState, PeerStatus};
 use dialtone_provider::peering::limits::GREETINGS_FROM_ONE_MAX;
 use dialtone_provider::store::{Class, Condition, MemoryStore, Outcome, Put, RecordStore};
 use dialtone_shared::cbor::Writer;
-use dialtone_shared::message::{ALPN, Batch, CloseCode, Entry, Hello, Message, Terms, Value};
+use dialtone_shared::message::{ALPN, Batch, CloseCode, Entry, Hello, Message, Relationship, Terms, Value};
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::{Body, Genesis, Name, Record, SecretKey, SignedRecord, Ttl, UnixMicros, VerifiedRecord};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};

@@ -8,7 +8,7 @@ use dialtone_provider::peering::limits::{GREETING_PATIENCE, HOLD_PATIENCE};
 use dialtone_provider::peering::session::Session;
 use dialtone_provider::peering::step::{End, Event, Moment, Opening, Step};
 use dialtone_provider::store::{Class, Condition, MemoryStore, Put, RecordStore};
-use dialtone_shared::message::{Ack, Batch, CloseCode, Counts, Hello, Message, Mode, Relationship};
+use dialtone_shared::message::{Ack, Batch, CloseCode, Counts, Hello, Message, Mode, Reach, Relationship, Terms};
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::{Body, Genesis, Name, Record, SecretKey, SignedRecord, Ttl, UnixSecs, VerifiedRecord};
 use proptest::prelude::*;
@@ -45,6 +45,8 @@ fn opening(own: u8, peer: u8, dials: bool) -> Opening {
         agreements: Arc::new(Agreements::from([(peer_name, Agreement::mutual(peer_name, Vec::new()))])),
         dialled: dials.then_some(peer_name),
         pin: [peer; 32],
+        heads: [0; 3],
+        reach: Reach::whole(),
     }
 }
 
@@ -165,6 +167,8 @@ fn words(body: &[u8]) -> String {
         Message::Hello(_) => "hello".to_owned(),
         Message::Batch(batch) => format!("batch {}/{} of {} +{}", batch.lane, batch.cursor, batch.entries.len(), batch.behind),
         Message::Ack(ack) => format!("ack {}/{}", ack.lane, ack.cursor),
+        Message::Terms(_) => "terms".to_owned(),
+        Message::Digest(digest) => format!("digest {}/{}", digest.offset, digest.total),
     }
 }
 

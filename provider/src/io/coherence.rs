@@ -124,11 +124,14 @@ const TELL_AFTER: Duration = Duration::from_secs(10);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peering::agreement::Agreement;
     use crate::peering::health::Progress;
 
     fn peer(state: LinkState, received_all: bool) -> PeerStatus {
         PeerStatus {
             name: Name::key_set([1; 32]),
+            agreement: Agreement::mutual(Name::key_set([1; 32]), Vec::new()),
+            theirs: None,
             state,
             address: None,
             last_error: None,

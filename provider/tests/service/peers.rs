@@ -1,17 +1,13 @@
 //! Peered providers, as their customers see them.
 
 use crate::world::{Publisher, World, path_of, settings, until};
-use dialtone_provider::settings::{PeerSettings, Relationship};
+use dialtone_provider::settings::PeerSettings;
 use dialtone_provider::store::MemoryStore;
 use dialtone_provider::{Provider, identity};
 use dialtone_shared::Name;
 
 fn agreement(name: Name, addresses: &[String]) -> PeerSettings {
-    PeerSettings {
-        name,
-        addresses: addresses.to_vec(),
-        relationship: Relationship::Mutual,
-    }
+    PeerSettings::mutual(name, addresses.to_vec())
 }
 
 /// A key made before its provider, so that the other's settings can name it.
