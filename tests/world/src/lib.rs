@@ -15,11 +15,13 @@
 //! 5. [`disk`]: what becomes of a write;
 //! 6. [`watch`]: what must never happen;
 //! 7. [`story`]: a whole life of random faults, from a seed;
-//! 8. [`seeds`]: which seeds, and the line that runs one again.
+//! 8. [`seeds`]: which seeds, and the line that runs one again;
+//! 9. [`hosts`]: the other simulated world, of the real network code.
 
 pub mod disk;
 mod drive;
 pub mod graph;
+pub mod hosts;
 pub mod records;
 pub mod seeds;
 pub mod story;
@@ -189,7 +191,8 @@ impl World {
                 releasing: false,
             });
         }
-        world.watch = Some(Watch::of(&world.nodes));
+        let agreed = world.nodes.iter().map(|node| (node.name, node.agreements.clone()));
+        world.watch = Some(Watch::of(&agreed.collect::<Vec<_>>()));
         world
     }
 
@@ -256,8 +259,9 @@ impl World {
     }
 
     fn look_at(&mut self, node: usize) {
-        if let Some(watch) = self.watch.as_mut().filter(|_| self.nodes[node].up) {
-            watch.store(node, &self.nodes[node], self.now);
+        let (wall, state) = (self.wall(node), &self.nodes[node]);
+        if let Some(watch) = self.watch.as_mut().filter(|_| state.up && !state.liar) {
+            watch.store(node, &*state.store, wall);
         }
     }
 

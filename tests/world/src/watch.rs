@@ -10,15 +10,17 @@
 use super::Node;
 use super::disk::ready;
 use super::wire::Link;
-use dialtone_provider::peering::agreement::Agreement;
+use dialtone_provider::peering::agreement::{Agreement, Agreements};
 use dialtone_provider::store::{Class, RecordStore};
 use dialtone_shared::message::{Ack, Entry, Message, Relationship};
 use dialtone_shared::{Name, SignedRecord, UnixSecs, VerifiedRecord};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What is remembered for that.
 pub struct Watch {
+    own: Vec<Name>,
     names: BTreeMap<Name, usize>,
     agreements: Vec<BTreeMap<usize, Agreement>>,
     floors: Vec<BTreeMap<Name, Floor>>,
@@ -60,17 +62,19 @@ impl Floor {
 }
 
 impl Watch {
-    pub(crate) fn of(nodes: &[Node]) -> Self {
-        let names: BTreeMap<Name, usize> = nodes.iter().map(|node| node.name).zip(0..).collect();
-        let by_number = |node: &Node| {
-            let agreements = node.agreements.values();
+    /// Of these providers: their names and agreements.
+    pub fn of(nodes: &[(Name, Arc<Agreements>)]) -> Self {
+        let names: BTreeMap<Name, usize> = nodes.iter().map(|(name, _)| *name).zip(0..).collect();
+        let by_number = |(_, agreements): &(Name, Arc<Agreements>)| {
+            let agreements = agreements.values();
             agreements.map(|agreement| (names[&agreement.peer], agreement.clone())).collect()
         };
         Self {
             agreements: nodes.iter().map(by_number).collect(),
-            names,
             floors: vec![BTreeMap::new(); nodes.len()],
             latest: vec![UnixSecs(0); nodes.len()],
+            own: nodes.iter().map(|(name, _)| *name).collect(),
+            names,
             origins: BTreeMap::new(),
             reaches: BTreeMap::new(),
             owed: BTreeMap::new(),
@@ -78,18 +82,21 @@ impl Watch {
         }
     }
 
-    /// What has been seen that must never happen.
-    pub(crate) fn verdict(&self) -> Result<(), String> {
+    /// What has been seen so far.
+    ///
+    /// # Errors
+    /// What must never happen and did: the first of it.
+    pub fn verdict(&self) -> Result<(), String> {
         self.broken.clone().map_or(Ok(()), Err)
     }
 
     /// Something is about to be put.
-    pub(crate) fn put(&mut self, node: usize, record: &VerifiedRecord) {
+    pub fn put(&mut self, node: usize, record: &VerifiedRecord) {
         self.origins.entry(*record.name()).or_default().insert(node);
     }
 
     /// A provider has acknowledged a record: from now on it holds this or better, until it may forget it.
-    pub(crate) fn promised(&mut self, node: usize, record: &VerifiedRecord, keep_until: UnixSecs) {
+    pub fn promised(&mut self, node: usize, record: &VerifiedRecord, keep_until: UnixSecs) {
         let keep_until = record.record().expiry().map_or(keep_until, |expiry| keep_until.min(expiry));
         let floor = Floor {
             record: record.clone(),
@@ -109,12 +116,9 @@ impl Watch {
     }
 
     /// Looks at what a provider holds.
-    pub(crate) fn store(&mut self, node: usize, state: &Node, now: Duration) {
-        self.latest[node] = self.latest[node].max(state.wall(now));
-        if state.liar {
-            return;
-        }
-        let held = ready(state.store.scan(None, usize::MAX)).expect("a disk that works");
+    pub fn store(&mut self, node: usize, store: &dyn RecordStore, wall: UnixSecs) {
+        self.latest[node] = self.latest[node].max(wall);
+        let held = ready(store.scan(None, usize::MAX)).expect("a disk that works");
         let held: BTreeMap<Name, _> = held.into_iter().map(|held| (*held.record.name(), held)).collect();
         for (name, floor) in &self.floors[node] {
             let (forget_at, lease) = floor.forget_at();
@@ -130,7 +134,7 @@ impl Watch {
             ));
         }
         for (name, held) in held {
-            if !held.record.record().in_scope(&state.name) {
+            if !held.record.record().in_scope(&self.own[node]) {
                 return self.breaks(format!("provider {node} holds {name}, which is not for it by its scope"));
             }
             if !self.ways(&name).iter().any(|reach| !reach[node].is_empty()) {
@@ -219,7 +223,7 @@ impl Watch {
     }
 
     /// Who may learn this record once it is put at a provider.
-    pub(crate) fn receivers(&self, origin: usize, record: &VerifiedRecord) -> BTreeSet<usize> {
+    pub fn receivers(&self, origin: usize, record: &VerifiedRecord) -> BTreeSet<usize> {
         let inside: BTreeSet<usize> = self
             .names
             .iter()
