@@ -12,7 +12,8 @@
 //! 6. [`accounting`]: who may put how much, and what they did;
 //! 7. [`store`]: where records are kept;
 //! 8. [`peering`]: whom they are shared with;
-//! 9. [`metrics`], [`error`]: what is counted, and why a provider does not start.
+//! 9. [`metrics`], [`error`]: what is counted, and why a provider does not start;
+//! 10. [`planted`]: bugs that only tests have.
 
 pub mod accounting;
 pub mod error;
@@ -20,6 +21,7 @@ pub mod identity;
 pub mod io;
 pub mod metrics;
 pub mod peering;
+pub mod planted;
 pub mod provider;
 pub mod service;
 pub mod settings;

@@ -350,7 +350,6 @@ async fn start_peering(
     signer: &Arc<Signer>,
     clock: &Arc<dyn Clock>,
 ) -> Result<Arc<PeeringHandle>, StartError> {
-    let clock = Arc::clone(clock);
     let context = PeeringContext {
         store: Arc::clone(store),
         signer: Arc::clone(signer),
@@ -358,7 +357,7 @@ async fn start_peering(
         addresses: Vec::new(),
         agreements: settings.peers.iter().map(PeerSettings::agreement).collect(),
         compare_every: std::time::Duration::from_secs(u64::from(settings.peering.compare_hours) * 3_600),
-        clock: Arc::new(move || clock.now()),
+        clock: Arc::clone(clock),
         seed: rand::random(),
     };
     match peering::start(context).await {

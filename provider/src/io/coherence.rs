@@ -6,8 +6,9 @@ use crate::service::get::Coherence;
 use dialtone_shared::Name;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Watches the links.
 #[derive(Debug)]

@@ -18,6 +18,7 @@ use super::intake::{self, Checked, Intake};
 use super::limits::{BATCH_RECORDS, GREETING_PATIENCE, HOLD_PATIENCE, INVALID_RECORDS_MAX};
 use super::reconcile;
 use super::step::{End, Event, Moment, Opening, Step};
+use crate::planted::{self, Bug};
 use crate::store::{Cursor, Outcome};
 use dialtone_shared::message::{Ack, CloseCode, Entry, Hello, Message, MessageError, Mode, Relationship, Terms, VERSIONS};
 use dialtone_shared::{Name, Rank, SignedRecord};
@@ -256,6 +257,9 @@ impl Session {
         if let Some(commit) = running.intake.as_mut().and_then(Intake::next_commit) {
             let (puts, deferred) = commit;
             let peer = running.peer;
+            if planted::is(Bug::AckBeforeDurable) {
+                self.committed(&[]);
+            }
             return Some(Step::Commit { peer, puts, deferred });
         }
         if let Some(feed) = &mut running.feed {

@@ -26,7 +26,7 @@ pub struct Compared {
 
 /// Who holds a provider's turn to compare: nobody else compares with it until what was found has arrived.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Turn {
+pub(crate) struct Turn {
     link: usize,
     end: usize,
     received: u64,
@@ -35,7 +35,7 @@ pub(super) struct Turn {
 
 /// What a link knows of comparisons.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Comparing {
+pub(crate) struct Comparing {
     /// Whether the end has one planned.
     planned: [bool; 2],
     /// Which end leads the one that is made.
@@ -48,7 +48,7 @@ pub(super) struct Comparing {
 
 impl World {
     /// Looks at one end of a link after something happened there.
-    pub(super) fn look(&mut self, link: usize, end: usize) {
+    pub(crate) fn look_for_comparisons(&mut self, link: usize, end: usize) {
         let now = self.now;
         let state = &mut self.links[link];
         let Some(session) = &state.ends[end] else { return };
@@ -61,7 +61,7 @@ impl World {
     }
 
     /// One end of a link wants to compare, since `since`.
-    pub(super) fn compare(&mut self, link: usize, end: usize, since: Duration) {
+    pub(crate) fn compare(&mut self, link: usize, end: usize, since: Duration) {
         let led = self.links[link].comparing.led;
         let wants = self.links[link].ends[end]
             .as_ref()
@@ -114,7 +114,7 @@ impl World {
     }
 
     /// What came of it, at one end.
-    pub(super) fn tell(&mut self, link: usize, end: usize, comparison: Option<(Comparison, u64)>) {
+    pub(crate) fn tell(&mut self, link: usize, end: usize, comparison: Option<(Comparison, u64)>) {
         self.links[link].comparing.planned[end] = false;
         self.links[link].comparing.led = None;
         let node = self.links[link].nodes[end];
@@ -222,7 +222,7 @@ impl World {
             let mut all = Vec::new();
             let mut after = after;
             loop {
-                let page = ready(store.scan(after, limit)).expect("a memory store");
+                let page = ready(store.scan(after, limit)).expect("a disk that works");
                 after = page.last().map(|held| *held.record.name());
                 let over = page.len() < limit || after.is_none_or(|after| after >= last);
                 all.extend(page.into_iter().take_while(|held| *held.record.name() <= last));
