@@ -110,7 +110,7 @@ impl World {
     fn opening(&self, own: usize, other: usize, dialled: Option<Name>) -> Opening {
         let node = &self.nodes[own];
         let now = UnixMicros(self.wall(own).0 * 1_000_000);
-        let [urgent, ordinary] = node.heads;
+        let [urgent, ordinary] = *node.store.watch().borrow();
         Opening {
             own: node.name,
             record: greeting::own_record(&node.signer, now, 1, &[], vec![pin(own)]).expect("a record"),
