@@ -56,6 +56,11 @@ impl MemoryStore {
         })
     }
 
+    /// Loses a record without a trace, as damage would: for tests of what notices.
+    pub fn lose(&self, name: &Name) {
+        self.state().forget(name);
+    }
+
     fn open(&self) -> Result<MutexGuard<'_, State>, StoreError> {
         let state = self.state();
         if state.closed { Err(StoreError::Closed) } else { Ok(state) }
