@@ -15,7 +15,8 @@
 //! 8. [`feed`]: the half that sends, and how far the peer is,
 //! 9. [`intake`]: the half that receives, and what becomes of each record,
 //! 10. [`deferred`]: records whose time has not come;
-//! 11. [`health`]: what is seen of it from outside.
+//! 11. [`reconcile`]: in what two stores differ, where the log would cost more than finding out;
+//! 12. [`health`]: what is seen of it from outside.
 
 pub mod agreement;
 pub mod deferred;

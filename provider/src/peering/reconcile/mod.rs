@@ -35,8 +35,8 @@
 //! ranges that differ. **Work** is bounded on both sides by [`limits`]: rounds, cells, records read, names found. Who goes
 //! beyond is cut, and the log is played as if nobody had compared.
 //!
-//! 1. [`field`]: sums;
-//! 2. [`key`]: what is summed;
+//! 1. [`field`]: sums, and what they give away;
+//! 2. [`key`]: what is summed of a record;
 //! 3. [`cells`]: ranges, and what is kept of them;
 //! 4. [`initiator`], [`responder`]: the two sides;
 //! 5. [`limits`]: how much is too much;

@@ -167,7 +167,14 @@ fn made(of: &[(u16, bool, u64)]) -> Set {
             bytes[..2].copy_from_slice(&number.wrapping_mul(40_503).to_be_bytes());
         }
         bytes[30..].copy_from_slice(&number.to_be_bytes());
-        Name::new(if number % 3 == 0 { Scheme::Content } else { Scheme::KeySet }, bytes)
+        Name::new(
+            if number.is_multiple_of(3) {
+                Scheme::Content
+            } else {
+                Scheme::KeySet
+            },
+            bytes,
+        )
     };
     let items = of.iter().map(|(number, close, sequence)| item(name(*number, *close), *sequence));
     items.map(|item| (item.name, item)).collect()
