@@ -118,7 +118,8 @@ impl Initiator {
             open,
             key: None,
             grid: Grid::new(0),
-            questions: 0,
+            // The opening one.
+            questions: 1,
             reads_left: names.saturating_mul(READS_PER_NAME).saturating_add(READS_FREE),
             work: BTreeMap::new(),
             task: Task::Opening,
