@@ -45,6 +45,8 @@ struct State {
     /// What became of the puts that were synced and not asked for yet.
     outcomes: BTreeMap<u64, Result<Vec<Outcome>, StoreError>>,
     next: u64,
+    /// Whoever watches, in order, each by a channel of its own: one channel wakes those who wait for it in an order drawn by chance.
+    watchers: Vec<watch::Sender<[Cursor; 2]>>,
 }
 
 impl DiskStore {
@@ -80,7 +82,17 @@ impl DiskStore {
             let outcome = apply(&self.image, write);
             state.outcomes.insert(ticket, outcome);
         }
+        let heads = self.heads();
+        state.watchers.retain(|watcher| !watcher.is_closed());
+        for watcher in &state.watchers {
+            watcher.send_if_modified(|told| std::mem::replace(told, heads) != heads);
+        }
         Ok(())
+    }
+
+    /// The last cursor of each lane.
+    pub fn heads(&self) -> [Cursor; 2] {
+        *self.image.watch().borrow()
     }
 
     /// What became of a write that has been synced; once.
@@ -166,7 +178,9 @@ impl RecordStore for DiskStore {
     }
 
     fn watch(&self) -> watch::Receiver<[Cursor; 2]> {
-        self.image.watch()
+        let (watcher, watches) = watch::channel(self.heads());
+        self.state().watchers.push(watcher);
+        watches
     }
 
     fn id(&self) -> [u8; 16] {

@@ -269,7 +269,7 @@ impl World {
                     None => {
                         self.nodes[node].standing.insert(peer, (link, end, which));
                         let note = ready(store.note(&Position::key(&peer, &id, &store.id()))).expect("a disk that works");
-                        let heads = *store.watch().borrow();
+                        let heads = store.heads();
                         Event::Admitted {
                             position: note.map(|note| Position::decode(&note).expect("a position")),
                             heads,
@@ -363,7 +363,7 @@ impl World {
 
     /// Wakes every link of a provider whose log has grown.
     pub(crate) fn tell_heads(&mut self, node: usize) {
-        let heads = *self.nodes[node].store.watch().borrow();
+        let heads = self.nodes[node].store.heads();
         if std::mem::replace(&mut self.nodes[node].heads, heads) == heads {
             return;
         }
