@@ -324,6 +324,11 @@ impl Writer {
         Self::default()
     }
 
+    /// An empty writer with room for `bytes`: for what is written often, since growing step by step costs more than writing.
+    pub fn with_room(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
     /// What was written.
     pub fn into_bytes(self) -> Vec<u8> {
         self.0

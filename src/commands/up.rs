@@ -1,15 +1,24 @@
 //! `dialtone up`: peered providers and a DNS frontend in one process, and one sample name that goes all the way round.
 
+mod live;
 mod round;
+mod topology;
+mod traffic;
 mod world;
 
 use crate::exit::{Exit, Failure, Outcome, plain};
 use crate::signals::Signals;
 use crate::{config, files, output};
 use clap::Args;
+use dialtone_shared::message::Mode;
 use round::Round;
 use serde_json::json;
+use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::time::Duration;
+use tokio::time::MissedTickBehavior;
+use topology::Topology;
+use traffic::Traffic;
 use world::World;
 
 /// Run peered providers and a DNS frontend on this machine, with a sample name that goes all the way round
@@ -18,11 +27,25 @@ use world::World;
 /// is published at the first and resolved at the last, by a verifying stub and by plain DNS. It stays until Ctrl-C or
 /// SIGTERM; with --once it does the round and leaves with status 0 only if every step truly worked.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  dialtone up\n  dialtone up --once\n  dialtone up --providers 3 --data ./here --http-port 8080 --json")]
+#[command(
+    after_help = "Examples:\n  dialtone up\n  dialtone up --once\n  dialtone up --providers 8 --topology ring --live\n  dialtone up --providers 3 --data ./here --http-port 8080 --json"
+)]
 pub struct UpArgs {
-    /// How many providers, each peered with all others
-    #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=8))]
+    /// How many providers
+    #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=16))]
     pub providers: u8,
+    /// Who peers with whom
+    #[arg(long, value_name = "SHAPE", value_enum, default_value_t = Topology::Mesh)]
+    pub topology: Topology,
+    /// In what form the providers push changes to each other: none, digest, pointers or values
+    #[arg(long, value_name = "MODE", default_value = "values")]
+    pub mode: Mode,
+    /// Show the links in a table that is drawn again every second, with a little traffic
+    #[arg(long)]
+    pub live: bool,
+    /// Records put in a second while the table is shown, each looked up at five providers
+    #[arg(long, value_name = "RATE", default_value_t = 5, value_parser = clap::value_parser!(u16).range(0..=1000))]
+    pub traffic: u16,
     /// The folder of keys and stores, used again next time [default: ~/.local/share/dialtone/up; with --once one that goes away]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
@@ -54,13 +77,49 @@ pub async fn run(args: UpArgs) -> Outcome {
     let world = World::start(&args, home.path()).await?;
     let outcome = visit(&args, &world).await;
     if outcome.is_ok() && !args.once {
-        let signal = signals.told_to_go().await;
+        let signal = if args.live {
+            tokio::select! {
+                signal = signals.told_to_go() => signal,
+                shown = show(&args, &world) => {
+                    // Whoever read the table is gone; the providers stay.
+                    if shown.is_err() {
+                        output::remark("the table is not read any more");
+                    }
+                    signals.told_to_go().await
+                }
+            }
+        } else {
+            signals.told_to_go().await
+        };
         if !args.json {
             output::remark(format!("{signal}: stopping"));
         }
     }
     let stopped = world.stop().await;
     outcome.and(stopped)
+}
+
+/// Draws the table again and again, with traffic in between.
+async fn show(args: &UpArgs, world: &World) -> Outcome {
+    let mut traffic = Traffic::new(world.providers.len());
+    let mut draw = tokio::time::interval(DRAW_EVERY);
+    let pause = Duration::from_secs(1).checked_div(u32::from(args.traffic)).unwrap_or(Duration::MAX);
+    let mut put = tokio::time::interval(pause.min(FOREVER));
+    put.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let clears = std::io::stdout().is_terminal();
+    let mut drawn = 0;
+    loop {
+        tokio::select! {
+            _ = draw.tick() => {
+                let table = live::table(world, traffic.seen());
+                // Up over the table before, and each line to its end: what is above stays.
+                let up = if clears && drawn > 0 { format!("\x1b[{drawn}A\x1b[J") } else { String::new() };
+                drawn = table.lines().count() + 1;
+                output::text(format!("{up}\n{table}"))?;
+            }
+            _ = put.tick(), if args.traffic > 0 => traffic.step(world).await,
+        }
+    }
 }
 
 async fn visit(args: &UpArgs, world: &World) -> Outcome {
@@ -109,3 +168,8 @@ impl Home {
         }
     }
 }
+
+/// How often the table is drawn.
+const DRAW_EVERY: Duration = Duration::from_secs(1);
+/// The pause where there is no traffic: nobody waits for its end.
+const FOREVER: Duration = Duration::from_secs(86_400);

@@ -63,3 +63,48 @@ fn it_stays_until_it_is_told_to_go_and_its_lines_can_be_copied() {
     world.ok(doctor.split_whitespace().skip(1));
     assert_eq!(up.signal("INT").code(), Some(0));
 }
+
+#[test]
+fn networks_of_every_shape_are_coherent() {
+    let world = World::new();
+    for shape in ["ring", "star", "line", "transit"] {
+        let all = world.ok(["up", "--once", "--providers", "5", "--topology", shape, "--json"]).json();
+        assert_eq!(
+            (&all["ok"], all["providers"].as_array().unwrap().len()),
+            (&true.into(), 5),
+            "{shape}"
+        );
+    }
+}
+
+#[test]
+fn a_network_is_shown_while_it_runs() {
+    let world = World::new();
+    let mut up = Running::start(
+        &world,
+        &[
+            "up",
+            "--providers",
+            "4",
+            "--topology",
+            "transit",
+            "--live",
+            "--traffic",
+            "50",
+            "--data",
+            "here",
+            "--http-port",
+            "0",
+            "--dns-port",
+            "0",
+            "--peering-port",
+            "0",
+        ],
+    );
+    up.line("peers as");
+    let link = up.line("1 — 2");
+    assert!(link.contains("peer") && link.contains("values / values"), "{link}");
+    let customer = up.line("2 — 4");
+    assert!(customer.contains("customer"), "{customer}");
+    assert_eq!(up.signal("TERM").code(), Some(0));
+}

@@ -4,8 +4,10 @@
 use dialtone_shared::limits::FRAME_BYTES_MAX;
 use std::time::Duration;
 
-/// Most agreements of one provider. Each may cost a window of batches in memory: 64 × 4 MiB at the very worst.
-pub const PEERS_MAX: usize = 64;
+/// Most agreements of one provider. Each may cost a window of batches in memory: 256 × 4 MiB at the very worst, which only 256 peers that
+/// stop reading at once bring about.
+pub const PEERS_MAX: usize = 256;
+const _: () = assert!(PEERS_MAX <= dialtone_shared::message::REACH_MAX);
 
 /// Most batches that may be under way to a peer and not acknowledged. Enough to cover verification, a commit and the way there
 /// and back at once; few enough that a revocation waits behind at most this many.

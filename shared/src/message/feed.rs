@@ -148,6 +148,18 @@ impl Batch {
     }
 }
 
+impl Batch {
+    /// At least what it takes in a frame, so that the frame is written into memory that need not grow.
+    pub(super) fn bytes_about(&self) -> usize {
+        let entries = self.entries.iter().map(|entry| match entry {
+            Entry::Value(value) => Entry::HEAD_BYTES_MAX + value.record.len(),
+            Entry::Pointer(_) => POINTER_BYTES_ABOUT,
+            Entry::Mention(_) => 9,
+        });
+        BATCH_HEAD_BYTES + entries.sum::<usize>()
+    }
+}
+
 impl Entry {
     /// Most bytes that an entry takes in a batch beside its record's.
     pub const HEAD_BYTES_MAX: usize = 1 + 1 + 9 + 3;
@@ -296,3 +308,9 @@ impl Counts {
         self.limited = self.limited.saturating_add(other.limited);
     }
 }
+
+/// About what a pointer takes: a name, a rank, a keeper and their numbers.
+const POINTER_BYTES_ABOUT: usize = 160;
+
+/// The frame's head, and what stands before the entries.
+const BATCH_HEAD_BYTES: usize = 64;

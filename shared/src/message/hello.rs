@@ -51,7 +51,7 @@ pub struct Reach {
 }
 
 /// Most providers that a reach lists: as many as a provider has links.
-pub const REACH_MAX: usize = 64;
+pub const REACH_MAX: usize = 256;
 
 /// The distance that stands for none: no question goes as far.
 pub const WHOLE: u8 = 16;

@@ -98,7 +98,11 @@ pub enum MessageError {
 impl Message {
     /// As it travels: length and body.
     pub fn to_frame(&self) -> Vec<u8> {
-        framed(|w| match self {
+        let room = match self {
+            Self::Batch(batch) => batch.bytes_about(),
+            Self::Hello(_) | Self::Ack(_) | Self::Terms(_) | Self::Digest(_) => SMALL_FRAME_BYTES,
+        };
+        framed(room, |w| match self {
             Self::Hello(hello) => hello.write(w),
             Self::Batch(batch) => batch.write(w),
             Self::Ack(ack) => ack.write(w),
@@ -123,9 +127,9 @@ impl Message {
     }
 }
 
-/// A frame around what `write` writes.
-fn framed(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
-    let mut w = Writer::new();
+/// A frame around what `write` writes, which is about `room` bytes.
+fn framed(room: usize, write: impl FnOnce(&mut Writer)) -> Vec<u8> {
+    let mut w = Writer::with_room(room);
     w.raw(&[0; 4]);
     write(&mut w);
     let mut frame = w.into_bytes();
@@ -133,6 +137,9 @@ fn framed(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
     frame[..4].copy_from_slice(&length.to_be_bytes());
     frame
 }
+
+/// Room for a frame without many entries.
+const SMALL_FRAME_BYTES: usize = 512;
 
 /// The length of the body that follows a frame's head, at most `max`.
 ///

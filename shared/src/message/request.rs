@@ -14,7 +14,7 @@
 
 use super::feed::Value;
 use super::hello::REACH_MAX;
-use super::{Map, MessageError, framed};
+use super::{Map, MessageError, SMALL_FRAME_BYTES, framed};
 use crate::Rank;
 use crate::cbor::Writer;
 use crate::name::Name;
@@ -96,12 +96,12 @@ pub enum Refused {
 }
 
 /// Most marks of providers visited: a question that has seen more is lost anyway.
-pub const VISITED_MAX: usize = 4 * REACH_MAX;
+pub const VISITED_MAX: usize = 2 * REACH_MAX;
 
 impl Request {
     /// As it travels: length and body.
     pub fn to_frame(&self) -> Vec<u8> {
-        framed(|w| match self {
+        framed(SMALL_FRAME_BYTES, |w| match self {
             Self::Query(query) => query.write(w),
             Self::Reconcile(body) => {
                 w.map(2).uint(0).uint(17).uint(1).bytes(body);
@@ -142,7 +142,7 @@ impl Request {
 impl Response {
     /// As it travels: length and body.
     pub fn to_frame(&self) -> Vec<u8> {
-        framed(|w| match self {
+        framed(SMALL_FRAME_BYTES, |w| match self {
             Self::Answer(answer) => answer.write(w),
             Self::Reconcile(body) => {
                 w.map(2).uint(0).uint(33).uint(1).bytes(body);

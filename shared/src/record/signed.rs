@@ -223,7 +223,7 @@ fn rank_of(record: &Record, digest: [u8; 32]) -> Rank {
 
 /// A COSE_Sign1 in the one form that is accepted here. Receipts and statuses share it.
 pub(crate) fn envelope(payload: &[u8], signature: &[u8; 64]) -> Vec<u8> {
-    let mut w = Writer::new();
+    let mut w = Writer::with_room(FRAME.len() + HEAD_BYTES_MAX + payload.len() + SIGNATURE_HEAD.len() + signature.len());
     w.raw(&FRAME).bytes(payload).bytes(signature);
     w.into_bytes()
 }
@@ -249,7 +249,7 @@ pub(crate) fn open_envelope(bytes: &[u8]) -> Result<std::ops::Range<usize>, usiz
 
 /// The Sig_structure of RFC 9052 §4.4, with the domain as external_aad.
 pub(crate) fn to_be_signed(domain: &str, payload: &[u8]) -> Vec<u8> {
-    let mut w = Writer::new();
+    let mut w = Writer::with_room(SIGNED_FRAME_BYTES_MAX + domain.len() + payload.len());
     w.array(4)
         .text("Signature1")
         .bytes(&PROTECTED)
@@ -264,5 +264,9 @@ pub const RECORD_DOMAIN: &str = "dialtone/record/v1";
 const PROTECTED: [u8; 3] = [0xa1, 0x01, 0x32];
 /// Tag 18, an array of four, the protected header, an empty unprotected one.
 const FRAME: [u8; 7] = [0xd2, 0x84, 0x43, 0xa1, 0x01, 0x32, 0xa0];
+/// The head of a byte string, at most.
+const HEAD_BYTES_MAX: usize = 9;
+/// What stands around the domain and the payload in what is signed, at most.
+const SIGNED_FRAME_BYTES_MAX: usize = 1 + 11 + 4 + 2 * HEAD_BYTES_MAX;
 /// A byte string of 64 bytes.
 const SIGNATURE_HEAD: [u8; 2] = [0x58, 0x40];

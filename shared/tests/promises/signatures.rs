@@ -4,6 +4,20 @@ use crate::world::*;
 use dialtone_shared::key::KeyError;
 use dialtone_shared::{Genesis, PublicKey, SecretKey, SignedRecord, VerifyError};
 
+/// Every spelling of a small-order point whose y is below p: the eight, and two with a sign that they do not have.
+const SMALL_ORDER: [&str; 10] = [
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "0100000000000000000000000000000000000000000000000000000000000080",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0000000000000000000000000000000000000000000000000000000000000080",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+];
+
 fn array<const N: usize>(bytes: Vec<u8>) -> [u8; N] {
     bytes.try_into().unwrap()
 }
@@ -35,6 +49,35 @@ fn of_the_twelve_edge_cases_only_the_third_passes() {
     assert_eq!(accepted, [3]);
 }
 
+/// The library's own strict verification is the rule; here it is only spelt so that it costs less.
+#[test]
+fn the_rule_is_the_librarys_strict_one() {
+    let vectors = vectors(include_str!("../vectors/ed25519.json"));
+    let small = SMALL_ORDER.map(|point| array::<32>(unhex(point)));
+    let mut passed = 0;
+    let cases = list(&vectors, "rfc8032").iter().map(|case| (case, "public_key"));
+    for (case, key) in cases.chain(list(&vectors, "speccheck").iter().map(|case| (case, "pub_key"))) {
+        let (key, message) = (array::<32>(bytes(case, key)), bytes(case, "message"));
+        let signature: [u8; 64] = array(bytes(case, "signature"));
+        let with_r = |r: &[u8; 32]| [&r[..], &signature[32..]].concat().try_into().unwrap();
+        let flipped = (0..512).map(|bit: usize| {
+            let mut signature = signature;
+            signature[bit / 8] ^= 1 << (bit % 8);
+            signature
+        });
+        for signature in std::iter::once(signature).chain(small.iter().map(with_r)).chain(flipped) {
+            for key in std::iter::once(&key).chain(&small) {
+                let strictly = ed25519_dalek::VerifyingKey::from_bytes(key)
+                    .and_then(|key| key.verify_strict(&message, &ed25519_dalek::Signature::from_bytes(&signature)));
+                let here = PublicKey::from_bytes(*key).verify(&message, &signature);
+                assert_eq!(here == Ok(true), strictly.is_ok(), "{key:?} {message:?} {signature:?}");
+                passed += usize::from(strictly.is_ok());
+            }
+        }
+    }
+    assert!(passed > 1);
+}
+
 /// y = p and above: spellings of smaller numbers. 19 of them exist, most not on the curve; all are refused before that is asked.
 #[test]
 fn a_key_has_one_spelling() {
@@ -53,19 +96,7 @@ fn a_key_has_one_spelling() {
 
 #[test]
 fn keys_of_small_order_own_nothing() {
-    let small = [
-        "0100000000000000000000000000000000000000000000000000000000000000",
-        "0100000000000000000000000000000000000000000000000000000000000080",
-        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
-        "0000000000000000000000000000000000000000000000000000000000000000",
-        "0000000000000000000000000000000000000000000000000000000000000080",
-        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
-        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
-        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
-        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
-    ];
-    for key in small {
+    for key in SMALL_ORDER {
         let key = PublicKey::from_bytes(array(unhex(key)));
         assert_eq!(key.check(), Err(KeyError::SmallOrder), "{key:?}");
         assert_eq!(key.verify(b"", &[0; 64]), Err(KeyError::SmallOrder));

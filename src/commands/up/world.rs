@@ -215,7 +215,7 @@ impl Sample {
     }
 }
 
-/// Starts the providers one after the other; each connects to those before it, so a full mesh needs no port known beforehand.
+/// Starts the providers one after the other; each connects to those before it, so no port needs to be known beforehand.
 async fn start_providers(args: &UpArgs, data: &Path) -> Result<Vec<Running>, Failure> {
     let count = usize::from(args.providers);
     let folders: Vec<PathBuf> = (1..=count).map(|number| data.join(format!("provider-{number}"))).collect();
@@ -225,6 +225,7 @@ async fn start_providers(args: &UpArgs, data: &Path) -> Result<Vec<Running>, Fai
         let signer = identity::open(&folder.join("identity.key"), true).map_err(failures::identity)?;
         names.push(signer.name());
     }
+    let pairs = args.topology.pairs(count);
     let mut running: Vec<Running> = Vec::with_capacity(count);
     for (index, folder) in folders.into_iter().enumerate() {
         let began = Instant::now();
@@ -235,9 +236,22 @@ async fn start_providers(args: &UpArgs, data: &Path) -> Result<Vec<Running>, Fai
         settings.http.listen = vec![port(args.http_port, HTTP_PORT, index, args.once)?];
         settings.dns.listen = vec![port(args.dns_port, FRONTEND_PORT, index + 1, args.once)?];
         settings.peering.listen = port(args.peering_port, PEERING_PORT, index, args.once)?;
-        let others = names.iter().enumerate().filter(|(other, _)| *other != index);
-        settings.peers = others
-            .map(|(other, name)| PeerSettings::mutual(*name, running.get(other).and_then(Running::peering).into_iter().collect()))
+        settings.peers = pairs
+            .iter()
+            .filter_map(|pair| {
+                let (other, relationship) = match index {
+                    index if index == pair.dials => (pair.dialled, pair.as_what),
+                    index if index == pair.dialled => (pair.dials, pair.as_what.mirrored()),
+                    _ => return None,
+                };
+                let addresses = running.get(other).and_then(Running::peering).into_iter().collect();
+                Some(PeerSettings {
+                    relationship,
+                    push: args.mode,
+                    accept: args.mode,
+                    ..PeerSettings::mutual(names[other], addresses)
+                })
+            })
             .collect();
         let provider = Provider::start(settings).await.map_err(|error| failures::start(error, "--data"))?;
         let Some(http) = provider.addresses().http.first() else {
