@@ -10,7 +10,7 @@ use crate::peering::dial::Dialler;
 use crate::peering::greeting;
 use crate::peering::guests::Welcome;
 use crate::peering::health::PeerStatus;
-use crate::peering::limits::{DEFERRED_EVERY, GREETING_PATIENCE};
+use crate::peering::limits::{DEFERRED_EVERY, DIAL_PATIENCE, GREETING_PATIENCE};
 use crate::store::RecordStore;
 use dialtone_shared::message::{CloseCode, Reach, Request, Response};
 use dialtone_shared::receipt::Signer;
@@ -362,8 +362,8 @@ async fn keep_dialling(node: &Arc<Node>, endpoint: &Endpoint, peer: Name, seed: 
         place.dialling(true);
         let dialled = tokio::select! {
             biased;
-            dialled = timeout(GREETING_PATIENCE, dial(endpoint, target, attempt / hosts)) => {
-                dialled.unwrap_or_else(|_| Err(format!("no answer within {} s", GREETING_PATIENCE.as_secs())))
+            dialled = timeout(DIAL_PATIENCE, dial(endpoint, target, attempt / hosts)) => {
+                dialled.unwrap_or_else(|_| Err(format!("no answer within {} s", DIAL_PATIENCE.as_secs())))
             }
             () = node.stopped() => return,
         };

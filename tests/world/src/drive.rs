@@ -9,7 +9,7 @@ use dialtone_provider::peering::dial::{self, Dialler, Which};
 use dialtone_provider::peering::feed::Position;
 use dialtone_provider::peering::greeting;
 use dialtone_provider::peering::intake::{self, Believed, Candidate, Checked, Refusal, Terms, Verdict};
-use dialtone_provider::peering::limits::{DEFERRED_MAX, GREETING_PATIENCE};
+use dialtone_provider::peering::limits::{DEFERRED_MAX, DIAL_PATIENCE};
 use dialtone_provider::peering::session::Session;
 use dialtone_provider::peering::step::{End, Event, Moment, Opening, Step};
 use dialtone_provider::store::{Change, RecordStore};
@@ -74,12 +74,12 @@ impl World {
         // The first datagram is sent again after ever longer times, until patience ends.
         let (began, tries) = attempt.unwrap_or((self.now, 0));
         let again = FIRST_RESEND * 2_u32.pow(tries);
-        if self.now + again < began + GREETING_PATIENCE {
+        if self.now + again < began + DIAL_PATIENCE {
             self.nodes[node].dialling.insert(peer);
             return self.plan(again, Action::Dial(node, peer, Some((began, tries + 1))));
         }
         if let Some(dialler) = self.nodes[node].diallers.get_mut(&peer) {
-            dialler.ended(began + GREETING_PATIENCE, None, None);
+            dialler.ended(began + DIAL_PATIENCE, None, None);
         }
         self.plan_dial(node, peer);
     }

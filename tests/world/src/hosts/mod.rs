@@ -79,18 +79,14 @@ fn wall(elapsed: Duration, skew: i64) -> UnixMicros {
     UnixMicros(right.saturating_add_signed(skew * 1_000_000))
 }
 
-/// A life of random faults on real network code: 3 or 4 hosts that peer in a ring or with one another.
+/// A life of random faults on real network code: 3 or 4 hosts that peer in a line, in a ring or with one another.
 ///
 /// # Errors
 /// What happened that must never happen, or that not all held the same within a minute after the faults had stopped.
 pub fn live(seed: u64) -> Result<Run, String> {
     let mut rng = StdRng::seed_from_u64(seed);
     let nodes = rng.random_range(3..=4);
-    let pairs = if rng.random_bool(0.5) {
-        graph::ring(nodes)
-    } else {
-        graph::mesh(nodes)
-    };
+    let pairs = [graph::line, graph::ring, graph::mesh][rng.random_range(0..3)](nodes);
     let wire = Wire::new(
         rng.random(),
         rng.random_range(0.0..0.3),
@@ -173,7 +169,7 @@ fn hosts(rng: &mut StdRng, nodes: usize, pairs: &[(usize, usize)]) -> Vec<Arc<Ho
         made.push(Arc::new(Host {
             signer: signers[index].clone(),
             agreements: pairs.iter().filter_map(agreement).collect(),
-            disk: Mutex::new(DiskStore::new(rng.random(), Some(Duration::from_millis(3)))),
+            disk: Mutex::new(DiskStore::new(rng.random(), Some(Duration::from_millis(rng.random_range(1..40))))),
             skew: Arc::new(AtomicI64::new(rng.random_range(-250..=250))),
             power: socket::Power::default(),
             puts: own,
@@ -227,7 +223,7 @@ fn blows(rng: &mut StdRng, nodes: usize) -> BTreeMap<(Duration, usize), Blow> {
         let number = agenda.len();
         agenda.insert((at, number), blow);
     };
-    for _ in 0..rng.random_range(3..10) {
+    for _ in 0..rng.random_range(6..16) {
         let at = Duration::from_millis(rng.random_range(0..LASTS.as_millis() as u64));
         let until = (at + Duration::from_millis(rng.random_range(100..8_000))).min(LASTS);
         let a = rng.random_range(0..nodes);
@@ -347,7 +343,7 @@ const LASTS: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Names that are put.
-const NAMES: u32 = 20;
+const NAMES: u32 = 240;
 
 /// Puts at each host.
-const PUTS: usize = 30;
+const PUTS: usize = 60;
