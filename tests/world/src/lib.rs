@@ -34,6 +34,7 @@ pub use wire::{Link, Network};
 
 use dialtone_provider::peering::agreement::{Agreement, Agreements};
 use dialtone_provider::peering::dial::{Dialler, Which};
+use dialtone_provider::peering::health::Progress;
 use dialtone_provider::peering::limits::DEFERRED_EVERY;
 use dialtone_provider::peering::step::{Event, Moment};
 use dialtone_provider::store::{Class, Condition, Held, Put, RecordStore};
@@ -320,20 +321,22 @@ impl World {
 
     /// Records sent over all links so far.
     pub fn records_sent(&self) -> u64 {
-        self.links
-            .iter()
-            .flat_map(|link| [link.progress(0), link.progress(1)])
-            .map(|progress| progress.records_sent)
-            .sum()
+        self.sum(|progress| progress.records_sent)
+    }
+
+    /// Records that have arrived over all links so far.
+    pub fn records_received(&self) -> u64 {
+        self.sum(|progress| progress.records_received)
     }
 
     /// Bytes of frames sent over all links so far.
     pub fn bytes_sent(&self) -> u64 {
-        self.links
-            .iter()
-            .flat_map(|link| [link.progress(0), link.progress(1)])
-            .map(|progress| progress.bytes_sent)
-            .sum()
+        self.sum(|progress| progress.bytes_sent)
+    }
+
+    fn sum(&self, of: impl Fn(&Progress) -> u64) -> u64 {
+        let ends = self.links.iter().flat_map(|link| [link.progress(0), link.progress(1)]);
+        ends.map(|progress| of(&progress)).sum()
     }
 
     /// How many pairs of providers have a link on which changes pass.
