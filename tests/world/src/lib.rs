@@ -16,12 +16,16 @@
 //! 6. [`watch`]: what must never happen;
 //! 7. [`story`]: a whole life of random faults, from a seed;
 //! 8. [`seeds`]: which seeds, and the line that runs one again;
-//! 9. [`hosts`]: the other simulated world, of the real network code.
+//! 9. [`modes`]: what differs from link to link;
+//! 10. [`hosts`]: another simulated world, of the real network code;
+//! 11. [`asking`]: and one of providers that ask each other.
 
+pub mod asking;
 pub mod disk;
 mod drive;
 pub mod graph;
 pub mod hosts;
+pub mod modes;
 pub mod records;
 pub mod seeds;
 pub mod story;
@@ -37,7 +41,7 @@ use dialtone_provider::peering::dial::{Dialler, Which};
 use dialtone_provider::peering::health::Progress;
 use dialtone_provider::peering::limits::DEFERRED_EVERY;
 use dialtone_provider::peering::step::{Event, Moment};
-use dialtone_provider::store::{Class, Condition, Held, Put, RecordStore};
+use dialtone_provider::store::{Class, Condition, Cursors, Held, LANES, Put, RecordStore};
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::{Name, SecretKey, UnixMicros, UnixSecs, VerifiedRecord};
 use drive::Job;
@@ -103,7 +107,7 @@ pub struct Node {
     standing: BTreeMap<Name, (usize, usize, Which)>,
     /// The links of which it has an end.
     live: BTreeSet<usize>,
-    heads: [u64; 2],
+    heads: Cursors,
     /// Whether records kept aside are about to be looked through.
     releasing: bool,
 }
@@ -188,7 +192,7 @@ impl World {
                 dialling: dials,
                 standing: BTreeMap::new(),
                 live: BTreeSet::new(),
-                heads: [0; 2],
+                heads: [0; LANES],
                 releasing: false,
             });
         }
@@ -357,7 +361,7 @@ impl World {
         state.standing.clear();
         if !keep {
             state.store = DiskStore::new(id, None);
-            state.heads = [0; 2];
+            state.heads = [0; LANES];
         }
         if let Some(watch) = self.watch.as_mut().filter(|_| !keep) {
             watch.lost(node);
