@@ -176,7 +176,7 @@ pub fn issue(signer: &Signer, time: UnixMicros, kept: &[(Name, Rank, Option<Unix
 impl Receipt {
     /// As it travels.
     pub fn encode(&self) -> Vec<u8> {
-        let mut w = Writer::new();
+        let mut w = Writer::with_room(32 + self.body.len() + 34 * self.path.len() + self.root.len());
         w.array(4).bytes(&self.body).uint(self.index).array(self.path.len());
         for node in &self.path {
             w.bytes(node);
@@ -230,7 +230,7 @@ impl Receipt {
 
 impl Promise {
     fn encode(&self) -> Vec<u8> {
-        let mut w = Writer::new();
+        let mut w = Writer::with_room(160);
         w.map(5 + usize::from(self.keep_until.is_some())).uint(1).uint(1);
         w.uint(2)
             .bytes(self.provider.as_bytes())

@@ -172,6 +172,11 @@ async fn converse(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
+        // Who says that it will send no more may still wait for its answer. Otherwise a stream would be read, and room made for what
+        // could come, while each request is worked on.
+        .half_close(true)
+        // Answers are small: one piece costs less than two.
+        .writev(false)
         .header_read_timeout(patience)
         .max_buf_size(BUFFER_BYTES)
         .serve_connection(TokioIo::new(Impatient::new(stream, patience)), service);

@@ -7,13 +7,15 @@ use crate::io::peering_requests::{Answers, RequestError};
 use crate::io::quic::{self, Ended, EndpointError, Sockets, SystemSockets};
 use crate::io::{peering_deferred, peering_link};
 use crate::peering::agreement::{self, Agreement, AgreementError, Agreements};
+use crate::peering::ask::reach::{self, Inbound};
 use crate::peering::dial::Dialler;
+use crate::peering::digest::Digest;
 use crate::peering::greeting;
 use crate::peering::guests::Welcome;
 use crate::peering::health::PeerStatus;
-use crate::peering::limits::{DEFERRED_EVERY, GREETING_PATIENCE};
+use crate::peering::limits::{DEFERRED_EVERY, DIAL_PATIENCE, DIGESTS_AT_ONCE, GREETING_PATIENCE};
 use crate::store::RecordStore;
-use dialtone_shared::message::{CloseCode, Reach, Request, Response};
+use dialtone_shared::message::{CloseCode, Request, Response};
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::record::signed::SignError;
 use dialtone_shared::{Name, SignedRecord};
@@ -119,10 +121,11 @@ pub async fn start_on(sockets: &dyn Sockets, context: PeeringContext) -> Result<
         verifiers: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from))),
         comparisons: Comparisons::default(),
         compare_every: context.compare_every,
+        builders: Semaphore::new(DIGESTS_AT_ONCE),
         stopping: watch::Sender::new(false),
         peers: RwLock::default(),
         agreements: watch::Sender::default(),
-        reach: watch::Sender::new(Reach::whole()),
+        inbound: watch::Sender::new(reach::unknown(&agreements)),
         answers: OnceLock::new(),
     });
     node.agree(agreements);
@@ -168,15 +171,20 @@ impl PeeringHandle {
         let _ = self.node.answers.set(answers);
     }
 
-    /// How much this provider knows without asking; told to every peer when it changes.
-    pub fn reaches(&self, reach: Reach) {
-        self.node.reach.send_if_modified(|told| {
-            let news = *told != reach;
+    /// What the peers push and what lies behind them, as far as is known: every peer is told what follows for it when that changes.
+    pub fn reaches(&self, inbound: Vec<Inbound>) {
+        self.node.inbound.send_if_modified(|told| {
+            let news = **told != *inbound;
             if news {
-                *told = reach;
+                *told = inbound.into();
             }
             news
         });
+    }
+
+    /// What a peer says it holds, where it pushes digests and a link stands: a hint whom to ask.
+    pub fn digest_of(&self, peer: &Name) -> Option<Arc<Digest>> {
+        self.node.digest_of(peer)
     }
 
     /// Requests something of a peer, over the link that stands; waits at most `patience`.
@@ -367,8 +375,8 @@ async fn keep_dialling(node: &Arc<Node>, endpoint: &Endpoint, peer: Name, seed: 
         place.dialling(true);
         let dialled = tokio::select! {
             biased;
-            dialled = timeout(GREETING_PATIENCE, dial(endpoint, target, attempt / hosts)) => {
-                dialled.unwrap_or_else(|_| Err(format!("no answer within {} s", GREETING_PATIENCE.as_secs())))
+            dialled = timeout(DIAL_PATIENCE, dial(endpoint, target, attempt / hosts)) => {
+                dialled.unwrap_or_else(|_| Err(format!("no answer within {} s", DIAL_PATIENCE.as_secs())))
             }
             () = node.stopped() => return,
         };

@@ -53,7 +53,14 @@ pub const GREETING_LIFETIME_SECS: u64 = 86_400;
 /// First pause after a failed attempt to dial.
 pub const REDIAL_FIRST: Duration = Duration::from_millis(250);
 
-/// Longest pause between attempts.
+/// An attempt that nobody has answered by then is given up: time for a handshake over the longest way, also if a datagram of it is lost.
+pub const DIAL_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Longest pause after an attempt that nobody answered. With the patience above a peer that was cut off for a day is found again
+/// within 5 s; a peer that is gone for good costs some 1 kB/s.
+pub const REDIAL_UNREACHED: Duration = Duration::from_secs(2);
+
+/// Longest pause between attempts where somebody answers.
 pub const REDIAL_MAX: Duration = Duration::from_secs(60);
 
 /// Pause after the operators contradict each other, or a version or a key is wrong: nothing changes by itself, but whoever
@@ -80,3 +87,22 @@ const _: () = assert!(GREETINGS_FROM_ONE_MAX * 4 <= GREETINGS_MAX);
 
 /// The log is told at most this often of strangers who were turned away: they must not fill the disk with it.
 pub const STRANGERS_TOLD_EVERY: Duration = Duration::from_secs(1);
+
+/// Bytes of one chunk of a digest: as a batch, so that a revocation waits behind no more.
+pub const DIGEST_CHUNK_BYTES: usize = BATCH_BYTES;
+
+/// Largest digest of a peer that is kept, in bytes: of about 40 million names, with their quarter of room.
+pub const DIGEST_BYTES_MAX: usize = 64 << 20;
+
+/// A digest has room for at least this many more names, and a new one is due after at least this many were told: below it, a new one
+/// would cost more than the names.
+pub const DIGEST_NAMES_MIN: usize = 1_024;
+
+/// A digest is sent anew after this long: nothing is ever taken out of the old one.
+pub const DIGEST_EVERY: Duration = Duration::from_secs(86_400);
+
+/// Rows read at once where everything is read: a page that holds up nobody.
+pub const SCAN_STEP: usize = 1_024;
+
+/// Digests that are made at a time: each reads the whole store.
+pub const DIGESTS_AT_ONCE: usize = 1;

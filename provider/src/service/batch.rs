@@ -7,9 +7,9 @@
 
 use super::media;
 use super::problem::{RETRY_SECS, Refusal};
-use super::put::{Admitted, KeptView, examine};
+use super::put::{Admitted, examine, write_kept};
 use super::queue::Kept;
-use super::{Service, answer, json, read_if};
+use super::{Service, answer, read_if};
 use crate::accounting::Caller;
 use crate::settings::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, BATCHES_AT_A_TIME};
 use crate::store::Condition;
@@ -21,7 +21,7 @@ use dialtone_shared::Name;
 use dialtone_shared::cbor::{CborError, Reader};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use tokio::sync::OwnedSemaphorePermit;
 
 /// `POST /v1/records`.
@@ -88,47 +88,53 @@ impl Service {
             let kept = to_come.await.unwrap_or(Err(Refusal::Stopping));
             items[index] = Some((Some(name), kept.map(|kept| (name, kept))));
         }
-        let shown: Vec<ItemView> = items.into_iter().flatten().map(|item| self.shown(item)).collect();
-        Ok(answer(json(&shown)?, media::JSON))
+        let mut shown = String::with_capacity(2 + items.len() * SHOWN_BYTES);
+        shown.push('[');
+        for (index, item) in items.into_iter().flatten().enumerate() {
+            if index > 0 {
+                shown.push(',');
+            }
+            self.show(&mut shown, item)?;
+        }
+        shown.push(']');
+        Ok(answer(shown, media::JSON))
     }
 
-    fn shown(&self, (name, done): Item) -> ItemView {
+    /// One of a batch, for people and scripts.
+    fn show(&self, out: &mut String, (name, done): Item) -> Result<(), Refusal> {
         match done {
             Ok((name, kept)) => {
                 self.metrics.put(kept.how.as_str());
-                ItemView {
-                    status: if kept.how.is_new() { 201 } else { 200 },
-                    done: Done::Kept(KeptView::of(&name, &kept)),
-                }
+                out.push_str(if kept.how.is_new() {
+                    "{\"status\":201,"
+                } else {
+                    "{\"status\":200,"
+                });
+                write_kept(out, &name, &kept);
+                out.push('}');
             }
             Err(refusal) => {
                 let problem = refusal.problem();
                 self.metrics.put(problem.slug);
-                ItemView {
+                let refused = Refused {
                     status: problem.status.as_u16(),
-                    done: Done::Refused {
-                        name: name.map(|name| name.to_string()),
-                        problem: refusal.details(),
-                    },
-                }
+                    name: name.map(|name| name.to_string()),
+                    problem: refusal.details(),
+                };
+                let refused = serde_json::to_string(&refused).map_err(|error| Refusal::Bug(error.to_string()))?;
+                out.push_str(&refused);
             }
         }
+        Ok(())
     }
 }
 
-/// One of a batch, for people and scripts.
+/// One of a batch that was not kept.
 #[derive(Serialize)]
-struct ItemView {
+struct Refused {
     status: u16,
-    #[serde(flatten)]
-    done: Done,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Done {
-    Kept(KeptView),
-    Refused { name: Option<String>, problem: Map<String, Value> },
+    name: Option<String>,
+    problem: Map<String, Value>,
 }
 
 /// Takes a batch apart. Each record is copied, so that none holds on to the whole request.
@@ -157,7 +163,7 @@ where
     R: Send + 'static,
     F: Fn(T) -> R + Clone + Send + 'static,
 {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = *CORES;
     let share = items.len().div_ceil(cores).max(SHARE_MIN);
     let mut items = items.into_iter();
     let mut shares = Vec::with_capacity(cores);
@@ -179,6 +185,12 @@ where
     }
     Ok(done)
 }
+
+/// About what one of a batch takes when it is shown: most of it is the receipt, with a path of eight.
+const SHOWN_BYTES: usize = 1_152;
+
+/// Asked for once: the answer is put together from files, which takes as long as verifying five records.
+static CORES: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
 
 /// Fewest records worth another thread: a fifth of a thousandth of a second of verification.
 const SHARE_MIN: usize = 4;

@@ -3,7 +3,7 @@
 use super::media::{self, Tags};
 use super::problem::Refusal;
 use super::queue::{Before, Kept};
-use super::{NameInPath, Remote, Service, answer, json, name_in, read_if};
+use super::{NameInPath, Remote, Service, answer, name_in, read_if};
 use crate::accounting::Caller;
 use crate::store::{Class, Condition, Held, Put};
 use axum::body::Body;
@@ -16,7 +16,6 @@ use bytes::Bytes;
 use dialtone_shared::limits::RECORD_BYTES_MAX;
 use dialtone_shared::record::Timeliness;
 use dialtone_shared::{Name, Scheme, SignedRecord, UnixSecs, VerifiedRecord};
-use serde::Serialize;
 use std::cmp::Ordering;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -66,7 +65,7 @@ impl Service {
         let kept = self.queue.join(put, before)?.await.unwrap_or(Err(Refusal::Stopping))?;
         self.metrics.put(kept.how.as_str());
         tracing::debug!(%name, rank = %kept.rank, how = kept.how.as_str(), "put");
-        kept_response(&name, &kept, media::prefers_json(&head.headers, media::RECEIPT))
+        Ok(kept_response(&name, &kept, media::prefers_json(&head.headers, media::RECEIPT)))
     }
 
     /// Who puts, and whether what it sends says that it is `expected`.
@@ -220,9 +219,12 @@ impl Wanted {
     }
 }
 
-fn kept_response(name: &Name, kept: &Kept, as_json: bool) -> Result<Response<Body>, Refusal> {
+fn kept_response(name: &Name, kept: &Kept, as_json: bool) -> Response<Body> {
     let mut response = if as_json {
-        answer(json(&KeptView::of(name, kept))?, media::JSON)
+        let mut shown = String::from("{");
+        write_kept(&mut shown, name, kept);
+        shown.push('}');
+        answer(shown, media::JSON)
     } else {
         answer(kept.receipt.encode(), media::RECEIPT)
     };
@@ -230,31 +232,28 @@ fn kept_response(name: &Name, kept: &Kept, as_json: bool) -> Result<Response<Bod
         *response.status_mut() = StatusCode::CREATED;
     }
     response.headers_mut().insert(header::ETAG, media::etag(&kept.rank));
-    Ok(response)
+    response
 }
 
-/// A kept put, for people and scripts.
-#[derive(Serialize)]
-pub(super) struct KeptView {
-    name: String,
-    rank: String,
-    outcome: &'static str,
-    /// Seconds since 1970; nothing: for ever.
-    keep_until: Option<u64>,
-    /// In base64.
-    receipt: String,
-}
-
-impl KeptView {
-    pub(super) fn of(name: &Name, kept: &Kept) -> Self {
-        Self {
-            name: name.to_string(),
-            rank: media::rank_text(&kept.rank),
-            outcome: kept.how.as_str(),
-            keep_until: kept.keep_until.map(|until| until.0),
-            receipt: BASE64.encode(kept.receipt.encode()),
-        }
+/// A kept put, for people and scripts: the members of a JSON object, without its braces. Nothing in it needs escaping. Written by hand
+/// because a batch has up to a thousand of them, and the general way costs three times as much.
+///
+/// `"name", "rank", "outcome", "keep_until"` (seconds since 1970; null: for ever)`, "receipt"` (in base64)
+pub(super) fn write_kept(out: &mut String, name: &Name, kept: &Kept) {
+    out.push_str("\"name\":\"");
+    out.push_str(&name.to_string());
+    out.push_str("\",\"rank\":\"");
+    out.push_str(&media::rank_text(&kept.rank));
+    out.push_str("\",\"outcome\":\"");
+    out.push_str(kept.how.as_str());
+    out.push_str("\",\"keep_until\":");
+    match kept.keep_until {
+        Some(until) => out.push_str(&until.0.to_string()),
+        None => out.push_str("null"),
     }
+    out.push_str(",\"receipt\":\"");
+    BASE64.encode_string(kept.receipt.encode(), out);
+    out.push('"');
 }
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");

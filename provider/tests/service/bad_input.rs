@@ -47,6 +47,9 @@ async fn a_url_without_a_name_in_it() {
         (alphabet.as_str(), "alphabet"),
         ("8pinxxgqs41n4aididenw5apqp1urfmzdztr8jt4abrkdn435ewo", "pkarr"),
         ("%ff", "56 characters"),
+        ("%", "56 characters"),
+        ("%7", "56 characters"),
+        ("%%37%zz", "56 characters"),
     ] {
         for method in ["PUT", "GET"] {
             let reply = world.ask(method, &format!("/v1/records/{text}"), &[], record.bytes().clone()).await;
@@ -269,7 +272,9 @@ async fn a_path_or_a_method_that_there_is_not() {
     assert_eq!(world.get("/nowhere").await.slug(), "no-such-path");
     let reply = world.ask("DELETE", &path_of(&Publisher::number(1).name()), &[], "").await;
     assert_eq!((reply.status.as_u16(), reply.slug().as_str()), (405, "method"));
-    assert_eq!(world.ask("POST", "/v1/info", &[], "").await.status, 405);
+    assert_eq!(reply.header("allow"), "GET,HEAD,PUT");
+    let reply = world.ask("POST", "/v1/info", &[], "").await;
+    assert_eq!((reply.status.as_u16(), reply.header("allow")), (405, "GET,HEAD"));
 }
 
 #[tokio::test]
@@ -299,6 +304,25 @@ async fn bytes_that_are_not_even_http() {
     tried.await.unwrap();
     let record = Publisher::number(1).signed(world.now());
     assert_eq!(world.put(&record).await.status, 201);
+}
+
+#[tokio::test]
+async fn who_says_that_nothing_more_will_come_is_still_answered() {
+    let world = World::start().await;
+    let record = Publisher::number(1).signed(world.now());
+    let address = world.provider.addresses().http[0];
+    let (path, bytes) = (path_of(record.name()), record.bytes().clone());
+    let tried = tokio::task::spawn_blocking(move || {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        let head = format!("PUT {path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {}\r\n\r\n", bytes.len());
+        stream.write_all(&[head.as_bytes(), &bytes].concat()).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 201"), "{:?}", String::from_utf8_lossy(&answer));
+    });
+    tried.await.unwrap();
+    assert!(world.held(record.name()).await.is_some());
 }
 
 #[tokio::test]

@@ -23,6 +23,11 @@ async fn what_was_put_is_got_byte_for_byte() {
     SignedRecord::decode(reply.body).unwrap().verify_for(record.name()).unwrap();
     let head = world.ask("HEAD", &path_of(record.name()), &[], "").await;
     assert_eq!((head.status.as_u16(), head.body.len()), (200, 0));
+    assert_eq!(
+        head.header("content-length"),
+        record.bytes().len().to_string(),
+        "what a get would bring"
+    );
     let upper = path_of(record.name()).replace(&record.name().to_string(), &record.name().to_string().to_uppercase());
     assert_eq!(world.get(&upper).await.status, 200, "upper and lower case alike");
     assert_eq!(
@@ -30,6 +35,8 @@ async fn what_was_put_is_got_byte_for_byte() {
         200,
         "as a URI too"
     );
+    let numbered = format!("/v1/records/{}", record.name().to_uri().replace(':', "%3A").replace('y', "%79"));
+    assert_eq!(world.get(&numbered).await.status, 200, "with characters as numbers");
 }
 
 #[tokio::test]

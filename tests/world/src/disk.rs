@@ -11,7 +11,8 @@
 //! destructors run before the disk is frozen hides every bug of durability.)
 
 use async_trait::async_trait;
-use dialtone_provider::store::{Change, Count, Cursor, Held, Lane, MemoryStore, Note, Outcome, Put, RecordStore, StoreError};
+use dialtone_provider::store::{Change, Count, Cursor, Cursors, Held, Lane, MemoryStore, Note, Outcome, Put, RecordStore, StoreError};
+use dialtone_provider::store::{Pointer, PointerChange, PointerOutcome};
 use dialtone_shared::{Name, UnixSecs};
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -34,17 +35,32 @@ pub struct DiskStore {
 pub enum Write {
     /// Records.
     Put(Vec<Put>),
+    /// Pointers.
+    Pointers(Vec<Pointer>),
+    /// Pointers that are forgotten.
+    Forget(Vec<Pointer>),
     /// Notes.
     Notes(Vec<(Vec<u8>, Option<Vec<u8>>)>),
+}
+
+/// What became of a write.
+#[derive(Debug)]
+enum Written {
+    Put(Vec<Outcome>),
+    Pointers(Vec<PointerOutcome>),
+    Forgotten(usize),
+    Notes,
 }
 
 #[derive(Debug, Default)]
 struct State {
     frozen: bool,
     written: VecDeque<(u64, Write)>,
-    /// What became of the puts that were synced and not asked for yet.
-    outcomes: BTreeMap<u64, Result<Vec<Outcome>, StoreError>>,
+    /// What became of what was synced and not asked for yet.
+    done: BTreeMap<u64, Result<Written, StoreError>>,
     next: u64,
+    /// Whoever watches, in order, each by a channel of its own: one channel wakes those who wait for it in an order drawn by chance.
+    watchers: Vec<watch::Sender<Cursors>>,
 }
 
 impl DiskStore {
@@ -82,19 +98,47 @@ impl DiskStore {
     pub fn sync(&self) -> Result<(), StoreError> {
         let mut state = self.running()?;
         while let Some((ticket, write)) = state.written.pop_front() {
-            let outcome = apply(&self.image, write);
-            state.outcomes.insert(ticket, outcome);
+            let written = apply(&self.image, write);
+            state.done.insert(ticket, written);
+        }
+        let heads = self.heads();
+        state.watchers.retain(|watcher| !watcher.is_closed());
+        for watcher in &state.watchers {
+            watcher.send_if_modified(|told| std::mem::replace(told, heads) != heads);
         }
         Ok(())
     }
 
-    /// What became of a write that has been synced; once.
+    /// The last cursor of each lane.
+    pub fn heads(&self) -> Cursors {
+        *self.image.watch().borrow()
+    }
+
+    /// What became of records that have been synced; once.
     ///
     /// # Errors
     /// [`StoreError`]: the disk is gone, or the write was refused.
-    pub fn outcome(&self, ticket: u64) -> Result<Vec<Outcome>, StoreError> {
+    pub fn outcomes(&self, ticket: u64) -> Result<Vec<Outcome>, StoreError> {
+        match self.written(ticket)? {
+            Written::Put(outcomes) => Ok(outcomes),
+            other => Err(mistaken(&other)),
+        }
+    }
+
+    /// What became of pointers that have been synced; once.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the disk is gone, or the write was refused.
+    pub fn pointer_outcomes(&self, ticket: u64) -> Result<Vec<PointerOutcome>, StoreError> {
+        match self.written(ticket)? {
+            Written::Pointers(outcomes) => Ok(outcomes),
+            other => Err(mistaken(&other)),
+        }
+    }
+
+    fn written(&self, ticket: u64) -> Result<Written, StoreError> {
         let lost = || Err(StoreError::Failed("a write that was never synced".to_owned()));
-        self.running()?.outcomes.remove(&ticket).unwrap_or_else(lost)
+        self.running()?.done.remove(&ticket).unwrap_or_else(lost)
     }
 
     /// The power goes. What is found when it is back; this handle is of no more use.
@@ -123,27 +167,34 @@ impl DiskStore {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn durably(&self, write: Write) -> Result<Vec<Outcome>, StoreError> {
+    /// Writes and waits for the sync; the number under which to ask what became of it.
+    async fn durably(&self, write: Write) -> Result<u64, StoreError> {
         let ticket = self.write(write)?;
         if let Some(sync) = self.sync {
             tokio::time::sleep(sync).await;
         }
-        self.sync()?;
-        self.outcome(ticket)
+        self.sync().map(|()| ticket)
     }
 }
 
-fn apply(image: &MemoryStore, write: Write) -> Result<Vec<Outcome>, StoreError> {
+fn apply(image: &MemoryStore, write: Write) -> Result<Written, StoreError> {
     match write {
-        Write::Put(puts) => ready(image.put(puts)),
-        Write::Notes(notes) => ready(image.set_notes(notes)).map(|()| Vec::new()),
+        Write::Put(puts) => ready(image.put(puts)).map(Written::Put),
+        Write::Pointers(pointers) => ready(image.put_pointers(pointers)).map(Written::Pointers),
+        Write::Forget(pointers) => ready(image.forget_pointers(pointers)).map(Written::Forgotten),
+        Write::Notes(notes) => ready(image.set_notes(notes)).map(|()| Written::Notes),
     }
+}
+
+fn mistaken(written: &Written) -> StoreError {
+    StoreError::Failed(format!("another kind of write: {written:?}"))
 }
 
 #[async_trait]
 impl RecordStore for DiskStore {
     async fn put(&self, batch: Vec<Put>) -> Result<Vec<Outcome>, StoreError> {
-        self.durably(Write::Put(batch)).await
+        let ticket = self.durably(Write::Put(batch)).await?;
+        self.outcomes(ticket)
     }
 
     async fn get(&self, name: &Name) -> Result<Option<Held>, StoreError> {
@@ -166,12 +217,42 @@ impl RecordStore for DiskStore {
         self.image.expire(now, limit).await
     }
 
+    async fn put_pointers(&self, batch: Vec<Pointer>) -> Result<Vec<PointerOutcome>, StoreError> {
+        let ticket = self.durably(Write::Pointers(batch)).await?;
+        self.pointer_outcomes(ticket)
+    }
+
+    async fn pointer(&self, name: &Name) -> Result<Option<Pointer>, StoreError> {
+        drop(self.running()?);
+        self.image.pointer(name).await
+    }
+
+    async fn pointer_changes(&self, after: Cursor, limit: usize) -> Result<Vec<PointerChange>, StoreError> {
+        drop(self.running()?);
+        self.image.pointer_changes(after, limit).await
+    }
+
+    async fn pointers(&self, after: Option<Name>, limit: usize) -> Result<Vec<Pointer>, StoreError> {
+        drop(self.running()?);
+        self.image.pointers(after, limit).await
+    }
+
+    async fn forget_pointers(&self, batch: Vec<Pointer>) -> Result<usize, StoreError> {
+        let ticket = self.durably(Write::Forget(batch)).await?;
+        match self.written(ticket)? {
+            Written::Forgotten(count) => Ok(count),
+            other => Err(mistaken(&other)),
+        }
+    }
+
     fn count(&self) -> Count {
         self.image.count()
     }
 
-    fn watch(&self) -> watch::Receiver<[Cursor; 2]> {
-        self.image.watch()
+    fn watch(&self) -> watch::Receiver<Cursors> {
+        let (watcher, watches) = watch::channel(self.heads());
+        self.state().watchers.push(watcher);
+        watches
     }
 
     fn id(&self) -> [u8; 16] {
@@ -179,7 +260,8 @@ impl RecordStore for DiskStore {
     }
 
     async fn set_notes(&self, notes: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), StoreError> {
-        self.durably(Write::Notes(notes)).await.map(drop)
+        let ticket = self.durably(Write::Notes(notes)).await?;
+        self.written(ticket).map(drop)
     }
 
     async fn note(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {

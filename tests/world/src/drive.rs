@@ -3,18 +3,19 @@
 use super::disk::{DiskStore, Write, ready};
 use super::wire::{Link, broke};
 use super::{Action, World};
-use dialtone_provider::io::peering_deferred;
+use dialtone_provider::io::{peering_deferred, peering_hearsay};
 use dialtone_provider::peering::deferred::{self, Deferred};
 use dialtone_provider::peering::dial::{self, Dialler, Which};
-use dialtone_provider::peering::feed::Position;
 use dialtone_provider::peering::greeting;
-use dialtone_provider::peering::intake::{self, Believed, Candidate, Checked, Refusal, Terms, Verdict};
-use dialtone_provider::peering::limits::{DEFERRED_MAX, GREETING_PATIENCE};
+use dialtone_provider::peering::hearsay;
+use dialtone_provider::peering::intake::{self, Believed, Candidate, Checked, Commit, Refusal, Terms, Verdict};
+use dialtone_provider::peering::limits::{DEFERRED_MAX, DIAL_PATIENCE};
+use dialtone_provider::peering::position::Position;
 use dialtone_provider::peering::reconcile::Seen;
 use dialtone_provider::peering::session::Session;
 use dialtone_provider::peering::step::{End, Event, Moment, Opening, Step};
 use dialtone_provider::store::{Change, RecordStore};
-use dialtone_shared::message::{CloseCode, Message, Reach, Value};
+use dialtone_shared::message::{CloseCode, Message, Value};
 use dialtone_shared::{Name, UnixMicros, UnixSecs, VerifiedRecord};
 use rand::RngExt;
 use std::collections::HashMap;
@@ -24,8 +25,8 @@ use std::time::Duration;
 /// What takes a while.
 pub(crate) enum Job {
     Step(Box<Step>),
-    /// Records are written and being synced: on which disk, under which number, and what is to be kept aside.
-    Commit(Arc<DiskStore>, u64, Name, Vec<Deferred>),
+    /// Records and pointers are written and being synced: on which disk, under which numbers, and what is to be kept aside.
+    Commit(Arc<DiskStore>, [u64; 2], Name, Vec<Deferred>),
 }
 
 /// What has been verified once in this world: all providers share the work, and the bytes. Nobody iterates over it.
@@ -75,12 +76,12 @@ impl World {
         // The first datagram is sent again after ever longer times, until patience ends.
         let (began, tries) = attempt.unwrap_or((self.now, 0));
         let again = FIRST_RESEND * 2_u32.pow(tries);
-        if self.now + again < began + GREETING_PATIENCE {
+        if self.now + again < began + DIAL_PATIENCE {
             self.nodes[node].dialling.insert(peer);
             return self.plan(again, Action::Dial(node, peer, Some((began, tries + 1))));
         }
         if let Some(dialler) = self.nodes[node].diallers.get_mut(&peer) {
-            dialler.ended(began + GREETING_PATIENCE, None, None);
+            dialler.ended(began + DIAL_PATIENCE, None, None);
         }
         self.plan_dial(node, peer);
     }
@@ -110,7 +111,6 @@ impl World {
     fn opening(&self, own: usize, other: usize, dialled: Option<Name>) -> Opening {
         let node = &self.nodes[own];
         let now = UnixMicros(self.wall(own).0 * 1_000_000);
-        let [urgent, ordinary] = *node.store.watch().borrow();
         Opening {
             own: node.name,
             record: greeting::own_record(&node.signer, now, 1, &[], vec![pin(own)]).expect("a record"),
@@ -119,8 +119,8 @@ impl World {
             agreements: node.agreements.clone(),
             dialled,
             pin: pin(other),
-            heads: [urgent, ordinary, 0],
-            reach: Reach::whole(),
+            heads: node.heads,
+            inbound: Arc::default(),
         }
     }
 
@@ -162,10 +162,11 @@ impl World {
                     self.send(link, end, frame);
                     continue;
                 }
-                Step::Commit { peer, puts, deferred } => {
+                Step::Commit { peer, commit } => {
+                    let Commit { puts, deferred, pointers } = commit;
                     let disk = self.nodes[node].store.clone();
-                    let ticket = disk.write(Write::Put(puts)).expect("a disk that works");
-                    Job::Commit(disk, ticket, peer, deferred)
+                    let tickets = [Write::Put(puts), Write::Pointers(pointers)].map(|write| disk.write(write).expect("a disk that works"));
+                    Job::Commit(disk, tickets, peer, deferred)
                 }
                 step => Job::Step(Box::new(step)),
             };
@@ -227,7 +228,7 @@ impl World {
         let node = self.links[link].nodes[end];
         // Whoever dies with it has no use for it; a link that is merely over still has its records put.
         let event = match job {
-            Job::Commit(disk, ticket, peer, deferred) => self.committed(node, &disk, ticket, &peer, &deferred),
+            Job::Commit(disk, tickets, peer, deferred) => self.committed(node, &disk, tickets, &peer, &deferred),
             Job::Step(step) => self.links[link].ends[end]
                 .is_some()
                 .then(|| self.finish(link, end, *step))
@@ -242,10 +243,18 @@ impl World {
         self.pump(link, end);
     }
 
-    fn committed(&mut self, node: usize, disk: &DiskStore, ticket: u64, peer: &Name, deferred: &[Deferred]) -> Option<Event> {
+    fn committed(
+        &mut self,
+        node: usize,
+        disk: &DiskStore,
+        [puts, pointers]: [u64; 2],
+        peer: &Name,
+        deferred: &[Deferred],
+    ) -> Option<Event> {
         // Of a disk that lost its power nobody is told anything.
         disk.sync().ok()?;
-        let outcomes = disk.outcome(ticket).expect("a store that takes what was checked");
+        let outcomes = disk.outcomes(puts).expect("a store that takes what was checked");
+        let told = disk.pointer_outcomes(pointers).expect("a store that takes what was checked");
         let notes: Vec<_> = deferred.iter().map(|one| one.note(peer)).collect();
         let kept = ready(disk.notes(&deferred::keys(peer), DEFERRED_MAX + 1)).expect("a disk that works");
         let event = match deferred::fits(&kept, &notes) {
@@ -254,7 +263,7 @@ impl World {
                     self.plan_release(node);
                     ready(disk.set_notes(notes)).expect("a disk that works");
                 }
-                Event::Committed(outcomes)
+                Event::Committed(outcomes, told)
             }
             Err(error) => Event::Failed(CloseCode::Clock, error.to_string()),
         };
@@ -275,7 +284,7 @@ impl World {
                     None => {
                         self.nodes[node].standing.insert(peer, (link, end, which));
                         let note = ready(store.note(&Position::key(&peer, &id, &store.id()))).expect("a disk that works");
-                        let heads = *store.watch().borrow();
+                        let heads = store.heads();
                         let seen = ready(store.note(&Seen::key(&peer, &id))).expect("a disk that works");
                         let seen = seen.map(|seen| Seen::decode(&seen).expect("what was seen"));
                         self.links[link].comparing.store[end] = Some(id);
@@ -309,7 +318,32 @@ impl World {
                 Event::Read(lane, changes)
             }
             Step::Fetch(names) => Event::Fetched(names.iter().filter_map(|name| self.held(node, name)).collect()),
-            Step::Check { id, terms, entries } => Event::Checked(id, self.check_batch(node, &terms, entries)),
+            Step::ReadPointers { after, limit } => {
+                Event::PointersRead(ready(store.pointer_changes(after, limit)).expect("a disk that works"))
+            }
+            Step::Build { peer, relationship } => {
+                let (seed, now) = (self.rng.random(), self.wall(node));
+                let made = ready(peering_hearsay::digest(&*store, &peer, relationship, now, seed));
+                let (digest, covers) = made.expect("a disk that works");
+                Event::Built(Box::new(digest), covers)
+            }
+            Step::Forget { peer } => {
+                ready(peering_hearsay::forget(&*store, &peer)).expect("a disk that works");
+                Event::Forgotten
+            }
+            Step::Check {
+                id,
+                terms,
+                entries,
+                pointers,
+            } => {
+                let mut checked = self.check_batch(node, &terms, entries);
+                for pointer in pointers {
+                    let held = self.held(node, &pointer.name);
+                    checked.pointed(hearsay::judge(&terms, &pointer, held.as_ref(), self.wall(node)));
+                }
+                Event::Checked(id, checked)
+            }
             Step::Save { key, position } => {
                 ready(store.set_notes(vec![(key, Some(position.encode()))])).expect("a disk that works");
                 Event::Saved
@@ -376,7 +410,7 @@ impl World {
 
     /// Wakes every link of a provider whose log has grown.
     pub(crate) fn tell_heads(&mut self, node: usize) {
-        let heads = *self.nodes[node].store.watch().borrow();
+        let heads = self.nodes[node].store.heads();
         if std::mem::replace(&mut self.nodes[node].heads, heads) == heads {
             return;
         }

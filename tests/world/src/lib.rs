@@ -17,13 +17,17 @@
 //! 7. [`watch`]: what must never happen;
 //! 8. [`story`]: a whole life of random faults, from a seed;
 //! 9. [`seeds`]: which seeds, and the line that runs one again;
-//! 10. [`hosts`]: the other simulated world, of the real network code.
+//! 10. [`modes`]: what differs from link to link;
+//! 11. [`hosts`]: another simulated world, of the real network code;
+//! 12. [`asking`]: and one of providers that ask each other.
 
+pub mod asking;
 pub mod compare;
 pub mod disk;
 mod drive;
 pub mod graph;
 pub mod hosts;
+pub mod modes;
 pub mod records;
 pub mod seeds;
 pub mod story;
@@ -38,9 +42,10 @@ pub use wire::{Link, Network};
 use dialtone_provider::peering::agreement::{Agreement, Agreements};
 use dialtone_provider::peering::dial::{Dialler, Which};
 use dialtone_provider::peering::feed::Comparison;
+use dialtone_provider::peering::health::Progress;
 use dialtone_provider::peering::limits::DEFERRED_EVERY;
 use dialtone_provider::peering::step::{Event, Moment};
-use dialtone_provider::store::{Class, Condition, Held, Put, RecordStore};
+use dialtone_provider::store::{Class, Condition, Cursors, Held, LANES, Put, RecordStore};
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::{Name, SecretKey, UnixMicros, UnixSecs, VerifiedRecord};
 use drive::Job;
@@ -108,7 +113,7 @@ pub struct Node {
     standing: BTreeMap<Name, (usize, usize, Which)>,
     /// The links of which it has an end.
     live: BTreeSet<usize>,
-    heads: [u64; 2],
+    heads: Cursors,
     turn: Option<compare::Turn>,
     /// Whether records kept aside are about to be looked through.
     releasing: bool,
@@ -197,7 +202,7 @@ impl World {
                 dialling: dials,
                 standing: BTreeMap::new(),
                 live: BTreeSet::new(),
-                heads: [0; 2],
+                heads: [0; LANES],
                 turn: None,
                 releasing: false,
             });
@@ -347,20 +352,22 @@ impl World {
 
     /// Records sent over all links so far.
     pub fn records_sent(&self) -> u64 {
-        self.links
-            .iter()
-            .flat_map(|link| [link.progress(0), link.progress(1)])
-            .map(|progress| progress.records_sent)
-            .sum()
+        self.sum(|progress| progress.records_sent)
+    }
+
+    /// Records that have arrived over all links so far.
+    pub fn records_received(&self) -> u64 {
+        self.sum(|progress| progress.records_received)
     }
 
     /// Bytes of frames sent over all links so far.
     pub fn bytes_sent(&self) -> u64 {
-        self.links
-            .iter()
-            .flat_map(|link| [link.progress(0), link.progress(1)])
-            .map(|progress| progress.bytes_sent)
-            .sum()
+        self.sum(|progress| progress.bytes_sent)
+    }
+
+    fn sum(&self, of: impl Fn(&Progress) -> u64) -> u64 {
+        let ends = self.links.iter().flat_map(|link| [link.progress(0), link.progress(1)]);
+        ends.map(|progress| of(&progress)).sum()
     }
 
     /// How many pairs of providers have a link on which changes pass.
@@ -381,7 +388,7 @@ impl World {
         state.standing.clear();
         if !keep {
             state.store = DiskStore::new(id, None);
-            state.heads = [0; 2];
+            state.heads = [0; LANES];
         }
         if let Some(watch) = self.watch.as_mut().filter(|_| !keep) {
             watch.lost(node);

@@ -1,6 +1,7 @@
 //! The watch bites: each of these bugs, planted, is found by the random faults within 100 seeds.
 
 use dialtone_provider::planted::{Bug, plant};
+use dialtone_world::hosts;
 use dialtone_world::story::{self, Script};
 
 /// The first seed that turns red, and why.
@@ -38,4 +39,11 @@ fn a_leak_against_policy_is_found() {
 fn a_store_without_floors_is_found() {
     let (_, why) = found(Bug::NoFloor, 100, |seed| story::of_replays(seed).map(drop));
     assert!(why.contains("which it had acknowledged"), "{why}");
+}
+
+#[test]
+fn the_network_code_on_simulated_hosts_shows_them_too() {
+    for bug in [Bug::NoTieBreak, Bug::AckBeforeDurable] {
+        found(bug, 100, |seed| hosts::live(seed).map(drop));
+    }
 }

@@ -4,12 +4,12 @@
 //! lanes stand where our log ended when it began: all before that is compared. What was found is sent at the lanes' position, one batch
 //! at a time, so that no two that are under way end at the same cursor. A name that the log brings anyway is struck off first.
 
-use super::{Feed, LANES, LaneFeed, batch, window};
+use super::{Feed, LaneFeed, batch, window};
 use crate::peering::limits::{BATCH_BYTES, BATCH_RECORDS};
 use crate::peering::policy;
 use crate::peering::reconcile::initiator::Found;
-use crate::store::{Cursor, Held, Lane};
-use dialtone_shared::message::{Entry, Value};
+use crate::store::{Cursor, Cursors, Held, Lane};
+use dialtone_shared::message::{Entry, Mode, Value};
 use dialtone_shared::{Name, UnixSecs};
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub struct Comparison {
     /// What it lacks, or has older.
     pub found: Vec<Found>,
     /// Where our log ended when the comparison began.
-    pub heads: [Cursor; 2],
+    pub heads: Cursors,
 }
 
 /// The part of a feed that has to do with comparisons.
@@ -45,7 +45,7 @@ impl Feed {
 
     /// Whether nothing more is under way, and nothing will be until the comparison is over.
     pub fn is_quiet(&self) -> bool {
-        let idle = |lane: &LaneFeed| lane.reading.is_none() && lane.unsent.is_empty() && lane.under_way.is_empty();
+        let idle = |lane: &LaneFeed| lane.reading.is_none() && lane.back.is_none() && lane.unsent.is_empty() && lane.under_way.is_empty();
         self.missing.held && self.missing.fetching.is_none() && self.lanes.iter().all(idle)
     }
 
@@ -54,7 +54,7 @@ impl Feed {
         let quiet = self.is_quiet();
         self.missing.held = false;
         let Some(comparison) = comparison.filter(|_| quiet) else { return };
-        for lane in LANES {
+        for lane in COMPARED {
             let state = &mut self.lanes[lane as usize];
             let head = comparison.heads[lane as usize];
             state.head = state.head.max(head);
@@ -71,14 +71,18 @@ impl Feed {
 
     /// Names of which what is held is to be read now: see [`Feed::fetched`].
     pub fn next_fetch(&mut self) -> Option<Vec<Name>> {
+        if self.mode != Mode::Values {
+            // Something else was agreed meanwhile, and is told from the beginning.
+            self.missing.names = Default::default();
+        }
         if self.missing.held || self.missing.fetching.is_some() {
             return None;
         }
-        for lane in LANES {
+        for lane in COMPARED {
             let state = &self.lanes[lane as usize];
             let names = &mut self.missing.names[lane as usize];
             let room = state.unsent.is_empty() && state.under_way.len() < window(lane) && state.under_way.back() != Some(&state.read);
-            let settled = state.reading.is_none() && state.read >= self.missing.settle[lane as usize];
+            let settled = state.reading.is_none() && state.back.is_none() && state.read >= self.missing.settle[lane as usize];
             if names.is_empty() || !room || !settled {
                 continue;
             }
@@ -132,13 +136,14 @@ impl Missing {
     /// How many are still to be sent or acknowledged, a batch under way counting as one.
     pub fn unacked(&self) -> u64 {
         let awaited = self.awaited.iter().flatten().count() as u64;
-        LANES.iter().map(|lane| self.left(*lane)).sum::<u64>() + awaited
+        COMPARED.iter().map(|lane| self.left(*lane)).sum::<u64>() + awaited
     }
 
     /// How many are still to be sent in a lane.
     pub fn left(&self, lane: Lane) -> u64 {
+        let Some(names) = self.names.get(lane as usize) else { return 0 };
         let fetching = self.fetching.as_ref().filter(|(fetching, _)| *fetching == lane);
-        (self.names[lane as usize].len() + fetching.map_or(0, |(_, names)| names.len())) as u64
+        (names.len() + fetching.map_or(0, |(_, names)| names.len())) as u64
     }
 
     /// The log brings this one.
@@ -161,3 +166,6 @@ impl Missing {
         self.unacked() > 0
     }
 }
+
+/// Lanes of what is held: pointers are no part of a comparison.
+const COMPARED: [Lane; 2] = [Lane::Urgent, Lane::Ordinary];

@@ -1,6 +1,6 @@
 //! When two stores are worth comparing, and what is remembered of a peer's store to tell that it went back in time.
 
-use crate::peering::feed::Position;
+use crate::peering::position::Position;
 use crate::store::Cursor;
 use dialtone_shared::Name;
 use dialtone_shared::cbor::{CborError, Reader, Writer};
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn stores_are_compared_when_the_log_would_cost_more() {
         let position = |acked: u64| Position {
-            acked: [0, acked],
+            acked: [0, acked, 0],
             ..Position::default()
         };
         for (acked, ours, theirs, worth) in [
@@ -88,7 +88,7 @@ mod tests {
         ] {
             let position = acked.map(position);
             assert_eq!(
-                is_worth_it(position.as_ref(), &[0, ours], &[0, theirs, 0]),
+                is_worth_it(position.as_ref(), &[0, ours, 0], &[0, theirs, 0]),
                 worth,
                 "{acked:?} {ours} {theirs}"
             );

@@ -4,10 +4,11 @@
 //! the tables hold, and writes each name once, however often it was put.
 
 use super::engine::{Engine, failure};
-use super::layout::{self, TOTALS_KEY, Totals, damaged};
+use super::hearsay::Hearsay;
+use super::layout::{self, Due, TOTALS_KEY, Totals, damaged};
 use crate::store::join::{Standing, Verdict, judge};
-use crate::store::{Held, Outcome, Put, StoreError};
-use dialtone_shared::{Name, UnixSecs};
+use crate::store::{Held, Outcome, Pointer, PointerOutcome, Put, StoreError};
+use dialtone_shared::{Name, Rank, UnixSecs};
 use fjall::{OwnedWriteBatch, Slice};
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,6 +17,7 @@ pub(super) struct Draft<'a> {
     engine: &'a Engine,
     slots: Vec<Slot>,
     by_name: HashMap<Name, usize>,
+    hearsay: Hearsay,
     notes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     /// How many fates were decided: the order in which changes enter the log.
     decided: u64,
@@ -46,6 +48,7 @@ impl<'a> Draft<'a> {
             engine,
             slots: Vec::new(),
             by_name: HashMap::new(),
+            hearsay: Hearsay::default(),
             notes: BTreeMap::new(),
             decided: 0,
         }
@@ -53,7 +56,7 @@ impl<'a> Draft<'a> {
 
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.decided == 0 && self.notes.is_empty()
+        self.decided == 0 && self.notes.is_empty() && self.hearsay.is_empty()
     }
 
     /// Puts a batch, in order: all of it or, where a row cannot be read, none.
@@ -61,10 +64,15 @@ impl<'a> Draft<'a> {
     /// # Errors
     /// [`StoreError`], about this batch alone.
     pub fn put(&mut self, batch: Vec<Put>) -> Result<Vec<Outcome>, StoreError> {
-        let slots = batch
-            .iter()
-            .map(|put| self.slot(put.record.name()))
-            .collect::<Result<Vec<_>, _>>()?;
+        self.slots.reserve(batch.len());
+        self.by_name.reserve(batch.len());
+        // Looked up in the order of the table: each search ends near the one before it.
+        let mut order: Vec<usize> = (0..batch.len()).collect();
+        order.sort_unstable_by_key(|at| batch[*at].record.name());
+        let mut slots = vec![0; batch.len()];
+        for at in order {
+            slots[at] = self.slot(batch[at].record.name())?;
+        }
         let mut undo = Vec::new();
         let outcomes = batch
             .into_iter()
@@ -86,13 +94,46 @@ impl<'a> Draft<'a> {
             .extend(notes.into_iter().map(|(key, value)| (layout::note_key(&key), value)));
     }
 
+    /// Keeps pointers, in order, each unless as much is known already.
+    ///
+    /// # Errors
+    /// [`StoreError`], about this batch alone.
+    pub fn put_pointers(&mut self, batch: Vec<Pointer>) -> Result<Vec<PointerOutcome>, StoreError> {
+        let batch = batch
+            .into_iter()
+            .map(|pointer| {
+                let slot = self.slot(&pointer.name)?;
+                let held: Option<Rank> = self.slots[slot].standing().map(|standing| standing.rank);
+                Ok((pointer, held))
+            })
+            .collect::<Result<_, StoreError>>()?;
+        self.hearsay.put(self.engine, batch)
+    }
+
+    /// Forgets those pointers that stand as given; how many.
+    ///
+    /// # Errors
+    /// [`StoreError`], about this batch alone.
+    pub fn forget_pointers(&mut self, batch: &[Pointer]) -> Result<usize, StoreError> {
+        self.hearsay.forget(self.engine, batch)
+    }
+
     /// Forgets at most `limit` of what is due at `now`. What this draft has put is not due: it may just have been renewed.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn expire(&mut self, now: UnixSecs, limit: usize) -> Result<Vec<Name>, StoreError> {
         let mut forgotten = Vec::new();
-        for name in self.engine.due(now, limit)? {
+        for due in self.engine.due(now, limit)? {
+            let name = match due {
+                Due::Record(name) => name,
+                Due::Pointer(name, at) => {
+                    if self.hearsay.expire(self.engine, &name, at)? {
+                        forgotten.push(name);
+                    }
+                    continue;
+                }
+            };
             let slot = match self.slot(&name) {
                 Ok(slot) => slot,
                 Err(StoreError::Corrupt(what)) => {
@@ -118,13 +159,27 @@ impl<'a> Draft<'a> {
     /// [`StoreError::Corrupt`].
     pub fn finish(self, mut totals: Totals) -> Result<(OwnedWriteBatch, Totals), StoreError> {
         let Self {
-            engine, mut slots, notes, ..
+            engine,
+            mut slots,
+            mut hearsay,
+            notes,
+            ..
         } = self;
-        let mut batch = OwnedWriteBatch::with_capacity(engine.db.clone(), slots.len() * 5 + notes.len() + 1);
+        // Where none stands, and where is none to come, no record asks for one.
+        if totals.count.pointers > 0 || !hearsay.is_empty() {
+            for slot in &slots {
+                if let Fate::Kept(held, _) = &slot.fate {
+                    hearsay.drop_outranked(engine, &slot.name, held.record.rank());
+                }
+            }
+        }
+        let rows = slots.len() * 5 + hearsay.rows() + notes.len() + 1;
+        let mut batch = OwnedWriteBatch::with_capacity(engine.db.clone(), rows);
         slots.sort_by_key(|slot| match slot.fate {
             Fate::Kept(_, decided) => decided,
             Fate::Untouched | Fate::Forgotten => 0,
         });
+        let (mut scratch, mut rows) = (Vec::new(), Vec::with_capacity(slots.len()));
         for Slot { name, row, fate } in slots {
             let new = match fate {
                 Fate::Untouched => continue,
@@ -151,14 +206,21 @@ impl<'a> Draft<'a> {
                     *cursor += 1;
                     totals.count.records += 1;
                     totals.count.bytes += held.record.bytes().len() as u64;
-                    batch.insert(&engine.records, *name.as_bytes(), layout::write_row(&held, *cursor));
+                    layout::write_row(&mut scratch, &held, *cursor);
+                    rows.push((name, Slice::from(&scratch[..]), forget_at.filter(|_| indexed != forget_at)));
                     batch.insert(&engine.log, layout::log_key(lane, *cursor), *name.as_bytes());
-                    if let Some(at) = forget_at.filter(|_| indexed != forget_at) {
-                        batch.insert(&engine.forget, layout::forget_key(at, &name), []);
-                    }
                 }
             }
         }
+        // In the order of the tables, so that each search ends near the one before it.
+        rows.sort_unstable_by_key(|(name, ..)| *name);
+        for (name, row, forget_at) in rows {
+            batch.insert(&engine.records, *name.as_bytes(), row);
+            if let Some(at) = forget_at {
+                batch.insert(&engine.forget, layout::forget_key(at, &name), []);
+            }
+        }
+        hearsay.write(engine, &mut batch, &mut totals);
         for (key, value) in notes {
             match value {
                 Some(value) => batch.insert(&engine.notes, key, value),

@@ -79,18 +79,14 @@ fn wall(elapsed: Duration, skew: i64) -> UnixMicros {
     UnixMicros(right.saturating_add_signed(skew * 1_000_000))
 }
 
-/// A life of random faults on real network code: 3 or 4 hosts that peer in a ring or with one another.
+/// A life of random faults on real network code: 3 or 4 hosts that peer in a line, in a ring or with one another.
 ///
 /// # Errors
 /// What happened that must never happen, or that not all held the same within a minute after the faults had stopped.
 pub fn live(seed: u64) -> Result<Run, String> {
     let mut rng = StdRng::seed_from_u64(seed);
     let nodes = rng.random_range(3..=4);
-    let pairs = if rng.random_bool(0.5) {
-        graph::ring(nodes)
-    } else {
-        graph::mesh(nodes)
-    };
+    let pairs = [graph::line, graph::ring, graph::mesh][rng.random_range(0..3)](nodes);
     let wire = Wire::new(
         rng.random(),
         rng.random_range(0.0..0.3),
@@ -151,6 +147,16 @@ fn hosts(rng: &mut StdRng, nodes: usize, pairs: &[(usize, usize)]) -> Vec<Arc<Ho
     let signers: Vec<Arc<Signer>> = (0..nodes)
         .map(|_| Arc::new(Signer::of(SecretKey::from_seed(&rng.random()))))
         .collect();
+    let mut puts = vec![Vec::new(); nodes];
+    for _ in 0..PUTS * nodes {
+        let at = Duration::from_micros(rng.random_range(0..LASTS.as_micros() as u64));
+        let (name, revoked) = (rng.random_range(0..NAMES), rng.random_bool(0.03));
+        puts[rng.random_range(0..nodes)].push((at, record(name, wall(at, 0), &[], revoked)));
+        // Now and then a publisher signs twice with one sequence, and puts the two at different providers.
+        if rng.random_bool(0.1) {
+            puts[rng.random_range(0..nodes)].push((at, records::twin(name, wall(at, 0), rng.random_range(50..60))));
+        }
+    }
     let mut made = Vec::new();
     for index in 0..nodes {
         let agreement = |(a, b): &(usize, usize)| {
@@ -158,27 +164,15 @@ fn hosts(rng: &mut StdRng, nodes: usize, pairs: &[(usize, usize)]) -> Vec<Arc<Ho
             let endpoints = dials.then(|| SocketAddr::new(address(other), PORT).to_string());
             ([*a, *b].contains(&index)).then(|| Agreement::mutual(signers[other].name(), endpoints.into_iter().collect()))
         };
-        let mut puts: Vec<_> = (0..PUTS)
-            .map(|_| {
-                let at = Duration::from_micros(rng.random_range(0..LASTS.as_micros() as u64));
-                let (name, revoked) = (rng.random_range(0..NAMES), rng.random_bool(0.03));
-                let sequence = wall(at, 0);
-                // Now and then a publisher signs twice with one sequence.
-                let made = match rng.random_bool(0.1) {
-                    true => records::twin(name, UnixMicros(sequence.0 / 1_000_000 * 1_000_000), rng.random_range(50..60)),
-                    false => record(name, sequence, &[], revoked),
-                };
-                (at, made)
-            })
-            .collect();
-        puts.sort_by_key(|(at, _)| *at);
+        let mut own = std::mem::take(&mut puts[index]);
+        own.sort_by_key(|(at, _)| *at);
         made.push(Arc::new(Host {
             signer: signers[index].clone(),
             agreements: pairs.iter().filter_map(agreement).collect(),
-            disk: Mutex::new(DiskStore::new(rng.random(), Some(Duration::from_millis(3)))),
+            disk: Mutex::new(DiskStore::new(rng.random(), Some(Duration::from_millis(rng.random_range(1..40))))),
             skew: Arc::new(AtomicI64::new(rng.random_range(-250..=250))),
             power: socket::Power::default(),
-            puts,
+            puts: own,
             seed: rng.random(),
         }));
     }
@@ -230,7 +224,7 @@ fn blows(rng: &mut StdRng, nodes: usize) -> BTreeMap<(Duration, usize), Blow> {
         let number = agenda.len();
         agenda.insert((at, number), blow);
     };
-    for _ in 0..rng.random_range(3..10) {
+    for _ in 0..rng.random_range(6..16) {
         let at = Duration::from_millis(rng.random_range(0..LASTS.as_millis() as u64));
         let until = (at + Duration::from_millis(rng.random_range(100..8_000))).min(LASTS);
         let a = rng.random_range(0..nodes);
@@ -350,7 +344,7 @@ const LASTS: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Names that are put.
-const NAMES: u32 = 20;
+const NAMES: u32 = 240;
 
 /// Puts at each host.
-const PUTS: usize = 30;
+const PUTS: usize = 60;
