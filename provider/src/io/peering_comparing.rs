@@ -1,7 +1,7 @@
 //! What a link does about comparisons: begins those it wants, lets its feed rest for those of the peer, and keeps the turn until all has arrived.
 
 use crate::io::peering_node::{Node, Peer};
-use crate::io::peering_reconcile::{self, Asked, Outcome};
+use crate::io::peering_reconcile::{self, Asked, Outcome, TURN_PATIENCE};
 use crate::peering::reconcile::Seen;
 use crate::peering::session::Session;
 use crate::peering::step::Event;
@@ -25,6 +25,8 @@ pub(super) struct Comparing {
     resting: Option<oneshot::Sender<()>>,
     /// Whether the peer leads one.
     led: bool,
+    /// Until when the feed rests for a comparison for which we have no time yet.
+    waits: Option<Instant>,
     comparable: bool,
     delivery: Option<Delivery>,
     /// When to compare again, by itself.
@@ -54,6 +56,7 @@ impl Comparing {
             leading: JoinSet::new(),
             resting: None,
             led: false,
+            waits: None,
             comparable: false,
             delivery: None,
             again: later(node.compare_every),
@@ -86,14 +89,23 @@ impl Comparing {
     /// Waits for what comes next.
     pub async fn next(&mut self, received: u64) -> Event {
         loop {
-            let delivered = self.delivery.as_ref().map_or(self.again, |delivery| delivery.until.min(self.again));
+            let delivered = self.delivery.as_ref().map(|delivery| delivery.until);
+            let due = delivered.into_iter().chain(self.waits).fold(self.again, Instant::min);
             tokio::select! {
                 Some(asked) = self.asked.recv() => match asked {
                     Asked::Rest(resting) if self.comparable => {
                         self.leading.abort_all();
                         self.resting = Some(resting);
                         self.led = true;
+                        self.waits = None;
                         return Event::Compare { leads: false };
+                    }
+                    Asked::Wait => {
+                        let begins = self.waits.is_none() && self.comparable && !self.led && self.leading.is_empty();
+                        if begins {
+                            self.waits = Some(Instant::now() + TURN_PATIENCE + TURN_PATIENCE / 4);
+                            return Event::Compare { leads: false };
+                        }
                     }
                     // Dropping it says that nothing can be compared.
                     Asked::Rest(_) => {}
@@ -107,12 +119,15 @@ impl Comparing {
                         return self.over(led.unwrap_or_default(), received);
                     }
                 }
-                () = sleep_until(delivered) => {
+                () = sleep_until(due) => {
+                    if self.waits.take_if(|until| Instant::now() >= *until).is_some() {
+                        return Event::Compared(None);
+                    }
                     if self.delivery.take_if(|delivery| Instant::now() >= delivery.until).is_some() {
                         continue;
                     }
                     self.again = later(self.node.compare_every);
-                    if self.comparable && !self.led && self.leading.is_empty() {
+                    if self.comparable && !self.led && self.waits.is_none() && self.leading.is_empty() {
                         return Event::Compare { leads: true };
                     }
                 }
@@ -122,7 +137,7 @@ impl Comparing {
 
     fn over(&mut self, outcome: Outcome, received: u64) -> Event {
         self.again = later(self.node.compare_every);
-        self.resting = None;
+        (self.resting, self.waits) = (None, None);
         self.delivery = (outcome.expects > 0).then(|| Delivery {
             received: received.saturating_add(outcome.expects),
             until: Instant::now() + DELIVERY_PATIENCE,

@@ -32,6 +32,8 @@ pub(super) struct Comparisons {
 pub(super) enum Asked {
     /// Let the feed rest, and say when it does; dropped where nothing can be compared.
     Rest(oneshot::Sender<()>),
+    /// Let the feed rest: the peer wants to compare and we have no time yet. What comes meanwhile from others is what it may lack.
+    Wait,
     /// It is over.
     Over(Outcome),
 }
@@ -216,7 +218,11 @@ async fn begin(
 ) -> Answer {
     let turn = match node.comparisons.turn.clone().try_acquire_owned() {
         Ok(turn) if !node.comparisons.rests(peer) => turn,
-        _ => return Answer::Refused(Refusal::Busy),
+        _ => {
+            // Full only if it rests already.
+            let _ = asked.try_send(Asked::Wait);
+            return Answer::Refused(Refusal::Busy);
+        }
     };
     let (rest, rests) = oneshot::channel();
     if asked.send(Asked::Rest(rest)).await.is_err() {
@@ -399,7 +405,7 @@ async fn read(store: &dyn RecordStore, names: u64, ranges: &[Range], reads: &mut
 }
 
 /// How long we wait for our turn to compare before the log is played after all.
-const TURN_PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const TURN_PATIENCE: Duration = Duration::from_secs(20);
 
 /// A peer that is busy is asked again after about this long.
 const BUSY_PAUSE: Duration = Duration::from_millis(150);

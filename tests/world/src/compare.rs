@@ -76,7 +76,12 @@ impl World {
             let free = comparable && nodes.iter().all(|node| !self.turn_is_taken(*node));
             if !free {
                 if self.now > since + Duration::from_secs(20) {
-                    return self.tell(link, end, None);
+                    self.tell(link, end, None);
+                    return self.tell(link, 1 - end, None);
+                }
+                if comparable {
+                    self.handle(link, 1 - end, Event::Compare { leads: false });
+                    self.pump(link, 1 - end);
                 }
                 let later = self.draw(75, 225);
                 return self.plan(later, Action::Compare(link, end, since));
