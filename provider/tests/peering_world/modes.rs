@@ -42,10 +42,10 @@ fn put_something(world: &mut World) {
     let (node, name) = (world.rng.random_range(0..world.nodes.len()), world.rng.random_range(0..40));
     let keep_until = UnixSecs(BEGIN + world.rng.random_range(10..30) * 86_400);
     let put = match world.rng.random_range(0..40) {
-        0 => record(name, at(world), &[], true),
-        1 | 2 => rotating(name % 10, world.rng.random_range(1..3), at(world)),
-        3..10 => rotating(name % 10, 0, at(world)),
-        _ => record(name, at(world), &[], false),
+        0 => record(name, world.time(), &[], true),
+        1 | 2 => rotating(name % 10, world.rng.random_range(1..3), world.time()),
+        3..10 => rotating(name % 10, 0, world.time()),
+        _ => record(name, world.time(), &[], false),
     };
     world.put(node, put, keep_until);
 }
@@ -81,6 +81,7 @@ fn assert_each_has(world: &World, directions: &[(usize, usize)], forgot: &BTreeS
             let there = all[to].get(name).map(|held| held.record.rank());
             let has = there.is_some_and(|there| there.order() >= rank.order());
             let hinted = has
+                || forgot.contains(&to)
                 || told[to]
                     .get(name)
                     .is_some_and(|pointer| pointer.outranks(rank) || pointer.is_of(rank));
@@ -91,7 +92,12 @@ fn assert_each_has(world: &World, directions: &[(usize, usize)], forgot: &BTreeS
                 Mode::Digest => hinted || digest.as_ref().is_some_and(|digest| digest.contains(name)),
                 Mode::None => true,
             };
-            assert!(as_agreed, "{from} holds a record {rank} of which {to} knows {there:?} ({mode})");
+            let of = |name: &Name| world.nodes.iter().position(|node| node.name == *name);
+            let learnt = here.from.as_ref().map(of);
+            assert!(
+                as_agreed,
+                "{from} holds a record {rank}, from {learnt:?}, of which {to} knows {there:?} ({mode})"
+            );
         }
         for (name, pointer) in &told[from] {
             let has = all[to].get(name).is_some_and(|held| !pointer.outranks(held.record.rank()));
