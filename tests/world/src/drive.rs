@@ -196,7 +196,7 @@ impl World {
         let [node, other] = [state.nodes[end], state.nodes[1 - end]];
         let since = state.since;
         if over.by_us && std::mem::replace(&mut state.alive, false) {
-            let closed = Event::Closed(over.code, over.reason);
+            let closed = Box::new(Event::Closed(over.code, over.reason));
             self.plan(Duration::from_millis(5), Action::Arrive(link, 1 - end, closed));
         }
         self.nodes[node].live.remove(&link);

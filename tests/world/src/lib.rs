@@ -128,7 +128,7 @@ impl Node {
 enum Action {
     /// A provider dials another; since when it tries, and how often it has (`None`: it does not yet).
     Dial(usize, usize, Option<(Duration, u32)>),
-    Arrive(usize, usize, Event),
+    Arrive(usize, usize, Box<Event>),
     Finish(usize, usize, Job),
     Wake(usize, usize),
     Compare(usize, usize, Duration),
@@ -434,7 +434,7 @@ impl World {
         match action {
             Action::Dial(node, peer, attempt) => self.dial(node, peer, attempt),
             Action::Arrive(link, end, event) => {
-                self.links[link].waiting[end].push_back(event);
+                self.links[link].waiting[end].push_back(*event);
                 self.pump(link, end);
             }
             Action::Finish(link, end, job) => self.finished(link, end, job),

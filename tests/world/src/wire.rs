@@ -180,7 +180,7 @@ impl World {
         self.links[link].busy[to] = free;
         // A wire that is full, or a reader that does not read, holds the writer up.
         if !self.nodes[receiver].deaf {
-            self.plan(free - self.now, Action::Arrive(link, 1 - to, Event::Sent));
+            self.plan(free - self.now, Action::Arrive(link, 1 - to, Box::new(Event::Sent)));
         }
         if !self.links[link].alive {
             return;
@@ -202,12 +202,12 @@ impl World {
     fn arrive(&mut self, link: usize, end: usize, later: Duration, event: Event) {
         let at = (self.now + later).max(self.links[link].last[end]);
         self.links[link].last[end] = at;
-        self.plan(at - self.now, Action::Arrive(link, end, event));
+        self.plan(at - self.now, Action::Arrive(link, end, Box::new(event)));
     }
 }
 
-pub(crate) fn broke(reason: &str) -> Event {
-    Event::Closed(None, reason.to_owned())
+pub(crate) fn broke(reason: &str) -> Box<Event> {
+    Box::new(Event::Closed(None, reason.to_owned()))
 }
 
 /// After how long a link on which nothing is heard is over, as QUIC is told in `io::quic`.
