@@ -163,10 +163,7 @@ impl Provider {
             queueing.stopping.subscribe(),
         );
 
-        let evidence = {
-            let clock = Arc::clone(&clock);
-            Evidence::open(Arc::clone(&store), Arc::new(move || clock.now()), name).await?
-        };
+        let evidence = Evidence::open(Arc::clone(&store), Arc::clone(&clock), name).await?;
         keeping.tasks.spawn(Arc::clone(&evidence).watch(keeping.told()));
         registry.register_collector(Box::new(scraped::Wrongs(Arc::clone(&evidence))));
 
@@ -175,10 +172,7 @@ impl Provider {
         keeping
             .tasks
             .spawn(Arc::clone(&evidence).spread(Arc::clone(&peering), keeping.told()));
-        let auditor = {
-            let clock = Arc::clone(&clock);
-            Auditor::new(Arc::clone(&store), Arc::clone(&peering), Arc::new(move || clock.now()))
-        };
+        let auditor = Auditor::new(Arc::clone(&store), Arc::clone(&peering), Arc::clone(&clock));
         keeping.tasks.spawn(Arc::clone(&auditor).run(keeping.told()));
         registry.register_collector(Box::new(scraped::Audits(auditor)));
         let books = LinkBooks::open(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&signer), &peering).await?;
@@ -401,14 +395,14 @@ async fn start_peering(
     signer: &Arc<Signer>,
     clock: &Arc<dyn Clock>,
 ) -> Result<Arc<PeeringHandle>, StartError> {
-    let clock = Arc::clone(clock);
     let context = PeeringContext {
         store: Arc::clone(store),
         signer: Arc::clone(signer),
         listen: settings.peering.listen,
         addresses: Vec::new(),
         agreements: settings.peers.iter().map(PeerSettings::agreement).collect(),
-        clock: Arc::new(move || clock.now()),
+        compare_every: std::time::Duration::from_secs(u64::from(settings.peering.compare_hours) * 3_600),
+        clock: Arc::clone(clock),
         seed: rand::random(),
     };
     match peering::start(context).await {

@@ -103,6 +103,7 @@ impl Side {
                 Event::Admitted { position, heads }
             }
             Step::Read { lane, after, limit } => Event::Read(lane, ready(store.changes(lane, after, limit)).unwrap()),
+            Step::Fetch(names) => Event::Fetched(names.iter().filter_map(|name| ready(store.get(name)).unwrap()).collect()),
             Step::ReadPointers { after, limit } => Event::PointersRead(ready(store.pointer_changes(after, limit)).unwrap()),
             Step::Build { peer, relationship } => {
                 let (digest, covers) = ready(peering_hearsay::digest(&**store, &peer, relationship, NOW, 5)).unwrap();

@@ -1,6 +1,7 @@
 //! Asks peers for second opinions, a name now and then, and says what they come to.
 
-use crate::io::peering::{Clock, PeeringHandle};
+use crate::io::clock::Clock;
+use crate::io::peering::PeeringHandle;
 use crate::peering::audit::{self, Finding};
 use crate::peering::health::{LinkState, PeerStatus};
 use crate::peering::limits::{AUDIT_AGAIN, AUDIT_EVERY, AUDIT_TOLD_EVERY};
@@ -19,7 +20,7 @@ use tracing::{debug, warn};
 pub struct Auditor {
     store: Arc<dyn RecordStore>,
     peering: Arc<PeeringHandle>,
-    clock: Clock,
+    clock: Arc<dyn Clock>,
     books: Mutex<BTreeMap<Name, Book>>,
 }
 
@@ -32,7 +33,7 @@ struct Book {
 
 impl Auditor {
     /// An auditor of the peers of `peering`, which shares `store`.
-    pub fn new(store: Arc<dyn RecordStore>, peering: Arc<PeeringHandle>, clock: Clock) -> Arc<Self> {
+    pub fn new(store: Arc<dyn RecordStore>, peering: Arc<PeeringHandle>, clock: Arc<dyn Clock>) -> Arc<Self> {
         Arc::new(Self {
             store,
             peering,
@@ -127,7 +128,7 @@ impl Auditor {
         let status: Option<PeerStatus> = self.peering.peers().into_iter().find(|status| status.name == *peer);
         let held: Option<Held> = self.store.get(name).await?;
         Ok(match (status, held) {
-            (Some(status), Some(held)) => audit::judge(&status, &held, theirs.as_ref(), (self.clock)().secs()),
+            (Some(status), Some(held)) => audit::judge(&status, &held, theirs.as_ref(), self.clock.now().secs()),
             _ => Finding::Open,
         })
     }

@@ -1,6 +1,7 @@
 //! Keeps proofs of wrongs, and sees to it that every peer has them too: what the store meets, what peers tell, one alarm for each.
 
-use crate::io::peering::{Clock, PeeringHandle};
+use crate::io::clock::Clock;
+use crate::io::peering::PeeringHandle;
 use crate::peering::evidence::{
     self, Filed, NUMBERS, PROOF_KEPT_SECS, PROOFS_MAX, PROOFS_OF_ONE_MAX, TALLY, Tally, key, keys, number_key, told_key,
 };
@@ -23,7 +24,7 @@ use tracing::{debug, error, warn};
 /// The proofs of one provider.
 pub struct Evidence {
     store: Arc<dyn RecordStore>,
-    clock: Clock,
+    clock: Arc<dyn Clock>,
     own: Name,
     /// What the store meets, from the moment of opening on.
     twins: tokio::sync::Mutex<broadcast::Receiver<Arc<Twins>>>,
@@ -74,7 +75,7 @@ impl Evidence {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn open(store: Arc<dyn RecordStore>, clock: Clock, own: Name) -> Result<Arc<Self>, StoreError> {
+    pub async fn open(store: Arc<dyn RecordStore>, clock: Arc<dyn Clock>, own: Name) -> Result<Arc<Self>, StoreError> {
         let twins = store.twins();
         let note = store.note(TALLY).await?;
         // What does not read back was never written by us: begin anew.
@@ -133,7 +134,7 @@ impl Evidence {
     async fn file(&self, found: Vec<Found>) -> Result<usize, StoreError> {
         let mut tally = self.tally.lock().await;
         let mut after = *tally;
-        let now = (self.clock)().secs();
+        let now = self.clock.now().secs();
         let (mut notes, mut seen, mut new) = (Vec::new(), BTreeSet::new(), Vec::new());
         for found in found {
             let key = key(&found.subject);

@@ -1,5 +1,6 @@
 //! Drives one link: does what the session says and tells it what happened. One task for each link, and one that reads.
 
+use crate::io::peering_comparing::Comparing;
 use crate::io::peering_node::{Guest, Node, Permit};
 use crate::io::{peering_hearsay, peering_requests, quic};
 use crate::peering::deferred::{self, Note};
@@ -9,6 +10,7 @@ use crate::peering::hearsay;
 use crate::peering::intake::{self, Checked, Commit, Terms};
 use crate::peering::limits::{DEFERRED_MAX, GREETING_PATIENCE, VERIFY_CHUNK};
 use crate::peering::position::Position;
+use crate::peering::reconcile::Seen;
 use crate::peering::session::Session;
 use crate::peering::step::{End, Event, Moment, Opening, Step};
 use crate::store::{Cursors, RecordStore, StoreError};
@@ -17,10 +19,12 @@ use dialtone_shared::limits::FRAME_BYTES_MAX;
 use dialtone_shared::message::{CloseCode, HELLO_BYTES_MAX, Value, body_length};
 use dialtone_shared::{Name, UnixSecs};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Mutex, Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, info, warn};
 
@@ -29,6 +33,7 @@ use tracing::{debug, info, warn};
 pub(super) async fn run(node: &Arc<Node>, connection: Connection, dialled: Option<Name>, guest: Option<Guest>, began: Instant) {
     let address = connection.remote_address();
     let streams = tokio::select! {
+        biased;
         streams = streams(&connection, dialled.is_some(), began) => streams,
         () = node.stopped() => Err(ours(CloseCode::Stopping, "this provider stops".to_owned())),
     };
@@ -94,11 +99,12 @@ async fn drive(
     let (stop, mut stopped) = mpsc::channel(1);
     let mut all_stop = node.stopping.subscribe();
     let mut heads = node.store.watch();
-    let elapsed = began.into_std().saturating_duration_since(node.began);
+    let elapsed = began.saturating_duration_since(node.began);
     let mut session = Session::new(opening, Moment { elapsed, ..node.now() });
     let mut jobs: JoinSet<Event> = JoinSet::new();
     let mut permit: Option<Permit> = None;
     let mut requests = JoinSet::new();
+    let mut comparing: Option<Comparing> = None;
     let mut agreements = node.agreements.subscribe();
     let mut inbound = node.inbound.subscribe();
 
@@ -121,7 +127,8 @@ async fn drive(
                                     quic::open_wide(connection);
                                     requests.spawn(peering_requests::serve(node.clone(), peer, connection.clone()));
                                     let heads = *heads.borrow_and_update();
-                                    admitted(&*node.store, &peer, &store, heads).await
+                                    comparing = Some(Comparing::new(node, &place, peer, store, dialled));
+                                    admitted(&*node.store, &peer, &store, heads, session.their_heads()).await
                                 }
                                 Ok(Err((code, reason))) => Event::NotAdmitted(code, reason),
                                 Err(_) => Event::NotAdmitted(CloseCode::Busy, "the link before does not end".to_owned()),
@@ -136,23 +143,29 @@ async fn drive(
         if let (Some(_), Some(place)) = (&permit, session.proved().and_then(|peer| node.peer(&peer))) {
             place.progress(session.progress(), session.theirs(), session.digest());
         }
+        if let Some(comparing) = &mut comparing {
+            comparing.look(&session);
+        }
         let due = match due {
             Ok(due) => due,
             Err(end) => break end,
         };
         let wait = due.map_or(LONG, |due| due.saturating_sub(node.began.elapsed()));
+        // In this order, so that the same happens twice in a simulation: to stop first, and last what a peer can make much of.
         let event = tokio::select! {
-            Some(done) = jobs.join_next() => done.unwrap_or_else(|error| {
-                Event::Failed(CloseCode::Store, format!("a task failed: {error} (this is a bug, please tell us)"))
-            }),
-            Some(event) = frames.recv(), if session.reads() => event,
-            Ok(()) = heads.changed() => Event::Heads(*heads.borrow_and_update()),
-            Ok(()) = agreements.changed() => Event::Agreed(agreements.borrow_and_update().clone()),
-            Ok(()) = inbound.changed() => Event::Inbound(inbound.borrow_and_update().clone()),
-            Some((code, reason)) = stopped.recv() => Event::Stop(code, reason),
+            biased;
             Ok(_) = all_stop.wait_for(|stopping| *stopping), if !session.is_stopping() => {
                 Event::Stop(CloseCode::Stopping, "this provider stops".to_owned())
             }
+            Some((code, reason)) = stopped.recv() => Event::Stop(code, reason),
+            Some(done) = jobs.join_next() => done.unwrap_or_else(|error| {
+                Event::Failed(CloseCode::Store, format!("a task failed: {error} (this is a bug, please tell us)"))
+            }),
+            Ok(()) = heads.changed() => Event::Heads(*heads.borrow_and_update()),
+            Ok(()) = agreements.changed() => Event::Agreed(agreements.borrow_and_update().clone()),
+            Ok(()) = inbound.changed() => Event::Inbound(inbound.borrow_and_update().clone()),
+            Some(event) = frames.recv(), if session.reads() => event,
+            event = next_of(&mut comparing, session.progress().received.total()) => event,
             () = sleep(wait) => Event::Tick,
         };
         session.handle(node.now(), event);
@@ -164,6 +177,9 @@ async fn drive(
         connection.close(code, end.reason.as_bytes());
     }
     while jobs.join_next().await.is_some() {}
+    if let Some(comparing) = comparing {
+        comparing.ended().await;
+    }
     let proved = session.proved();
     if let Some(place) = proved.or(dialled).and_then(|peer| node.peer(&peer)) {
         place.ended(node.now().elapsed, &end, address, permit.is_some());
@@ -175,7 +191,7 @@ async fn drive(
 /// What this end knows when the link comes up.
 fn opening(node: &Node, connection: &Connection, dialled: Option<Name>) -> Result<Opening, End> {
     let pin = quic::presented_pin(connection).ok_or_else(|| ours(CloseCode::BadProof, "no certificate was presented".to_owned()))?;
-    let record = greeting::own_record(&node.signer, (node.clock)(), node.port, &node.addresses, vec![node.pin])
+    let record = greeting::own_record(&node.signer, node.clock.now(), node.port, &node.addresses, vec![node.pin])
         .map_err(|error| ours(CloseCode::Store, format!("our own record cannot be signed: {error}")))?;
     Ok(Opening {
         own: node.own,
@@ -218,6 +234,18 @@ fn begin(node: &Arc<Node>, step: Step, send: &Arc<Mutex<SendStream>>, connection
                     Ok(changes) => Event::Read(lane, changes),
                     Err(error) => failed(&error),
                 }
+            });
+        }
+        Step::Fetch(names) => {
+            jobs.spawn(async move {
+                let mut all = Vec::with_capacity(names.len());
+                for name in &names {
+                    match store.get(name).await {
+                        Ok(held) => all.extend(held),
+                        Err(error) => return failed(&error),
+                    }
+                }
+                Event::Fetched(all)
             });
         }
         Step::ReadPointers { after, limit } => {
@@ -289,8 +317,17 @@ fn begin(node: &Arc<Node>, step: Step, send: &Arc<Mutex<SendStream>>, connection
     }
 }
 
-/// What was saved of the peer's store; what was saved of stores that it or we had before is forgotten.
-async fn admitted(store: &dyn RecordStore, peer: &Name, peers_store: &[u8; 16], heads: Cursors) -> Event {
+/// What comparing brings next, once the link stands.
+async fn next_of(comparing: &mut Option<Comparing>, received: u64) -> Event {
+    match comparing {
+        Some(comparing) => comparing.next(received).await,
+        None => pending().await,
+    }
+}
+
+/// What was saved of the peer's store; what was saved of stores that it or we had before is forgotten. Of a store that went back
+/// in time, nothing that was saved counts.
+async fn admitted(store: &dyn RecordStore, peer: &Name, peers_store: &[u8; 16], heads: Cursors, their_heads: Option<[u64; 3]>) -> Event {
     let key = Position::key(peer, peers_store, &store.id());
     let notes = match store.notes(&Position::keys(peer), STORES_FORGOTTEN_AT_ONCE).await {
         Ok(notes) => notes,
@@ -301,6 +338,12 @@ async fn admitted(store: &dyn RecordStore, peer: &Name, peers_store: &[u8; 16], 
         Ok(note) => note.and_then(|note| Position::decode(&note).ok()),
         Err(error) => return failed(&error),
     };
+    let seen = match store.note(&Seen::key(peer, peers_store)).await {
+        Ok(note) => note.and_then(|note| Seen::decode(&note).ok()),
+        Err(error) => return failed(&error),
+    };
+    let went_back = seen.zip(their_heads).is_some_and(|(seen, now)| seen.went_back(&now));
+    let position = position.filter(|_| !went_back);
     let left: Vec<Note> = notes
         .into_iter()
         .filter(|(other, _)| *other != key)
@@ -391,7 +434,7 @@ async fn check_part(
         return Ok(checked);
     }
     let turn = verifiers.acquire_owned().await.map_err(|_| StoreError::Closed)?;
-    tokio::task::spawn_blocking(move || {
+    apart(move || {
         let began = std::time::Instant::now();
         checked.verified = candidates.len() as u64;
         for candidate in candidates {
@@ -406,6 +449,15 @@ async fn check_part(
     })
     .await
     .map_err(|error| StoreError::Failed(error.to_string()))
+}
+
+/// Does what takes a core for a while beside the runtime's threads; where the runtime has but one, on that: in a simulation nothing may
+/// run beside it.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
+    if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await
 }
 
 /// Reads frames until the link ends.

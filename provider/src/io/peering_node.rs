@@ -1,8 +1,9 @@
 //! What all links of one provider share: its store, its identity, its clock, and for each peer the one link that may stand.
 
 use crate::accounting::admission::network;
+use crate::io::clock::Clock;
 use crate::io::evidence::Evidence;
-use crate::io::peering::Clock;
+use crate::io::peering_reconcile::{Asked, Comparisons};
 use crate::io::peering_requests::Answers;
 use crate::peering::agreement::Agreements;
 use crate::peering::ask::reach::Inbound;
@@ -21,15 +22,16 @@ use quinn::Connection;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::time::Instant;
 
 /// One provider, as its links see it.
 pub(super) struct Node {
     pub store: Arc<dyn RecordStore>,
     pub signer: Arc<Signer>,
     pub own: Name,
-    pub clock: Clock,
+    pub clock: Arc<dyn Clock>,
     pub began: Instant,
     pub port: u16,
     pub addresses: Vec<IpAddr>,
@@ -51,6 +53,10 @@ pub(super) struct Node {
     pub told_of_strangers: Mutex<Option<Instant>>,
     /// As many as there are cores: verification takes no more than that, however many peers send.
     pub verifiers: Arc<Semaphore>,
+    /// Comparisons of our store with peers'.
+    pub comparisons: Comparisons,
+    /// About how long after one comparison with a peer the next follows by itself; zero: none does.
+    pub compare_every: Duration,
     /// Digests are made one after the other: each reads everything.
     pub builders: Semaphore,
     /// Whether everything is to end.
@@ -71,6 +77,8 @@ struct Slot {
     standing: Option<Standing>,
     dialling: bool,
     address: Option<SocketAddr>,
+    /// Where the link that stands hears of comparisons.
+    comparer: Option<mpsc::Sender<Asked>>,
     last_error: Option<String>,
     past: Progress,
     present: Progress,
@@ -128,7 +136,7 @@ impl Node {
     /// Now.
     pub fn now(&self) -> Moment {
         Moment {
-            wall: (self.clock)().secs(),
+            wall: self.clock.now().secs(),
             elapsed: self.began.elapsed(),
         }
     }
@@ -308,6 +316,16 @@ impl Peer {
         self.slot().standing.as_ref().and_then(|standing| standing.digest.clone())
     }
 
+    /// The link that stands hears of comparisons there.
+    pub fn compare_by(&self, asks: mpsc::Sender<Asked>) {
+        self.slot().comparer = Some(asks);
+    }
+
+    /// Where the link that stands hears of comparisons.
+    pub fn comparer(&self) -> Option<mpsc::Sender<Asked>> {
+        self.slot().comparer.clone()
+    }
+
     /// The connection of the link that stands.
     pub fn connection(&self) -> Option<Connection> {
         self.slot().standing.as_ref().map(|standing| standing.connection.clone())
@@ -357,6 +375,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut slot = self.0.slot();
         slot.standing = None;
+        slot.comparer = None;
         slot.address = None;
         slot.past = slot.present.after(&slot.past);
         slot.present = Progress::default();

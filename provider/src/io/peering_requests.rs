@@ -1,6 +1,7 @@
 //! Requests over links: a stream each, beside the feed, so that no question waits behind a batch.
 
 use crate::io::peering_node::Node;
+use crate::io::peering_reconcile;
 use async_trait::async_trait;
 use dialtone_shared::Name;
 use dialtone_shared::message::{Refused, Request, Response, body_length};
@@ -94,6 +95,7 @@ pub(super) async fn serve(node: Arc<Node>, peer: Name, connection: Connection) {
     let mut answering = JoinSet::new();
     loop {
         tokio::select! {
+            biased;
             stream = connection.accept_bi() => match stream {
                 Ok((send, recv)) => {
                     let node = node.clone();
@@ -112,7 +114,7 @@ pub(super) async fn serve(node: Arc<Node>, peer: Name, connection: Connection) {
     }
 }
 
-async fn answer(node: &Node, peer: &Name, mut send: SendStream, mut recv: RecvStream) -> Result<(), String> {
+async fn answer(node: &Arc<Node>, peer: &Name, mut send: SendStream, mut recv: RecvStream) -> Result<(), String> {
     let body = match read_frame(&mut recv).await? {
         Ok(body) => body,
         Err(reason) => return Err(reason),
@@ -122,6 +124,7 @@ async fn answer(node: &Node, peer: &Name, mut send: SendStream, mut recv: RecvSt
             Some(evidence) => evidence.told(peer, proofs).await,
             None => Response::Refused(Refused::Busy),
         },
+        (Ok(Request::Reconcile(body)), _) => peering_reconcile::answer(node, peer, &body).await,
         (Ok(request), Some(answers)) => answers.answer(peer, request).await,
         (Ok(_), None) => Response::Refused(Refused::Busy),
         (Err(error), _) => {

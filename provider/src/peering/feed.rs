@@ -12,6 +12,10 @@
 //! A lane *goes back* when the peer is to have more than it was sent: to the beginning where a richer mode was agreed, to where a digest was
 //! made when one was sent. It does so once nothing is under way in it; an empty batch that ends at 0 says that it begins anew.
 
+mod missing;
+
+pub use missing::Comparison;
+
 use super::again::Again;
 use super::damping::Damping;
 use super::digest::Digest;
@@ -42,6 +46,7 @@ pub struct Feed {
     saved: Position,
     saved_at: Option<Duration>,
     saving: Option<Position>,
+    missing: missing::Missing,
 }
 
 /// The digest that the peer was sent last.
@@ -110,6 +115,7 @@ impl Feed {
             }),
             saved_at: None,
             saving: None,
+            missing: missing::Missing::default(),
         };
         feed.set_mode(mode);
         feed
@@ -194,7 +200,7 @@ impl Feed {
 
     /// The next read of the log, urgent lane first: lane, after which cursor. At most [`BATCH_RECORDS`] changes are wanted.
     pub fn next_read(&mut self) -> Option<(Lane, Cursor)> {
-        for lane in LANE_ORDER {
+        for lane in LANE_ORDER.into_iter().filter(|lane| !self.missing.rests(*lane)) {
             let state = &mut self.lanes[lane as usize];
             let room = state.unsent.is_empty() && state.under_way.len() < window(lane);
             if room && state.back.is_none() && state.reading.is_none() && state.head > state.read {
@@ -207,6 +213,9 @@ impl Feed {
 
     /// What a read of what is held brought.
     pub fn changes_read(&mut self, lane: Lane, changes: Vec<Change>, now: Moment) {
+        if self.missing.is_open() {
+            changes.iter().for_each(|change| self.missing.strike_off(change.held.record.name()));
+        }
         let mut formed = Vec::with_capacity(changes.len());
         for change in changes {
             let cursor = change.cursor;
@@ -332,11 +341,14 @@ impl Feed {
             if state.under_way.len() >= window(lane) {
                 continue;
             }
-            let idle = state.reading.is_none() && state.back.is_none() && state.read == state.head && !state.is_under_way_at(state.read);
+            let left = self.missing.left(lane);
+            let caught_up =
+                state.reading.is_none() && state.back.is_none() && state.read == state.head && !state.is_under_way_at(state.read);
+            let idle = caught_up && !self.missing.rests(lane) && left == 0;
             let tells = idle && state.told != Some(state.behind(state.read));
             let next = state.unsent.pop_front();
             if let Some(mut next) = next.or_else(|| tells.then(|| batch(lane, state.read, Vec::new()))) {
-                next.behind = state.behind(next.cursor);
+                next.behind = state.behind(next.cursor).saturating_add(left);
                 state.told = Some(next.behind);
                 state.under_way.push_back(next.cursor);
                 return Some(next);
@@ -394,6 +406,7 @@ impl Feed {
             state.unsent.clear();
             state.moved = state.reading.is_some();
         }
+        self.missing.acked(usize::from(lane), state);
         self.settle();
         Ok(())
     }
@@ -434,7 +447,7 @@ impl Feed {
         // That less was sent must be known before the peer forgets what it would then have again.
         let hurry = hurry || !self.is_mode_saved();
         let rested = hurry || self.saved_at.is_none_or(|at| now >= at + SAVE_EVERY);
-        (self.saving.is_none() && position != self.saved && rested).then(|| {
+        (self.saving.is_none() && position != self.saved && rested && !self.missing.is_open()).then(|| {
             self.saving = Some(position);
             self.saved_at = Some(now);
             position
@@ -443,7 +456,7 @@ impl Feed {
 
     /// When [`Feed::next_save`] will have something, if nothing else happens.
     pub fn save_due(&self) -> Option<Duration> {
-        let waits = self.saving.is_none() && self.position() != self.saved;
+        let waits = self.saving.is_none() && self.position() != self.saved && !self.missing.is_open();
         self.saved_at.filter(|_| waits).map(|at| at + SAVE_EVERY)
     }
 
@@ -466,7 +479,7 @@ impl Feed {
     pub fn lag(&self) -> u64 {
         let position = self.position();
         let behind = |(lane, acked): (&LaneFeed, Cursor)| lane.head.saturating_sub(acked);
-        self.lanes.iter().zip(position.acked).map(behind).sum()
+        self.missing.unacked() + self.lanes.iter().zip(position.acked).map(behind).sum::<u64>()
     }
 }
 

@@ -91,6 +91,8 @@ pub struct Progress {
     pub acknowledged: Counts,
     /// Links that stood.
     pub links: u64,
+    /// Times that the two stores were compared, and all their differences found.
+    pub compared: u64,
 }
 
 impl Progress {
@@ -110,6 +112,7 @@ impl Progress {
         self.verify_time += earlier.verify_time;
         self.acknowledged.add(&earlier.acknowledged);
         self.links += earlier.links;
+        self.compared += earlier.compared;
         self
     }
 }

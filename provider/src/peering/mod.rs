@@ -19,7 +19,8 @@
 //! 12. [`quota`]: how much one peer may bring, and [`again`]: how what was refused for that is offered again,
 //! 13. [`damping`]: names that change all the time;
 //! 14. [`evidence`]: wrongs that are proved, and [`audit`]: second opinions;
-//! 15. [`health`]: what is seen of it from outside.
+//! 15. [`reconcile`]: in what two stores differ, where the log would cost more than finding out;
+//! 16. [`health`]: what is seen of it from outside.
 //!
 //! Beside the links: [`ask`], what is done about a name that no link has brought.
 
@@ -42,5 +43,6 @@ pub mod limits;
 pub mod policy;
 pub mod position;
 pub mod quota;
+pub mod reconcile;
 pub mod session;
 pub mod step;

@@ -3,10 +3,11 @@
 use super::agreement::Agreements;
 use super::ask::reach::Inbound;
 use super::digest::Digest;
+use super::feed::Comparison;
 use super::intake::{Checked, Commit, Terms};
 use super::position::Position;
 use super::quota::Quotas;
-use crate::store::{Change, Cursor, Cursors, Lane, Outcome, PointerChange, PointerOutcome};
+use crate::store::{Change, Cursor, Cursors, Held, Lane, Outcome, PointerChange, PointerOutcome};
 use dialtone_shared::message::{CloseCode, Pointer, Relationship, Value};
 use dialtone_shared::{Name, Rank, SignedRecord, UnixSecs};
 use std::sync::Arc;
@@ -85,6 +86,15 @@ pub enum Event {
     Committed(Vec<Outcome>, Vec<PointerOutcome>),
     /// Answers [`Step::Save`].
     Saved,
+    /// The two stores are to be compared: the feed rests. `leads`: by us, and not because the peer asks.
+    Compare {
+        /// See above.
+        leads: bool,
+    },
+    /// What came of it; `None`: nothing.
+    Compared(Option<Comparison>),
+    /// Answers [`Step::Fetch`].
+    Fetched(Vec<Held>),
     /// A step failed on our side. What was not acknowledged will be sent again.
     Failed(CloseCode, String),
     /// Time went by.
@@ -120,6 +130,8 @@ pub enum Step {
         /// How many.
         limit: usize,
     },
+    /// Read what is held of these names.
+    Fetch(Vec<Name>),
     /// Read at most `limit` pointers of the log's hearsay lane.
     ReadPointers {
         /// After this cursor.

@@ -25,7 +25,7 @@ pub struct MemoryStore {
 }
 
 /// What the embedded engine keeps in its tables, in maps of the same order.
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug)]
 struct State {
     records: BTreeMap<Name, (Held, Cursor)>,
     pointers: BTreeMap<Name, (Pointer, Cursor)>,
@@ -52,6 +52,23 @@ impl MemoryStore {
             cursors: watch::channel([0; LANES]).0,
             twins: twins::channel(),
         })
+    }
+
+    /// A copy with the same id, as a copy of the files of a durable store would be: what is put into one is not in the other.
+    pub fn copy(&self) -> Arc<Self> {
+        let state = self.state().clone();
+        let cursors = watch::channel(state.last).0;
+        Arc::new(Self {
+            id: self.id,
+            state: Mutex::new(state),
+            cursors,
+            twins: twins::channel(),
+        })
+    }
+
+    /// Loses a record without a trace, as damage would: for tests of what notices.
+    pub fn lose(&self, name: &Name) {
+        self.state().forget(name);
     }
 
     fn open(&self) -> Result<MutexGuard<'_, State>, StoreError> {

@@ -1,5 +1,6 @@
 //! Providers on the loopback, and a peer that is written by hand.
 
+use dialtone_provider::io::clock::SystemClock;
 use dialtone_provider::io::evidence::Evidence;
 use dialtone_provider::io::peering::{self, PeeringContext, PeeringHandle};
 use dialtone_provider::io::quic::{self, LinkKey};
@@ -55,11 +56,12 @@ impl Provider {
             listen: any_port(),
             addresses: Vec::new(),
             agreements,
-            clock: Arc::new(now),
+            clock: Arc::new(SystemClock),
             seed: rand::random(),
+            compare_every: Duration::ZERO,
         };
         let handle = Arc::new(peering::start(context).await.expect("a free port of the loopback"));
-        let evidence = Evidence::open(store.clone(), Arc::new(now), signer.name())
+        let evidence = Evidence::open(store.clone(), Arc::new(SystemClock), signer.name())
             .await
             .expect("an open store");
         let stop = watch::Sender::new(false);

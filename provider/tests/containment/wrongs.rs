@@ -3,6 +3,7 @@
 use crate::support::*;
 use async_trait::async_trait;
 use dialtone_provider::io::audit::Auditor;
+use dialtone_provider::io::clock::SystemClock;
 use dialtone_provider::io::peering_requests::Answers;
 use dialtone_provider::peering::audit::Finding;
 use dialtone_provider::store::{MemoryStore, RecordStore};
@@ -174,7 +175,7 @@ async fn a_second_opinion_finds_what_a_peer_hides_and_what_it_keeps_old() {
             },
         ),
     }));
-    let auditor = Auditor::new(a.store.clone(), a.handle.clone(), Arc::new(now));
+    let auditor = Auditor::new(a.store.clone(), a.handle.clone(), Arc::new(SystemClock));
     let peer = b.name();
     let (hidden, stale, honest) = tokio::join!(
         auditor.audit(&peer, records[0].name()),

@@ -7,6 +7,7 @@ use crate::peering::feed::Feed;
 use crate::peering::greeting;
 use crate::peering::intake::{self, Intake};
 use crate::peering::position::Position;
+use crate::peering::reconcile;
 use crate::peering::step::{Moment, Step};
 use crate::store::Cursors;
 use dialtone_shared::message::{CloseCode, Hello, Message, Mode, VERSIONS};
@@ -63,7 +64,8 @@ impl Session {
         let pushes = said.pushes.min(hello.terms.accepts);
         let accepts = said.accepts.min(hello.terms.pushes);
         self.progress.links = 1;
-        self.state = State::Running(Box::new(Running {
+        let is_worth_it = reconcile::is_worth_it(position.as_ref(), &heads, &hello.heads);
+        let mut running = Box::new(Running {
             peer,
             store: hello.store,
             theirs: hello.terms,
@@ -82,7 +84,11 @@ impl Session {
             echo: pushes < Mode::Pointers,
             to_forget: accepts < Mode::Pointers,
             forgetting: false,
-        }));
+            their_heads: hello.heads,
+            compares: false,
+        });
+        running.begin_comparing(is_worth_it);
+        self.state = State::Running(running);
     }
 
     pub(super) fn greet(&mut self, now: Moment, agreement: &Agreement) {

@@ -13,8 +13,10 @@
 //! - [`greeting`]: up to where changes may pass;
 //! - [`terms`]: what is agreed, as it changes;
 //! - [`receiving`]: what arrives;
-//! - [`digests`]: the filters of names that go where no more is agreed.
+//! - [`digests`]: the filters of names that go where no more is agreed;
+//! - [`comparing`]: finding out what the peer lacks.
 
+mod comparing;
 mod digests;
 mod greeting;
 mod receiving;
@@ -28,6 +30,7 @@ use super::limits::{BATCH_RECORDS, GREETING_PATIENCE, HOLD_PATIENCE, ROOM_LOOKED
 use super::position::Position;
 use super::quota::Share;
 use super::step::{End, Event, Moment, Opening, Step};
+use crate::planted::{self, Bug};
 use crate::store::Lane;
 use dialtone_shared::message::{Ack, CloseCode, Hello, Message, Mode, Terms};
 use dialtone_shared::{Name, SignedRecord};
@@ -92,6 +95,10 @@ struct Running {
     to_forget: bool,
     /// That is being forgotten: nothing is kept meanwhile, so that nothing new goes with it.
     forgetting: bool,
+    /// Where the peer's log ended when it greeted.
+    their_heads: [u64; 3],
+    /// Whether we want to compare.
+    compares: bool,
 }
 
 impl Session {
@@ -196,6 +203,9 @@ impl Session {
             Event::Checked(id, checked) => self.checked(now, id, checked),
             Event::Committed(outcomes, pointers) => self.committed(&outcomes, &pointers),
             Event::Saved => self.feed(Feed::save_done),
+            Event::Compare { leads } => self.compare(leads),
+            Event::Compared(comparison) => self.compared(comparison.as_ref()),
+            Event::Fetched(held) => self.feed(|feed| feed.fetched(held, now.wall)),
             Event::Tick => {}
             Event::Stop(code, reason) => {
                 if let State::Running(_) = self.state {
@@ -241,6 +251,9 @@ impl Session {
             && let Some(commit) = running.intake.next_commit(now.elapsed)
         {
             let peer = running.peer;
+            if planted::is(Bug::AckBeforeDurable) {
+                self.committed(&[], &[]);
+            }
             return Some(Step::Commit { peer, commit });
         }
         if self.stopping.is_none() {
@@ -249,6 +262,9 @@ impl Session {
                 Some((Lane::Hearsay, after)) => return Some(Step::ReadPointers { after, limit }),
                 Some((lane, after)) => return Some(Step::Read { lane, after, limit }),
                 None => {}
+            }
+            if let Some(names) = running.feed.next_fetch() {
+                return Some(Step::Fetch(names));
             }
             if running.feed.mode() == Mode::Digest && running.telling.is_due(now.elapsed, running.feed.mentions()) {
                 let (peer, relationship) = (running.peer, running.terms.relationship);
