@@ -261,6 +261,7 @@ fn begin(node: &Arc<Node>, step: Step, send: &Arc<Mutex<SendStream>>, connection
             jobs.spawn(async move {
                 let turn = node.builders.acquire().await;
                 let made = tokio::select! {
+                    biased;
                     made = peering_hearsay::digest(&*store, &peer, relationship, node.now().wall, rand::random()) => made,
                     () = node.stopped() => Err(StoreError::Closed),
                 };

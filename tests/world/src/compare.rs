@@ -72,6 +72,11 @@ impl World {
         }
         let nodes = [self.links[link].nodes[end], self.links[link].nodes[1 - end]];
         let comparable = self.links[link].alive && self.links[link].ends[1 - end].as_ref().is_some_and(|other| other.is_comparable());
+        if nodes.iter().any(|node| self.nodes[*node].liar) {
+            // It would rather have its log played.
+            self.tell(link, end, None);
+            return self.tell(link, 1 - end, None);
+        }
         if led.is_none() {
             let free = comparable && nodes.iter().all(|node| !self.turn_is_taken(*node));
             if !free {

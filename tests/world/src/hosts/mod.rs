@@ -184,7 +184,7 @@ async fn live_at(index: usize, host: Arc<Host>, watch: Arc<Mutex<Watch>>, wire: 
     let store = host.disk().clone();
     let clock = Arc::new(HostClock(host.skew.clone()));
     let started = turmoil::sim_elapsed().unwrap_or_default();
-    let sockets = HostSockets::new(wire, host.power.clone(), host.seed ^ started.as_micros() as u64);
+    let sockets = HostSockets::new(wire, address(index), host.power.clone(), host.seed ^ started.as_micros() as u64);
     let context = PeeringContext {
         compare_every: Duration::ZERO,
         store: store.clone(),

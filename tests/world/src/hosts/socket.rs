@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, IoSliceMut};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -108,14 +108,15 @@ impl Power {
 #[derive(Debug)]
 pub struct HostSockets {
     wire: Arc<Wire>,
+    host: IpAddr,
     power: Power,
     seed: u64,
 }
 
 impl HostSockets {
-    /// Those of a host with this power; `seed`: what QUIC and the link's key are drawn from.
-    pub fn new(wire: Arc<Wire>, power: Power, seed: u64) -> Self {
-        Self { wire, power, seed }
+    /// Those of a host at this address with this power; `seed`: what QUIC and the link's key are drawn from.
+    pub fn new(wire: Arc<Wire>, host: IpAddr, power: Power, seed: u64) -> Self {
+        Self { wire, host, power, seed }
     }
 
     fn seed(&self, what: u8) -> [u8; 32] {
@@ -138,7 +139,7 @@ impl Sockets for HostSockets {
         // The one switch that makes QUIC do the same twice.
         config.rng_seed(Some(self.seed(1)));
         let socket = Socket {
-            local: bound.local_addr()?,
+            local: SocketAddr::new(self.host, bound.local_addr()?.port()),
             bound,
             inbox,
             reader,
