@@ -10,7 +10,7 @@ use quinn::{AsyncTimer, AsyncUdpSocket, ClientConfig, Connection, Endpoint, Endp
 use quinn::{ServerConfig, TokioRuntime, TransportConfig, VarInt};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, ring, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate};
@@ -97,6 +97,14 @@ pub trait Sockets: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`EndpointError::Key`].
     fn key(&self) -> Result<LinkKey, EndpointError>;
+
+    /// What TLS computes and draws with.
+    fn crypto(&self) -> CryptoProvider {
+        ring::default_provider()
+    }
+
+    /// What is otherwise to be when a peer is dialled.
+    fn dialling(&self, _: &mut ClientConfig) {}
 }
 
 /// The sockets of the system, and a new key for every process.
@@ -140,7 +148,7 @@ pub fn endpoint_speaking(listen: SocketAddr, key: &LinkKey, alpn: &[u8]) -> Resu
 
 fn build(sockets: &dyn Sockets, listen: SocketAddr, key: &LinkKey, alpn: &[u8]) -> Result<(Endpoint, Ended), EndpointError> {
     let bug = |error: &dyn std::fmt::Display| EndpointError::Key(error.to_string());
-    let provider = Arc::new(ring::default_provider());
+    let provider = Arc::new(sockets.crypto());
     let verifier = Arc::new(AnyCertificate(provider.signature_verification_algorithms));
     let chain = || vec![key.certificate.clone()];
 
@@ -175,6 +183,7 @@ fn build(sockets: &dyn Sockets, listen: SocketAddr, key: &LinkKey, alpn: &[u8]) 
     let crypto = QuicClientConfig::try_from(client).map_err(|error| bug(&error))?;
     let mut client = ClientConfig::new(Arc::new(crypto));
     client.transport_config(transport);
+    sockets.dialling(&mut client);
 
     let (alive, ended) = mpsc::channel(1);
     let runtime = Arc::new(Tracked { alive });

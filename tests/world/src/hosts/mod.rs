@@ -4,6 +4,7 @@
 //! delays and reorders them; [`super::disk`] gives the stores. A host that crashes loses its power: first its disk freezes and its socket
 //! falls silent, then its tasks are dropped. Run twice, a seed sends the same datagrams at the same times.
 
+pub mod crypto;
 pub mod socket;
 
 use crate::disk::{DiskStore, ready};

@@ -1,9 +1,11 @@
 //! UDP for QUIC on a simulated host: turmoil's socket behind quinn's trait, and a network that loses, repeats, delays and reorders.
 
+use super::crypto;
 use dialtone_provider::io::quic::{EndpointError, LinkKey, Sockets};
 use dialtone_shared::SecretKey;
+use quinn::rustls::crypto::CryptoProvider;
 use quinn::udp::{RecvMeta, Transmit};
-use quinn::{AsyncUdpSocket, EndpointConfig, Runtime, UdpPoller};
+use quinn::{AsyncUdpSocket, ClientConfig, ConnectionId, EndpointConfig, Runtime, UdpPoller};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sha2::{Digest, Sha256};
@@ -37,8 +39,10 @@ struct State {
 type Fate = Vec<Duration>;
 
 impl Wire {
-    /// One that loses, repeats and delays these parts of the datagrams. What is delayed is overtaken.
+    /// One that loses, repeats and delays these parts of the datagrams. What is delayed is overtaken. TLS on this thread draws from its
+    /// seed, too.
     pub fn new(seed: u64, loss: f64, repeats: f64, delays: f64) -> Arc<Self> {
+        crypto::seed(seed);
         Arc::new(Self(Mutex::new(State {
             rng: StdRng::seed_from_u64(seed),
             loss,
@@ -152,6 +156,15 @@ impl Sockets for HostSockets {
 
     fn key(&self) -> Result<LinkKey, EndpointError> {
         LinkKey::of(&SecretKey::from_seed(&self.seed(2)))
+    }
+
+    fn crypto(&self) -> CryptoProvider {
+        crypto::provider()
+    }
+
+    fn dialling(&self, client: &mut ClientConfig) {
+        // The keys of the first datagrams follow from it.
+        client.initial_dst_cid_provider(Arc::new(|| ConnectionId::new(&crypto::draw::<20>())));
     }
 }
 
