@@ -154,7 +154,7 @@ fn every_example_that_a_page_names_exists() {
             .skip(1)
             .filter_map(|rest| rest.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next())
         {
-            let exists = ["", "shared/", "resolver/", "provider/"]
+            let exists = ["", "shared/", "resolver/", "provider/", "tests/world/"]
                 .iter()
                 .any(|room| root().join(format!("{room}examples/{name}.rs")).exists());
             assert!(exists, "{} names the example {name}, which is not there", doc.display());

@@ -399,7 +399,8 @@ impl Feed {
         let state = self.lanes.get_mut(usize::from(lane)).ok_or(StrayAck { lane, cursor })?;
         let ends = state.under_way.iter().rposition(|sent| *sent == cursor);
         state.under_way.drain(..=ends.ok_or(StrayAck { lane, cursor })?);
-        let front = state.again.acked(state.acked, cursor, ack.counts.limited, now);
+        let before = self.missing.before(usize::from(lane), cursor).unwrap_or(state.acked);
+        let front = state.again.acked(before, cursor, ack.counts.limited, now);
         state.acked = cursor;
         if let Some(front) = front {
             state.read = front;

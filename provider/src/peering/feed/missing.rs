@@ -35,6 +35,8 @@ pub(super) struct Missing {
     settle: [Cursor; 2],
     /// Where the batch ends that is not acknowledged yet.
     awaited: [Option<Cursor>; 2],
+    /// How far the peer was before the lanes were moved to where the comparison began: what it refuses of the found is somewhere after.
+    before: [Cursor; 2],
 }
 
 impl Feed {
@@ -59,6 +61,7 @@ impl Feed {
             let head = comparison.heads[lane as usize];
             state.head = state.head.max(head);
             state.read = state.read.max(head);
+            self.missing.before[lane as usize] = state.acked;
             state.acked = state.read;
             self.missing.settle[lane as usize] = state.head;
             self.missing.names[lane as usize].clear();
@@ -151,6 +154,12 @@ impl Missing {
         for names in &mut self.names {
             names.remove(name);
         }
+    }
+
+    /// After which position that what a batch up to `cursor` brought stands in our log, if it was one of what was found.
+    pub fn before(&self, lane: usize, cursor: Cursor) -> Option<Cursor> {
+        let awaited = self.awaited.get(lane).copied().flatten();
+        awaited.filter(|awaited| *awaited == cursor).and_then(|_| self.before.get(lane).copied())
     }
 
     /// What is under way in a lane has changed.
