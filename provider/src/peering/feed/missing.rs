@@ -159,7 +159,10 @@ impl Missing {
     /// After which position that what a batch up to `cursor` brought stands in our log, if it was one of what was found.
     pub fn before(&self, lane: usize, cursor: Cursor) -> Option<Cursor> {
         let awaited = self.awaited.get(lane).copied().flatten();
-        awaited.filter(|awaited| *awaited == cursor).and_then(|_| self.before.get(lane).copied())
+        // One acknowledgement may be about it and about what was sent after it.
+        awaited
+            .filter(|awaited| *awaited <= cursor)
+            .and_then(|_| self.before.get(lane).copied())
     }
 
     /// What is under way in a lane has changed.
