@@ -187,6 +187,7 @@ async fn live_at(index: usize, host: Arc<Host>, watch: Arc<Mutex<Watch>>, wire: 
     let started = turmoil::sim_elapsed().unwrap_or_default();
     let sockets = HostSockets::new(wire, address(index), host.power.clone(), host.seed ^ started.as_micros() as u64);
     let context = PeeringContext {
+        compare_every: Duration::ZERO,
         store: store.clone(),
         signer: host.signer.clone(),
         listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), PORT),
