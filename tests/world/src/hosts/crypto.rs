@@ -6,9 +6,13 @@
 use curve25519_dalek::MontgomeryPoint;
 use quinn::rustls::crypto::{ActiveKeyExchange, CryptoProvider, GetRandomFailed, SecureRandom, SharedSecret, SupportedKxGroup, ring};
 use quinn::rustls::{Error, NamedGroup};
+use quinn::{ConnectionId, ConnectionIdGenerator};
+use quinn_proto::InvalidCid;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use sha2::{Digest, Sha256};
 use std::cell::RefCell;
+use std::time::Duration;
 
 thread_local! {
     /// A simulation has one thread; all its hosts draw from this, each in its turn.
@@ -33,6 +37,50 @@ pub fn provider() -> CryptoProvider {
         kx_groups: vec![&X25519],
         secure_random: &Drawn,
         ..ring::default_provider()
+    }
+}
+
+/// Connection ids as quinn makes them, of a nonce and its hash, so that those of a host's earlier start are known for what they are.
+#[derive(Debug)]
+pub struct Ids {
+    key: [u8; 8],
+}
+
+impl Ids {
+    /// Those of one start of a host.
+    pub fn new() -> Self {
+        Self { key: draw() }
+    }
+
+    fn hash(&self, nonce: &[u8]) -> [u8; 5] {
+        let digest: [u8; 32] = Sha256::new().chain_update(self.key).chain_update(nonce).finalize().into();
+        [digest[0], digest[1], digest[2], digest[3], digest[4]]
+    }
+}
+
+impl Default for Ids {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ConnectionIdGenerator for Ids {
+    fn generate_cid(&mut self) -> ConnectionId {
+        let nonce = draw::<3>();
+        ConnectionId::new(&[&nonce[..], &self.hash(&nonce)].concat())
+    }
+
+    fn validate(&self, id: &ConnectionId) -> Result<(), InvalidCid> {
+        let (nonce, hash) = id.split_at_checked(3).ok_or(InvalidCid)?;
+        (self.hash(nonce) == hash).then_some(()).ok_or(InvalidCid)
+    }
+
+    fn cid_len(&self) -> usize {
+        8
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
     }
 }
 

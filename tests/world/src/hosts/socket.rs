@@ -140,8 +140,10 @@ impl Sockets for HostSockets {
         let inbox = Arc::new(Mutex::new(Inbox::default()));
         let reader = tokio::spawn(read(bound.clone(), inbox.clone())).abort_handle();
         let mut config = EndpointConfig::default();
-        // The one switch that makes QUIC do the same twice.
+        // What makes QUIC do the same twice.
         config.rng_seed(Some(self.seed(1)));
+        // Asked for once, by the endpoint that is made of this.
+        config.cid_generator(|| Box::new(crypto::Ids::new()));
         let socket = Socket {
             local: SocketAddr::new(self.host, bound.local_addr()?.port()),
             bound,
