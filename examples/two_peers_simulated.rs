@@ -10,7 +10,6 @@ use dialtone_provider::peering::session::Session;
 use dialtone_provider::peering::step::{Event, Moment, Opening, Step};
 use dialtone_provider::store::{Class, Condition, MemoryStore, Put, RecordStore};
 use dialtone_resolver::publish;
-use dialtone_shared::message::Reach;
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::{Body, SecretKey, Ttl, UnixSecs};
 use std::error::Error;
@@ -37,7 +36,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             dialled: (own == 0).then_some(other),
             pin: [1 - own as u8; 32],
             heads: [0; 3],
-            reach: Reach::whole(),
+            inbound: Arc::default(),
         };
         sessions.push(Session::new(opening, at(Duration::ZERO)));
     }
@@ -102,7 +101,7 @@ async fn settle(session: &mut Session, store: &MemoryStore, now: Duration) -> Re
                 heads: *store.watch().borrow(),
             },
             Step::Read { lane, after, limit } => Event::Read(lane, store.changes(lane, after, limit).await?),
-            Step::Check { id, terms, entries } => {
+            Step::Check { id, terms, entries, .. } => {
                 let mut checked = Checked::default();
                 for entry in entries {
                     let signed = intake::open(&terms, &entry)?;
@@ -113,7 +112,9 @@ async fn settle(session: &mut Session, store: &MemoryStore, now: Duration) -> Re
                 }
                 Event::Checked(id, checked)
             }
-            Step::Commit { puts, .. } => Event::Committed(store.put(puts).await?),
+            Step::Commit { commit, .. } => Event::Committed(store.put(commit.puts).await?, Vec::new()),
+            // Only where less than values is agreed.
+            Step::ReadPointers { .. } | Step::Build { .. } | Step::Forget { .. } => return Err("values are agreed".into()),
             Step::Save { .. } => Event::Saved,
             Step::Wait(_) => return Ok(frames),
             Step::End(end) => return Err(end.reason.into()),

@@ -11,6 +11,7 @@ use crate::identity;
 use crate::io::clock::{Clock, SystemClock};
 use crate::io::coherence::Links;
 use crate::io::peering::{self, PeeringContext, PeeringError, PeeringHandle};
+use crate::io::peering_ask::{Answerer, Asking};
 use crate::io::quic::EndpointError;
 use crate::io::upkeep::Upkeep;
 use crate::io::{files, http};
@@ -162,7 +163,10 @@ impl Provider {
         keeping.tasks.spawn(Arc::clone(&links).watch(keeping.told()));
         registry.register_collector(Box::new(scraped::Links(Arc::clone(&peering))));
 
-        let source = Arc::new(StoreSource::new(Arc::clone(&store), Arc::clone(&clock), links));
+        let asking = Asking::new(name, Arc::clone(&store), Arc::clone(&peering), links, Arc::clone(&clock));
+        peering.answer_by(Arc::new(Answerer(Arc::downgrade(&asking))));
+        registry.register_collector(Box::new(scraped::Questions(Arc::clone(&asking))));
+        let source = Arc::new(StoreSource::new(asking, Arc::clone(&clock)));
         let addresses = Addresses {
             http: listeners.http.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
             dns: listeners.dns.iter().filter_map(|(udp, _)| udp.local_addr().ok()).collect(),

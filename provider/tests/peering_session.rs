@@ -1,14 +1,16 @@
 //! A session as a conversation: two ends in memory, every step answered at once, every arrow written down.
 
+use dialtone_provider::io::peering_hearsay;
 use dialtone_provider::peering::agreement::{Agreement, Agreements};
 use dialtone_provider::peering::feed::Position;
 use dialtone_provider::peering::greeting;
+use dialtone_provider::peering::hearsay;
 use dialtone_provider::peering::intake::{self, Checked, Verdict};
 use dialtone_provider::peering::limits::{GREETING_PATIENCE, HOLD_PATIENCE};
 use dialtone_provider::peering::session::Session;
 use dialtone_provider::peering::step::{End, Event, Moment, Opening, Step};
 use dialtone_provider::store::{Class, Condition, MemoryStore, Put, RecordStore};
-use dialtone_shared::message::{Ack, Batch, CloseCode, Counts, Hello, Message, Mode, Reach, Relationship, Terms};
+use dialtone_shared::message::{Ack, Batch, CloseCode, Counts, Hello, Message, Mode, Relationship, Terms};
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::{Body, Genesis, Name, Record, SecretKey, SignedRecord, Ttl, UnixSecs, VerifiedRecord};
 use proptest::prelude::*;
@@ -46,7 +48,7 @@ fn opening(own: u8, peer: u8, dials: bool) -> Opening {
         dialled: dials.then_some(peer_name),
         pin: [peer; 32],
         heads: [0; 3],
-        reach: Reach::whole(),
+        inbound: Arc::default(),
     }
 }
 
@@ -99,7 +101,21 @@ impl Side {
                 Event::Admitted { position, heads }
             }
             Step::Read { lane, after, limit } => Event::Read(lane, ready(store.changes(lane, after, limit)).unwrap()),
-            Step::Check { id, terms, entries } => {
+            Step::ReadPointers { after, limit } => Event::PointersRead(ready(store.pointer_changes(after, limit)).unwrap()),
+            Step::Build { peer, relationship } => {
+                let (digest, covers) = ready(peering_hearsay::digest(&**store, &peer, relationship, NOW, 5)).unwrap();
+                Event::Built(Box::new(digest), covers)
+            }
+            Step::Forget { peer } => {
+                ready(peering_hearsay::forget(&**store, &peer)).unwrap();
+                Event::Forgotten
+            }
+            Step::Check {
+                id,
+                terms,
+                entries,
+                pointers,
+            } => {
                 let mut checked = Checked::default();
                 for entry in entries {
                     let signed = match intake::open(&terms, &entry) {
@@ -117,9 +133,16 @@ impl Side {
                         Verdict::Older => checked.counts.older += 1,
                     }
                 }
+                for pointer in pointers {
+                    let held = ready(store.get(&pointer.name)).unwrap();
+                    checked.pointed(hearsay::judge(&terms, &pointer, held.as_ref(), NOW));
+                }
                 Event::Checked(id, checked)
             }
-            Step::Commit { puts, .. } => Event::Committed(ready(store.put(puts)).unwrap()),
+            Step::Commit { commit, .. } => {
+                let kept = ready(store.put(commit.puts)).unwrap();
+                Event::Committed(kept, ready(store.put_pointers(commit.pointers)).unwrap())
+            }
             Step::Save { key, position } => {
                 ready(store.set_notes(vec![(key, Some(position.encode()))])).unwrap();
                 Event::Saved
@@ -227,11 +250,14 @@ fn a_first_link_goes_like_this() {
         "b recall",
         "b admit",
         "b says hello",
-        // It has nothing, and says so in both lanes.
+        // It has nothing, and says so in every lane.
         "b says batch 0/0 of 0 +0",
         "b says batch 1/0 of 0 +0",
+        "b says batch 2/0 of 0 +0",
         "a recall",
         "a admit",
+        // Nothing was told to it that it could pass on.
+        "a says batch 2/0 of 0 +0",
         // The revocation first.
         "a read",
         "a says batch 0/1 of 1 +0",
@@ -239,6 +265,9 @@ fn a_first_link_goes_like_this() {
         "a says batch 1/1 of 1 +0",
         // Where our log ended when we first met that store: up to there it gets everything, whatever happens.
         "a save",
+        "b check",
+        "b commit",
+        "b says ack 2/0",
         "b check",
         "b commit",
         "b says ack 0/1",
@@ -251,6 +280,9 @@ fn a_first_link_goes_like_this() {
         "a check",
         "a commit",
         "a says ack 1/0",
+        "a check",
+        "a commit",
+        "a says ack 2/0",
     ];
     assert_eq!(arrows, expected);
     for side in [&a, &b] {
@@ -288,7 +320,7 @@ fn a_link_that_stops_saves_how_far_the_peer_is_first() {
     let note = ready(a.store.note(&Position::key(&signer(2).name(), &[2; 16], &a.store.id())))
         .unwrap()
         .unwrap();
-    assert_eq!(Position::decode(&note).unwrap().acked, [0, 2]);
+    assert_eq!(Position::decode(&note).unwrap().acked, [0, 2, 0]);
 }
 
 #[test]
@@ -342,7 +374,7 @@ fn what_the_protocol_does_not_allow_ends_the_link() {
 
 #[test]
 fn a_peer_that_sends_more_than_the_window_is_cut() {
-    for (lane, window) in [(0, 2), (1, 6)] {
+    for (lane, window) in [(0, 2), (1, 6), (2, 2)] {
         let (mut a, _) = linked();
         for cursor in 1..=window + 1 {
             // Nothing is checked meanwhile, so nothing is acknowledged.
@@ -399,6 +431,7 @@ fn a_record_promised_longer_than_it_lives_is_kept_until_its_expiry() {
             own: signer(1).name(),
             peer: signer(2).name(),
             relationship: Relationship::Mutual,
+            accepts: Mode::Values,
         },
         record(10, false),
     );

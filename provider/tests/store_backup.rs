@@ -34,6 +34,8 @@ async fn a_backup_restores_everything_under_a_new_id() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("backup");
     let store = filled(&folder.path().join("one")).await;
+    // A pointer is not carried: the peer that told of it tells it again to the new id.
+    point(&*store, pointer_to(&live(300, 1, 60), 90)).await;
     let contents = store.backup(&file).await.unwrap();
     assert_eq!(contents, Contents { records: 202, notes: 2 });
     assert_eq!(restore(&file, &folder.path().join("other"), options()).await.unwrap(), contents);
@@ -41,6 +43,7 @@ async fn a_backup_restores_everything_under_a_new_id() {
     assert_eq!(assert_coherent(&*other).await, assert_coherent(&*store).await);
     assert_eq!(other.notes(b"", 10).await.unwrap(), store.notes(b"", 10).await.unwrap());
     assert_ne!(other.id(), store.id());
+    assert_eq!((store.count().pointers, other.count().pointers), (1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

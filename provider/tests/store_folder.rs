@@ -64,11 +64,53 @@ fn a_store_of_another_format_is_refused_and_left_alone() {
     };
     set(&[9]);
     let error = error_of(folder.path()).to_string();
-    assert!(error.contains("it has format 9 and this version reads format 1"), "{error}");
+    assert!(error.contains("it has format 9 and this version reads formats 1 and 2"), "{error}");
     set(&[]);
     assert!(matches!(error_of(folder.path()), StoreError::Corrupt(_)));
-    set(&[1]);
+    set(&[2]);
     drop(EmbeddedStore::open(folder.path(), options()).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_of_the_format_before_opens_with_all_it_held_and_takes_pointers() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(folder.path(), options()).unwrap();
+    store.put((0..50).map(|n| put(live(n, 1, 60))).collect()).await.unwrap();
+    let (held, cursors, id) = (assert_coherent(&*store).await, *store.watch().borrow(), store.id());
+    store.close().await.unwrap();
+    drop(store);
+    // As it was then: no table of pointers, no word of them in the totals.
+    let open = || fjall::Database::builder(folder.path().join("tables")).open().unwrap();
+    let db = open();
+    let notes = db.keyspace("notes", fjall::KeyspaceCreateOptions::default).unwrap();
+    let mut totals = notes.get(b"\0totals").unwrap().unwrap().to_vec();
+    totals.truncate(33);
+    totals[0] = 1;
+    notes.insert(b"\0totals", totals).unwrap();
+    notes.insert(b"\0format", [1]).unwrap();
+    let pointers = db.keyspace("pointers", fjall::KeyspaceCreateOptions::default).unwrap();
+    db.delete_keyspace(pointers).unwrap();
+    db.persist(fjall::PersistMode::SyncAll).unwrap();
+    drop((notes, db));
+
+    for _ in 0..2 {
+        let store = EmbeddedStore::open(folder.path(), options()).unwrap();
+        assert_eq!(assert_coherent(&*store).await, held);
+        assert_eq!((*store.watch().borrow(), store.id()), (cursors, id));
+        store.close().await.unwrap();
+    }
+    let store = EmbeddedStore::open(folder.path(), options()).unwrap();
+    point(&*store, pointer_to(&live(99, 1, 60), 90)).await;
+    put_one(&*store, put(live(51, 1, 60))).await;
+    store.close().await.unwrap();
+    drop(store);
+    let store = EmbeddedStore::open(folder.path(), options()).unwrap();
+    assert_eq!((assert_coherent(&*store).await.len(), store.count().pointers), (51, 1));
+    // The version before says that it is not for it, and touches nothing.
+    drop(store);
+    let db = open();
+    let notes = db.keyspace("notes", fjall::KeyspaceCreateOptions::default).unwrap();
+    assert_eq!(notes.get(b"\0format").unwrap().as_deref(), Some(&[2_u8][..]));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod store_world;
 
-use dialtone_provider::store::{Class, Condition, Held, Lane, Outcome, Put, RecordStore, StoreError};
+use dialtone_provider::store::{Class, Condition, Held, Lane, Outcome, Pointer, PointerOutcome, Put, RecordStore, StoreError};
 use dialtone_shared::{Name, UnixSecs};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -47,6 +47,15 @@ promises! {
     a_batch_answers_in_order
     whoever_watches_hears_of_a_commit
     closing_twice_is_closing_once_and_nothing_goes_after_it
+    a_pointer_stands_with_all_that_was_told
+    a_pointer_stands_only_while_it_outranks_what_is_held
+    a_record_of_at_least_its_rank_removes_a_pointer_in_the_same_commit
+    of_two_pointers_the_higher_rank_stands_and_the_better_promise_is_joined
+    a_pointer_to_a_twin_stands_until_somebody_looks
+    pointers_stand_in_a_lane_of_their_own_at_their_latest_change
+    a_pointer_is_forgotten_when_nobody_keeps_the_record_any_longer
+    a_pointer_is_forgotten_only_as_it_was_given
+    what_is_done_in_one_commit_to_records_and_pointers_agrees
 }
 
 async fn what_is_put_is_held_with_all_that_is_known_about_it(world: World) {
@@ -463,7 +472,227 @@ async fn closing_twice_is_closing_once_and_nothing_goes_after_it(world: World) {
     assert!(matches!(store.note(b"k").await, Err(StoreError::Closed)));
     assert!(matches!(store.notes(b"", 1).await, Err(StoreError::Closed)));
     assert!(matches!(store.set_notes(vec![(vec![1], None)]).await, Err(StoreError::Closed)));
+    let pointer = pointer_to(&live(3, 1, 60), 8);
+    assert!(matches!(store.put_pointers(vec![pointer.clone()]).await, Err(StoreError::Closed)));
+    assert!(matches!(store.forget_pointers(vec![pointer]).await, Err(StoreError::Closed)));
+    assert!(matches!(store.pointer(&name(3)).await, Err(StoreError::Closed)));
+    assert!(matches!(store.pointer_changes(0, 1).await, Err(StoreError::Closed)));
+    assert!(matches!(store.pointers(None, 1).await, Err(StoreError::Closed)));
     assert_eq!(store.count().records, 1);
+}
+
+// --- pointers ---
+
+async fn a_pointer_stands_with_all_that_was_told(world: World) {
+    let store = world.open();
+    assert_eq!(store.pointer(&name(1)).await.unwrap(), None);
+    let told = Pointer {
+        keeper: name(90),
+        keep_until: UnixSecs(SIGNED + 9 * DAY + 5),
+        ..pointer_to(&live(1, 3, 60), 91)
+    };
+    assert_eq!(point(&*store, told.clone()).await, PointerOutcome::Kept);
+    assert_eq!(point(&*store, told.clone()).await, PointerOutcome::Same);
+    let store = world.reopen(store).await;
+    assert_eq!(store.pointer(&name(1)).await.unwrap(), Some(told));
+    assert_eq!(store.get(&name(1)).await.unwrap(), None, "a pointer is not a record");
+    assert_eq!(store.count().pointers, 1);
+    assert_coherent(&*store).await;
+}
+
+async fn a_pointer_stands_only_while_it_outranks_what_is_held(world: World) {
+    let store = world.open();
+    put_one(&*store, put(live(1, 5, 60))).await;
+    assert_eq!(point(&*store, pointer_to(&live(1, 4, 60), 90)).await, PointerOutcome::Older);
+    assert_eq!(point(&*store, pointer_to(&live(1, 5, 60), 90)).await, PointerOutcome::Same);
+    assert_eq!(store.pointer(&name(1)).await.unwrap(), None);
+    assert_eq!(point(&*store, pointer_to(&live(1, 6, 60), 90)).await, PointerOutcome::Kept);
+    // It never displaces what is held.
+    assert_eq!(store.get(&name(1)).await.unwrap().unwrap().record, live(1, 5, 60));
+    put_one(&*store, put(revocation(2, 1))).await;
+    assert_eq!(
+        point(&*store, pointer_to(&live(2, 9, 60), 90)).await,
+        PointerOutcome::Older,
+        "nothing outranks a revocation"
+    );
+    assert_coherent(&*store).await;
+}
+
+async fn a_record_of_at_least_its_rank_removes_a_pointer_in_the_same_commit(world: World) {
+    let store = world.open();
+    for (held, stands) in [(4, true), (5, false), (6, false)] {
+        point(&*store, pointer_to(&live(held, 5, 60), 90)).await;
+        put_one(&*store, put(live(held, u64::from(held), 60))).await;
+        assert_eq!(
+            store.pointer(&name(held)).await.unwrap().is_some(),
+            stands,
+            "with a record of sequence {held}"
+        );
+        assert_coherent(&*store).await;
+    }
+    point(&*store, pointer_to(&live(9, 5, 60), 90)).await;
+    put_one(&*store, put(revocation(9, 1))).await;
+    assert_eq!(store.pointer(&name(9)).await.unwrap(), None);
+    let store = world.reopen(store).await;
+    assert_eq!(store.count().pointers, 1);
+    assert_coherent(&*store).await;
+}
+
+async fn of_two_pointers_the_higher_rank_stands_and_the_better_promise_is_joined(world: World) {
+    let store = world.open();
+    let of = |sequence, from, class, days: u64| Pointer {
+        class,
+        keep_until: UnixSecs(SIGNED + days * DAY),
+        ..pointer_to(&live(1, sequence, 60), from)
+    };
+    let (peer, customer) = (Class::Peer, Class::Customer);
+    assert_eq!(point(&*store, of(2, 90, peer, 5)).await, PointerOutcome::Kept);
+    assert_eq!(point(&*store, of(1, 91, customer, 9)).await, PointerOutcome::Older);
+    assert_eq!(
+        point(&*store, of(2, 91, Class::Upstream, 5)).await,
+        PointerOutcome::Same,
+        "no better in anything"
+    );
+    let stands = || async { store.pointer(&name(1)).await.unwrap().unwrap() };
+    assert_eq!(stands().await.keeper, name(90));
+    // Better in both: that one's word.
+    assert_eq!(point(&*store, of(2, 91, peer, 7)).await, PointerOutcome::Kept);
+    assert_eq!(stands().await, of(2, 91, peer, 7));
+    // A higher class here, a longer promise there: both, and who keeps it longer is asked.
+    assert_eq!(point(&*store, of(2, 92, customer, 6)).await, PointerOutcome::Kept);
+    let joined = Pointer {
+        joined: true,
+        ..of(2, 91, customer, 7)
+    };
+    assert_eq!(stands().await, joined);
+    assert_eq!(point(&*store, of(2, 93, peer, 8)).await, PointerOutcome::Kept);
+    let joined = Pointer {
+        joined: true,
+        ..of(2, 93, customer, 8)
+    };
+    assert_eq!(stands().await, joined);
+    assert_eq!(point(&*store, of(3, 90, peer, 1)).await, PointerOutcome::Kept);
+    assert_eq!(stands().await, of(3, 90, peer, 1));
+    assert_coherent(&*store).await;
+}
+
+async fn a_pointer_to_a_twin_stands_until_somebody_looks(world: World) {
+    let store = world.open();
+    let (one, other) = (live(1, 5, 60), live(1, 5, 61));
+    put_one(&*store, put(one.clone())).await;
+    // Only the bytes can tell which of the two wins.
+    let hint = pointer_to(&other, 90);
+    assert_eq!(point(&*store, hint.clone()).await, PointerOutcome::Kept);
+    let (low, high) = if hint.digest < pointer_to(&one, 90).digest {
+        (other, one)
+    } else {
+        (one, other)
+    };
+    for order in [[&low, &high], [&high, &low]] {
+        let twin = |record| Pointer {
+            name: name(2),
+            ..pointer_to(record, 90)
+        };
+        let _ = store
+            .forget_pointers(store.pointer(&name(2)).await.unwrap().into_iter().collect())
+            .await
+            .unwrap();
+        for record in order {
+            point(&*store, twin(record)).await;
+        }
+        assert_eq!(store.pointer(&name(2)).await.unwrap(), Some(twin(&high)), "whichever came first");
+    }
+    assert_coherent(&*store).await;
+}
+
+async fn pointers_stand_in_a_lane_of_their_own_at_their_latest_change(world: World) {
+    let store = world.open();
+    let before = *store.watch().borrow();
+    for n in 1..=4 {
+        point(&*store, pointer_to(&live(n, 1, 60), 90)).await;
+    }
+    point(&*store, pointer_to(&live(2, 2, 60), 90)).await;
+    put_one(&*store, put(live(3, 1, 60))).await;
+    let changes = store.pointer_changes(0, 100).await.unwrap();
+    let order: Vec<Name> = changes.iter().map(|change| change.pointer.name).collect();
+    assert_eq!(order, [name(1), name(4), name(2)]);
+    let after = *store.watch().borrow();
+    let hearsay = Lane::Hearsay as usize;
+    assert_eq!(changes.last().map(|change| change.cursor), Some(after[hearsay]));
+    assert_eq!(after[hearsay], before[hearsay] + 5);
+    assert_eq!(store.pointer_changes(changes[0].cursor, 1).await.unwrap(), [changes[1].clone()]);
+    assert_eq!(
+        store.changes(Lane::Hearsay, 0, 10).await.unwrap(),
+        [],
+        "nothing that is held stands there"
+    );
+    // Cursors are never given out twice, though nothing may be left of them.
+    let all: Vec<Pointer> = pointers(&*store).await.into_values().collect();
+    assert_eq!(store.forget_pointers(all).await.unwrap(), 3);
+    let store = world.reopen(store).await;
+    assert_eq!(*store.watch().borrow(), after);
+    point(&*store, pointer_to(&live(1, 1, 60), 90)).await;
+    assert_eq!(store.watch().borrow()[hearsay], after[hearsay] + 1);
+    assert_coherent(&*store).await;
+}
+
+async fn a_pointer_is_forgotten_when_nobody_keeps_the_record_any_longer(world: World) {
+    let store = world.open();
+    let kept = |n, days: u64| Pointer {
+        keep_until: UnixSecs(SIGNED + days * DAY),
+        ..pointer_to(&live(n, 1, 60), 90)
+    };
+    store.put_pointers(vec![kept(1, 1), kept(2, 2), kept(3, 400)]).await.unwrap();
+    // A longer promise: the old end is forgotten, and not the pointer.
+    store.put_pointers(vec![kept(1, 5)]).await.unwrap();
+    assert_eq!(store.expire(UnixSecs(SIGNED + DAY), 10).await.unwrap(), []);
+    assert_eq!(store.expire(UnixSecs(SIGNED + 2 * DAY), 10).await.unwrap(), [name(2)]);
+    assert_coherent(&*store).await;
+    assert_eq!(store.expire(UnixSecs(SIGNED + 5 * DAY), 10).await.unwrap(), [name(1)]);
+    // What has expired is not served, whatever its keeper promises.
+    assert_eq!(store.expire(EXPIRY, 10).await.unwrap(), [name(3)]);
+    assert_eq!(store.count().pointers, 0);
+    assert_coherent(&*store).await;
+}
+
+async fn a_pointer_is_forgotten_only_as_it_was_given(world: World) {
+    let store = world.open();
+    let (old, new) = (pointer_to(&live(1, 1, 60), 90), pointer_to(&live(1, 2, 60), 90));
+    point(&*store, old.clone()).await;
+    point(&*store, new.clone()).await;
+    assert_eq!(store.forget_pointers(vec![old, pointer_to(&live(2, 1, 60), 90)]).await.unwrap(), 0);
+    assert_eq!(store.pointer(&name(1)).await.unwrap(), Some(new.clone()));
+    assert_eq!(store.forget_pointers(vec![new.clone(), new]).await.unwrap(), 1);
+    assert_eq!(store.pointer(&name(1)).await.unwrap(), None);
+    assert_coherent(&*store).await;
+}
+
+async fn what_is_done_in_one_commit_to_records_and_pointers_agrees(world: World) {
+    let store = world.open();
+    // Many at once, so that commits are shared in every mixture.
+    let writers = (0..6_u64).map(|writer| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for round in 1..=20 {
+                let n = ((writer + round) % 5) as u32;
+                match (writer + round) % 4 {
+                    0 | 1 => drop(point(&*store, pointer_to(&live(n, round, 60), 90)).await),
+                    2 => drop(put_one(&*store, put(live(n, round, 60))).await),
+                    _ => {
+                        let standing = store.pointer(&name(n)).await.unwrap();
+                        store.forget_pointers(standing.into_iter().collect()).await.unwrap();
+                    }
+                }
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    let store = world.reopen(store).await;
+    assert_coherent(&*store).await;
+    store.expire(UnixSecs(u64::MAX), 100).await.unwrap();
+    assert_eq!(store.count().pointers, 0);
 }
 
 // --- replication is a join ---

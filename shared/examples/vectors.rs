@@ -641,8 +641,14 @@ fn messages() -> Vec<Value> {
         ),
     ];
     let responses = [
-        ("answer: found", Response::Answer(Answer::Found(value(1)))),
-        ("answer: not newer", Response::Answer(Answer::NotNewer)),
+        (
+            "answer: found",
+            Response::Answer(Answer::Found {
+                value: value(1),
+                fresh: Ttl(60),
+            }),
+        ),
+        ("answer: not newer", Response::Answer(Answer::NotNewer { fresh: Ttl(60) })),
         ("answer: absent", Response::Answer(Answer::Absent { certain: true })),
         ("refused", Response::Refused(Refused::Busy)),
     ];

@@ -1,11 +1,12 @@
-//! Whether our peers have told us all they have: only then is what we do not hold held by nobody.
+//! Watches the links: what is known of the peers' own knowledge, what is told to them of ours, and whether absences are certain.
 
 use crate::io::peering::PeeringHandle;
+use crate::peering::ask::neighbours::Neighbours;
+use crate::peering::ask::whom::{self, Behalf, View};
 use crate::peering::health::{LinkState, PeerStatus};
-use crate::service::get::Coherence;
-use dialtone_shared::Name;
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use dialtone_shared::message::Mode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -13,19 +14,28 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub struct Links {
     peering: Arc<PeeringHandle>,
-    caught_up: Mutex<CaughtUp>,
+    began: Instant,
+    seen: Mutex<Seen>,
+    whole: AtomicBool,
 }
 
-/// When each peer was last known to have told us everything.
-type CaughtUp = BTreeMap<Name, Instant>;
+#[derive(Debug, Default)]
+struct Seen {
+    neighbours: Neighbours,
+    looked: Option<Instant>,
+}
 
 impl Links {
     /// Watches the links of `peering`.
     pub fn new(peering: Arc<PeeringHandle>) -> Self {
-        Self {
+        let links = Self {
             peering,
-            caught_up: Mutex::default(),
-        }
+            began: Instant::now(),
+            seen: Mutex::default(),
+            whole: AtomicBool::new(false),
+        };
+        links.look();
+        links
     }
 
     /// Looks at the links again and again: under load they are caught up for moments only, which must be seen. Tells the log of
@@ -33,7 +43,8 @@ impl Links {
     pub async fn watch(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
         let mut told = Told::default();
         loop {
-            match told.of(self.look().is_some(), Instant::now()) {
+            self.look();
+            match told.of(self.doubt().is_some(), Instant::now()) {
                 Some(true) => tracing::warn!(
                     "names that are not held here are answered with SERVFAIL and 503, since a peer may hold them: {}",
                     reasons(&self.peering.peers())
@@ -48,34 +59,50 @@ impl Links {
         }
     }
 
-    fn look(&self) -> Option<String> {
-        let mut caught_up = self.caught_up.lock().unwrap_or_else(PoisonError::into_inner);
-        doubt(&self.peering.peers(), &mut caught_up, Instant::now())
-    }
-}
-
-impl Coherence for Links {
-    fn doubt(&self) -> Option<String> {
-        self.look()
-    }
-}
-
-/// Takes in how the links are at `now`, and says why something may be missing here.
-fn doubt(peers: &[PeerStatus], caught_up: &mut CaughtUp, now: Instant) -> Option<String> {
-    let mut why = None;
-    for peer in peers {
-        if peer.state == LinkState::Up && peer.progress.received_all {
-            caught_up.insert(peer.name, now);
-        } else if caught_up.get(&peer.name).is_none_or(|last| now.duration_since(*last) > GRACE) {
-            let state = if peer.state == LinkState::Up {
-                "has not caught up"
-            } else {
-                "does not stand"
-            };
-            why = why.or_else(|| Some(format!("the link with the peer {} {state}, and it may hold the name", peer.name)));
+    /// How the peers stand for any name.
+    pub fn views(&self) -> Vec<View> {
+        let fresh = self.seen().looked.is_some_and(|looked| looked.elapsed() < LOOK_AGAIN);
+        if !fresh {
+            self.look();
         }
+        self.seen().neighbours.views()
     }
-    why
+
+    /// Whether what is held is the newest there is, as long as it is held: nobody has to be asked about it.
+    pub fn are_whole(&self) -> bool {
+        self.whole.load(Ordering::Relaxed)
+    }
+
+    /// Since when times are told here.
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn look(&self) {
+        let peers = self.peering.peers();
+        let (inbound, whole) = {
+            let mut seen = self.seen();
+            seen.neighbours.look(self.began.elapsed(), &peers);
+            seen.looked = Some(Instant::now());
+            (seen.neighbours.inbound(), seen.neighbours.are_whole())
+        };
+        self.whole.store(whole, Ordering::Relaxed);
+        self.peering.reaches(inbound);
+    }
+
+    /// Why an absence of a name of which no digest and no pointer speaks is not certain, whoever is asked.
+    fn doubt(&self) -> Option<String> {
+        let mut views = self.seen().neighbours.views();
+        for view in &mut views {
+            view.digest = (view.linked && view.pushes == Mode::Digest).then_some(false);
+        }
+        whom::plan(Behalf::Client, &[], None, &views, false).doubt
+    }
+
+    /// A panic elsewhere leaves an older look: still good.
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What the log has been told of.
@@ -100,7 +127,9 @@ impl Told {
 
 /// Which peers have not told us everything, and why as far as is known: for the operator, whom addresses concern.
 fn reasons(peers: &[PeerStatus]) -> String {
-    let behind = peers.iter().filter(|peer| !peer.progress.received_all);
+    let behind = peers
+        .iter()
+        .filter(|peer| peer.state != LinkState::Up || !peer.progress.received_all);
     let reason = |peer: &PeerStatus| {
         let why = peer
             .last_error
@@ -116,8 +145,8 @@ fn reasons(peers: &[PeerStatus]) -> String {
 
 /// How often links are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// How long ago a peer may have told us everything: as long as an absence may be believed, so that caches would be no fresher.
-const GRACE: Duration = Duration::from_secs(crate::settings::NEGATIVE_TTL_SECS as u64);
+/// How old a look may be that a question is asked by: what a flood of questions for names that nobody has would otherwise spend its time on.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// How long a doubt lasts before the log is told: longer than links need to come up after a start.
 const TELL_AFTER: Duration = Duration::from_secs(10);
 
@@ -126,37 +155,7 @@ mod tests {
     use super::*;
     use crate::peering::agreement::Agreement;
     use crate::peering::health::Progress;
-
-    fn peer(state: LinkState, received_all: bool) -> PeerStatus {
-        PeerStatus {
-            name: Name::key_set([1; 32]),
-            agreement: Agreement::mutual(Name::key_set([1; 32]), Vec::new()),
-            theirs: None,
-            state,
-            address: None,
-            last_error: None,
-            progress: Progress {
-                received_all,
-                ..Progress::default()
-            },
-        }
-    }
-
-    #[test]
-    fn an_absence_is_certain_only_shortly_after_every_peer_was_caught_up() {
-        let (start, mut seen) = (Instant::now(), CaughtUp::new());
-        let mut certain = |peer: PeerStatus, secs: u64| doubt(&[peer], &mut seen, start + Duration::from_secs(secs)).is_none();
-        assert!(!certain(peer(LinkState::Dialling, false), 0), "nothing has been heard yet");
-        assert!(!certain(peer(LinkState::Up, false), 1));
-        assert!(certain(peer(LinkState::Up, true), 2));
-        assert!(certain(peer(LinkState::Up, false), 4), "a batch is on its way");
-        assert!(
-            certain(peer(LinkState::BackingOff, false), 7),
-            "a link that breaks is given a moment"
-        );
-        assert!(!certain(peer(LinkState::BackingOff, false), 8));
-        assert!(certain(peer(LinkState::Up, true), 9));
-    }
+    use dialtone_shared::Name;
 
     #[test]
     fn a_doubt_that_lasts_is_told_once_and_so_is_its_end() {
@@ -172,16 +171,23 @@ mod tests {
 
     #[test]
     fn the_log_says_which_peer_is_away_and_why() {
-        let away = PeerStatus {
-            last_error: Some("no answer within 10 s".to_owned()),
-            ..peer(LinkState::BackingOff, false)
+        let peer = |index, state, last_error: Option<&str>, received_all| {
+            let name = Name::key_set([index; 32]);
+            PeerStatus {
+                name,
+                agreement: Agreement::mutual(name, Vec::new()),
+                theirs: None,
+                state,
+                address: None,
+                last_error: last_error.map(str::to_owned),
+                progress: Progress {
+                    received_all,
+                    ..Progress::default()
+                },
+            }
         };
-        let said = reasons(&[peer(LinkState::Up, true), away]);
+        let away = peer(1, LinkState::BackingOff, Some("no answer within 10 s"), false);
+        let said = reasons(&[peer(2, LinkState::Up, None, true), away]);
         assert_eq!(said, format!("no link with {}: no answer within 10 s", Name::key_set([1; 32])));
-    }
-
-    #[test]
-    fn without_peers_there_is_no_doubt() {
-        assert_eq!(doubt(&[], &mut CaughtUp::new(), Instant::now()), None);
     }
 }

@@ -5,13 +5,15 @@ use crate::io::peering_requests::{Answers, RequestError};
 use crate::io::quic::{self, Ended, EndpointError, LinkKey};
 use crate::io::{peering_deferred, peering_link};
 use crate::peering::agreement::{self, Agreement, AgreementError, Agreements};
+use crate::peering::ask::reach::{self, Inbound};
 use crate::peering::dial::Dialler;
+use crate::peering::digest::Digest;
 use crate::peering::greeting;
 use crate::peering::guests::Welcome;
 use crate::peering::health::PeerStatus;
-use crate::peering::limits::{DEFERRED_EVERY, GREETING_PATIENCE};
+use crate::peering::limits::{DEFERRED_EVERY, DIGESTS_AT_ONCE, GREETING_PATIENCE};
 use crate::store::RecordStore;
-use dialtone_shared::message::{CloseCode, Reach, Request, Response};
+use dialtone_shared::message::{CloseCode, Request, Response};
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::record::signed::SignError;
 use dialtone_shared::{Name, SignedRecord, UnixMicros};
@@ -108,10 +110,11 @@ pub async fn start(context: PeeringContext) -> Result<PeeringHandle, PeeringErro
         guests: Arc::default(),
         told_of_strangers: std::sync::Mutex::default(),
         verifiers: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from))),
+        builders: Semaphore::new(DIGESTS_AT_ONCE),
         stopping: watch::Sender::new(false),
         peers: RwLock::default(),
         agreements: watch::Sender::default(),
-        reach: watch::Sender::new(Reach::whole()),
+        inbound: watch::Sender::new(reach::unknown(&agreements)),
         answers: OnceLock::new(),
     });
     node.agree(agreements);
@@ -157,15 +160,20 @@ impl PeeringHandle {
         let _ = self.node.answers.set(answers);
     }
 
-    /// How much this provider knows without asking; told to every peer when it changes.
-    pub fn reaches(&self, reach: Reach) {
-        self.node.reach.send_if_modified(|told| {
-            let news = *told != reach;
+    /// What the peers push and what lies behind them, as far as is known: every peer is told what follows for it when that changes.
+    pub fn reaches(&self, inbound: Vec<Inbound>) {
+        self.node.inbound.send_if_modified(|told| {
+            let news = **told != *inbound;
             if news {
-                *told = reach;
+                *told = inbound.into();
             }
             news
         });
+    }
+
+    /// What a peer says it holds, where it pushes digests and a link stands: a hint whom to ask.
+    pub fn digest_of(&self, peer: &Name) -> Option<Arc<Digest>> {
+        self.node.digest_of(peer)
     }
 
     /// Requests something of a peer, over the link that stands; waits at most `patience`.

@@ -1,16 +1,17 @@
 //! Drives one link: does what the session says and tells it what happened. One task for each link, and one that reads.
 
 use crate::io::peering_node::{Guest, Node, Permit};
-use crate::io::{peering_requests, quic};
+use crate::io::{peering_hearsay, peering_requests, quic};
 use crate::peering::deferred::{self, Note};
 use crate::peering::dial::Which;
-use crate::peering::feed::Position;
 use crate::peering::greeting;
-use crate::peering::intake::{self, Checked, Terms, Verdict};
+use crate::peering::hearsay;
+use crate::peering::intake::{self, Checked, Commit, Terms, Verdict};
 use crate::peering::limits::{DEFERRED_MAX, GREETING_PATIENCE, VERIFY_CHUNK};
+use crate::peering::position::Position;
 use crate::peering::session::Session;
 use crate::peering::step::{End, Event, Moment, Opening, Step};
-use crate::store::{RecordStore, StoreError};
+use crate::store::{Cursors, RecordStore, StoreError};
 use bytes::Bytes;
 use dialtone_shared::limits::FRAME_BYTES_MAX;
 use dialtone_shared::message::{CloseCode, HELLO_BYTES_MAX, Value, body_length};
@@ -99,7 +100,7 @@ async fn drive(
     let mut permit: Option<Permit> = None;
     let mut requests = JoinSet::new();
     let mut agreements = node.agreements.subscribe();
-    let mut reach = node.reach.subscribe();
+    let mut inbound = node.inbound.subscribe();
 
     let end = loop {
         let due = loop {
@@ -133,7 +134,7 @@ async fn drive(
             }
         };
         if let (Some(_), Some(place)) = (&permit, session.proved().and_then(|peer| node.peer(&peer))) {
-            place.progress(session.progress(), session.theirs());
+            place.progress(session.progress(), session.theirs(), session.digest());
         }
         let due = match due {
             Ok(due) => due,
@@ -147,7 +148,7 @@ async fn drive(
             Some(event) = frames.recv(), if session.reads() => event,
             Ok(()) = heads.changed() => Event::Heads(*heads.borrow_and_update()),
             Ok(()) = agreements.changed() => Event::Agreed(agreements.borrow_and_update().clone()),
-            Ok(()) = reach.changed() => Event::Reaches(reach.borrow_and_update().clone()),
+            Ok(()) = inbound.changed() => Event::Inbound(inbound.borrow_and_update().clone()),
             Some((code, reason)) = stopped.recv() => Event::Stop(code, reason),
             Ok(_) = all_stop.wait_for(|stopping| *stopping), if !session.is_stopping() => {
                 Event::Stop(CloseCode::Stopping, "this provider stops".to_owned())
@@ -184,11 +185,8 @@ fn opening(node: &Node, connection: &Connection, dialled: Option<Name>) -> Resul
         agreements: node.agreements(),
         dialled,
         pin,
-        heads: {
-            let [urgent, ordinary] = *node.store.watch().borrow();
-            [urgent, ordinary, 0]
-        },
-        reach: node.reach.borrow().clone(),
+        heads: *node.store.watch().borrow(),
+        inbound: node.inbound.borrow().clone(),
     })
 }
 
@@ -221,25 +219,61 @@ fn begin(node: &Arc<Node>, step: Step, send: &Arc<Mutex<SendStream>>, connection
                 }
             });
         }
-        Step::Check { id, terms, entries } => {
+        Step::ReadPointers { after, limit } => {
+            jobs.spawn(async move {
+                match store.pointer_changes(after, limit).await {
+                    Ok(changes) => Event::PointersRead(changes),
+                    Err(error) => failed(&error),
+                }
+            });
+        }
+        Step::Build { peer, relationship } => {
+            let node = node.clone();
+            jobs.spawn(async move {
+                let turn = node.builders.acquire().await;
+                let made = tokio::select! {
+                    made = peering_hearsay::digest(&*store, &peer, relationship, node.now().wall, rand::random()) => made,
+                    () = node.stopped() => Err(StoreError::Closed),
+                };
+                drop(turn);
+                match made {
+                    Ok((digest, covers)) => Event::Built(Box::new(digest), covers),
+                    Err(error) => failed(&error),
+                }
+            });
+        }
+        Step::Forget { peer } => {
+            jobs.spawn(async move {
+                match peering_hearsay::forget(&*store, &peer).await {
+                    Ok(_) => Event::Forgotten,
+                    Err(error) => failed(&error),
+                }
+            });
+        }
+        Step::Check {
+            id,
+            terms,
+            entries,
+            pointers,
+        } => {
             let (verifiers, now) = (node.verifiers.clone(), node.now().wall);
             jobs.spawn(async move {
-                match check(store, verifiers, terms, entries, now).await {
+                let checked = async {
+                    let mut checked = check(store.clone(), verifiers, terms, entries, now).await?;
+                    for pointer in pointers {
+                        let held = store.get(&pointer.name).await?;
+                        checked.pointed(hearsay::judge(&terms, &pointer, held.as_ref(), now));
+                    }
+                    Ok(checked)
+                };
+                match checked.await {
                     Ok(checked) => Event::Checked(id, checked),
                     Err(error) => failed(&error),
                 }
             });
         }
-        Step::Commit { peer, puts, deferred } => {
-            jobs.spawn(async move {
-                let notes: Vec<Note> = deferred.iter().map(|deferred| deferred.note(&peer)).collect();
-                let outcomes = if puts.is_empty() { Ok(Vec::new()) } else { store.put(puts).await };
-                match (outcomes, keep_aside(&*store, &peer, notes).await) {
-                    (Ok(outcomes), Ok(Ok(()))) => Event::Committed(outcomes),
-                    (Ok(_), Ok(Err(error))) => Event::Failed(CloseCode::Clock, error.to_string()),
-                    (Err(error), _) | (_, Err(error)) => failed(&error),
-                }
-            });
+        Step::Commit { peer, commit } => {
+            jobs.spawn(async move { self::commit(&*store, &peer, commit).await });
         }
         Step::Save { key, position } => {
             jobs.spawn(async move {
@@ -255,7 +289,7 @@ fn begin(node: &Arc<Node>, step: Step, send: &Arc<Mutex<SendStream>>, connection
 }
 
 /// What was saved of the peer's store; what was saved of stores that it or we had before is forgotten.
-async fn admitted(store: &dyn RecordStore, peer: &Name, peers_store: &[u8; 16], heads: [u64; 2]) -> Event {
+async fn admitted(store: &dyn RecordStore, peer: &Name, peers_store: &[u8; 16], heads: Cursors) -> Event {
     let key = Position::key(peer, peers_store, &store.id());
     let notes = match store.notes(&Position::keys(peer), STORES_FORGOTTEN_AT_ONCE).await {
         Ok(notes) => notes,
@@ -277,6 +311,26 @@ async fn admitted(store: &dyn RecordStore, peer: &Name, peers_store: &[u8; 16], 
         return failed(&error);
     }
     Event::Admitted { position, heads }
+}
+
+/// Keeps what was checked: all of it is durable when this is answered.
+async fn commit(store: &dyn RecordStore, peer: &Name, commit: Commit) -> Event {
+    let Commit { puts, deferred, pointers } = commit;
+    let notes: Vec<Note> = deferred.iter().map(|deferred| deferred.note(peer)).collect();
+    let put = async { if puts.is_empty() { Ok(Vec::new()) } else { store.put(puts).await } };
+    let point = async {
+        if pointers.is_empty() {
+            Ok(Vec::new())
+        } else {
+            store.put_pointers(pointers).await
+        }
+    };
+    // Together, so that they share a commit.
+    match (tokio::try_join!(put, point), keep_aside(store, peer, notes).await) {
+        (Ok((outcomes, told)), Ok(Ok(()))) => Event::Committed(outcomes, told),
+        (Ok(_), Ok(Err(error))) => Event::Failed(CloseCode::Clock, error.to_string()),
+        (Err(error), _) | (_, Err(error)) => failed(&error),
+    }
 }
 
 /// Keeps records from the future aside, if there is room.

@@ -4,14 +4,16 @@ use crate::accounting::admission::network;
 use crate::io::peering::Clock;
 use crate::io::peering_requests::Answers;
 use crate::peering::agreement::Agreements;
+use crate::peering::ask::reach::Inbound;
 use crate::peering::dial::{self, Patience, Which};
+use crate::peering::digest::Digest;
 use crate::peering::guests::{Guests, Welcome};
 use crate::peering::health::{LinkState, PeerStatus, Progress};
 use crate::peering::limits::{LINK_STEADY, REDIAL_QUARANTINE, STRANGERS_TOLD_EVERY};
 use crate::peering::step::{End, Moment};
 use crate::store::RecordStore;
 use dialtone_shared::Name;
-use dialtone_shared::message::{CloseCode, Reach, Terms};
+use dialtone_shared::message::{CloseCode, Terms};
 use dialtone_shared::receipt::Signer;
 use quinn::Connection;
 use std::collections::BTreeMap;
@@ -33,8 +35,8 @@ pub(super) struct Node {
     pub boot: [u8; 16],
     /// With whom, as things stand.
     pub agreements: watch::Sender<Arc<Agreements>>,
-    /// How much we know without asking; every link tells its peer.
-    pub reach: watch::Sender<Reach>,
+    /// What the peers push and what lies behind them; every link tells its peer how much we know without asking.
+    pub inbound: watch::Sender<Arc<[Inbound]>>,
     /// Who answers requests, once there is somebody.
     pub answers: OnceLock<Arc<dyn Answers>>,
     /// Strangers who are greeting.
@@ -43,6 +45,8 @@ pub(super) struct Node {
     pub told_of_strangers: Mutex<Option<Instant>>,
     /// As many as there are cores: verification takes no more than that, however many peers send.
     pub verifiers: Arc<Semaphore>,
+    /// Digests are made one after the other: each reads everything.
+    pub builders: Semaphore,
     /// Whether everything is to end.
     pub stopping: watch::Sender<bool>,
     pub peers: RwLock<BTreeMap<Name, Arc<Peer>>>,
@@ -75,6 +79,8 @@ struct Standing {
     connection: Connection,
     /// What the peer says of the agreement.
     theirs: Option<Terms>,
+    /// What it says it holds, where it pushes digests.
+    digest: Option<Arc<Digest>>,
 }
 
 /// A place among the strangers who are greeting. Given back when dropped.
@@ -145,6 +151,11 @@ impl Node {
     /// The place of a peer's link, if there is an agreement with it.
     pub fn peer(&self, name: &Name) -> Option<Arc<Peer>> {
         self.peers.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// What a peer says it holds, where it pushes digests and a link stands.
+    pub fn digest_of(&self, name: &Name) -> Option<Arc<Digest>> {
+        self.peer(name)?.digest()
     }
 
     /// Replaces the agreements. Links hear of it and act: those whose agreement is gone end, those whose terms changed tell their peer.
@@ -218,6 +229,7 @@ impl Peer {
                             stop,
                             connection: connection.clone(),
                             theirs: None,
+                            digest: None,
                         });
                         slot.address = Some(connection.remote_address());
                         slot.present = Progress::default();
@@ -257,15 +269,22 @@ impl Peer {
         self.slot().dialling = dialling;
     }
 
-    /// How the link that stands is doing, and what the peer says of the agreement.
-    pub fn progress(&self, progress: Progress, theirs: Option<&Terms>) {
+    /// How the link that stands is doing, what the peer says of the agreement, and the digest that it sent.
+    pub fn progress(&self, progress: Progress, theirs: Option<&Terms>, digest: Option<&Arc<Digest>>) {
         let mut slot = self.slot();
         slot.present = progress;
-        if let Some(standing) = &mut slot.standing
-            && standing.theirs.as_ref() != theirs
-        {
+        let Some(standing) = &mut slot.standing else { return };
+        if standing.theirs.as_ref() != theirs {
             standing.theirs = theirs.cloned();
         }
+        if standing.digest.as_ref().map(Arc::as_ptr) != digest.map(Arc::as_ptr) {
+            standing.digest = digest.cloned();
+        }
+    }
+
+    /// The digest that the peer sent on the link that stands, where digests are what it pushes.
+    pub fn digest(&self) -> Option<Arc<Digest>> {
+        self.slot().standing.as_ref().and_then(|standing| standing.digest.clone())
     }
 
     /// The connection of the link that stands.

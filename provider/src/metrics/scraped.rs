@@ -1,6 +1,8 @@
 //! What others count already, read when somebody asks: links with peers, and DNS.
 
 use crate::io::peering::PeeringHandle;
+use crate::io::peering_ask::Asking;
+use crate::peering::ask::tally::PeerTally;
 use crate::peering::health::{LinkState, PeerStatus};
 use dialtone_resolver::dns::Frontend;
 use prometheus_client::collector::Collector;
@@ -14,6 +16,10 @@ use std::sync::Arc;
 /// The links with peers.
 #[derive(Debug)]
 pub struct Links(pub Arc<PeeringHandle>);
+
+/// What peers are asked, and ask.
+#[derive(Debug)]
+pub struct Questions(pub Arc<Asking>);
 
 /// The DNS frontend.
 #[derive(Debug)]
@@ -73,6 +79,80 @@ impl Collector for Links {
             counter,
             |peer| peer.progress.received.refused,
         )
+    }
+}
+
+impl Collector for Questions {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let tally = self.0.tally();
+        let mut write = |name, help, value: fn(&PeerTally) -> u64| {
+            let rows = tally.peers.iter().map(|(peer, tally)| ([("peer", peer.to_string())], value(tally)));
+            family(&mut encoder, name, help, MetricType::Counter, rows)
+        };
+        write("dialtone_peer_asked", "Times that the peer was asked for a name", |peer| peer.asked)?;
+        write("dialtone_peer_asked_hedged", "Of these, because another was slow", |peer| {
+            peer.hedged
+        })?;
+        write("dialtone_peer_answered", "Answers that came from the peer", |peer| peer.answered)?;
+        write("dialtone_peer_answer_hits", "Of these, records", |peer| peer.hits)?;
+        write(
+            "dialtone_peer_digest_false_positives",
+            "Times that the peer's digest had a name that it did not have",
+            |peer| peer.false_positives,
+        )?;
+        write(
+            "dialtone_peer_answers_failed",
+            "Answers that did not come or said nothing",
+            |peer| peer.failed,
+        )?;
+        write(
+            "dialtone_peer_answers_wrong",
+            "Answers that were no record of the name, or older than what the peer was told of",
+            |peer| peer.wrong,
+        )?;
+        write(
+            "dialtone_peer_questions_served",
+            "The peer's own questions that were answered",
+            |peer| peer.served,
+        )?;
+        write(
+            "dialtone_peer_questions_refused",
+            "The peer's own questions that were refused",
+            |peer| peer.refused,
+        )?;
+        for (name, help, count) in [
+            ("dialtone_questions", "Names that peers were asked for", tally.questions),
+            (
+                "dialtone_questions_coalesced",
+                "Questions that joined one under way",
+                tally.coalesced,
+            ),
+            (
+                "dialtone_questions_unknown",
+                "Questions that ended without anything certain",
+                tally.unknown,
+            ),
+            (
+                "dialtone_questions_turned_away",
+                "Questions beyond those that may be under way",
+                tally.turned_away,
+            ),
+            ("dialtone_copy_hits", "Gets answered by a copy of what a peer gave", tally.copy_hits),
+            (
+                "dialtone_negative_hits",
+                "Gets answered by what was not found a moment ago",
+                tally.negative_hits,
+            ),
+            (
+                "dialtone_pointers_dropped",
+                "Pointers to what their keeper did not have",
+                tally.pointers_dropped,
+            ),
+        ] {
+            let counter = ConstCounter::new(count);
+            counter.encode(encoder.encode_descriptor(name, help, None, ConstCounter::<u64>::TYPE)?)?;
+        }
+        Ok(())
     }
 }
 

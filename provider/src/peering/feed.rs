@@ -1,4 +1,4 @@
-//! The sending half of a link: which run of our change log goes to the peer next, and how far the peer is.
+//! The sending half of a link: which run of our change log goes to the peer next, in which form, and how far the peer is.
 //!
 //! ```text
 //! lane of the log   ... acked ......... sent ......... read ......... head
@@ -8,39 +8,44 @@
 //! A lane is read only when there is room for what is read, so that a name that changes often is sent once, at its latest
 //! rank. Each lane has a window of its own: revocations never wait for the acknowledgement of anything else. The position that is
 //! saved is what the peer has acknowledged; a crash costs repeats, which the receiver drops, and never a gap.
+//!
+//! A lane *goes back* when the peer is to have more than it was sent: to the beginning where a richer mode was agreed, to where a digest was
+//! made when one was sent. It does so once nothing is under way in it; an empty batch that ends at 0 says that it begins anew.
 
+use super::digest::Digest;
 use super::limits::{BATCH_BYTES, BATCH_RECORDS, SAVE_EVERY, WINDOW_BATCHES};
-use super::policy;
-use crate::store::{Change, Cursor, Lane};
-use dialtone_shared::cbor::{CborError, Reader, Writer};
-use dialtone_shared::message::{Ack, Batch, Entry, Relationship, Value};
+use super::policy::{self, Form};
+pub use super::position::Position;
+use crate::store::{Change, Cursor, Cursors, Held, LANES, Lane, PointerChange};
+use dialtone_shared::message::{Ack, Batch, Entry, Mode, Pointer, Relationship, Value};
 use dialtone_shared::{Name, UnixSecs};
 use std::collections::VecDeque;
 use std::time::Duration;
-
-/// How far a peer's store is in our log: what is durable of a feed.
-///
-/// ```text
-/// [urgent, ordinary, whole urgent, whole ordinary]     (CBOR array of cursors)
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Position {
-    /// Acknowledged up to here, by lane.
-    pub acked: [Cursor; 2],
-    /// Up to here everything is sent, even what came from the peer: its store was new when our log ended there.
-    pub whole: [Cursor; 2],
-}
 
 /// The sending half of a link.
 #[derive(Debug)]
 pub struct Feed {
     peer: Name,
     relationship: Relationship,
-    whole: [Cursor; 2],
-    lanes: [LaneFeed; 2],
+    /// In what form changes are sent from the next read on.
+    mode: Mode,
+    /// The poorest form in which anything before the positions was sent.
+    reached: Mode,
+    whole: Cursors,
+    lanes: [LaneFeed; LANES],
+    digest: Option<Told>,
     saved: Position,
     saved_at: Option<Duration>,
     saving: Option<Position>,
+}
+
+/// The digest that the peer was sent last.
+#[derive(Debug)]
+struct Told {
+    seed: u64,
+    /// Where our log ended when it was made: what stands behind is mentioned.
+    covers: Cursors,
+    mentions: u64,
 }
 
 #[derive(Debug, Default)]
@@ -54,6 +59,8 @@ struct LaneFeed {
     under_way: VecDeque<Cursor>,
     /// How far behind the peer was last told to be.
     told: Option<u64>,
+    /// Where to go back to, once nothing is under way.
+    back: Option<Cursor>,
 }
 
 /// An acknowledgement of what was not sent. The peer's bug.
@@ -66,10 +73,11 @@ pub struct StrayAck {
 
 impl Feed {
     /// A feed that goes on from `position`; `None`: to a store that we have never sent anything, whose log ends at `heads` now.
-    pub fn new(peer: Name, relationship: Relationship, position: Option<Position>, heads: [Cursor; 2]) -> Self {
+    pub fn new(peer: Name, relationship: Relationship, mode: Mode, position: Option<Position>, heads: Cursors) -> Self {
         let start = position.unwrap_or(Position {
-            acked: [0; 2],
             whole: heads,
+            mode,
+            ..Position::default()
         });
         let lane = |index: usize| LaneFeed {
             head: heads[index],
@@ -77,20 +85,97 @@ impl Feed {
             acked: start.acked[index],
             ..LaneFeed::default()
         };
-        Self {
+        let mut feed = Self {
             peer,
             relationship,
+            mode,
+            reached: start.mode,
             whole: start.whole,
-            lanes: [lane(0), lane(1)],
+            lanes: std::array::from_fn(lane),
+            digest: None,
             // What is not known to be saved is saved at once, so that a peer that is never caught up keeps its `whole`.
-            saved: position.unwrap_or_default(),
+            saved: position.unwrap_or(Position {
+                mode,
+                ..Position::default()
+            }),
             saved_at: None,
             saving: None,
+        };
+        feed.set_mode(mode);
+        feed
+    }
+
+    /// In what form changes are sent now.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Sends changes in another form from the next read on: all of them again where the peer was sent less before, what it has not
+    /// acknowledged where it was sent more.
+    pub fn set_mode(&mut self, mode: Mode) {
+        let before = std::mem::replace(&mut self.mode, mode);
+        if mode != Mode::Digest {
+            self.digest = None;
+        }
+        if mode >= Mode::Pointers && mode > self.reached {
+            self.go_back(0, 0);
+        } else {
+            self.reached = self.reached.min(mode);
+            if mode >= Mode::Pointers && mode < before {
+                // What is under way in the richer form may not be taken any more.
+                let [_, ordinary, hearsay] = self.lanes.each_ref().map(|lane| lane.acked);
+                self.go_back(ordinary, hearsay);
+            }
+        }
+        self.settle();
+    }
+
+    /// The peer was sent a digest under `seed`, made when our log ended at `covers`: from now on names are mentioned under it.
+    pub fn digest_sent(&mut self, seed: u64, covers: Cursors) {
+        self.digest = Some(Told { seed, covers, mentions: 0 });
+        self.go_back(covers[Lane::Ordinary as usize], covers[Lane::Hearsay as usize]);
+        self.settle();
+    }
+
+    /// How many names were mentioned since the last digest.
+    pub fn mentions(&self) -> u64 {
+        self.digest.as_ref().map_or(0, |digest| digest.mentions)
+    }
+
+    /// What was read and not sent is of no use; it is read again when nothing is under way.
+    fn go_back(&mut self, ordinary: Cursor, hearsay: Cursor) {
+        for (lane, to) in [(Lane::Ordinary, ordinary), (Lane::Hearsay, hearsay)] {
+            let state = &mut self.lanes[lane as usize];
+            state.unsent.clear();
+            state.back = Some(state.back.map_or(to, |back| back.min(to)));
+        }
+    }
+
+    /// Goes back in each lane in which nothing is under way any more.
+    fn settle(&mut self) {
+        if self.lanes.iter().all(|lane| lane.back.is_none()) {
+            return;
+        }
+        let whole_again = self.lanes.iter().any(|lane| lane.back == Some(0));
+        for lane in LANE_ORDER {
+            let state = &mut self.lanes[lane as usize];
+            let still = state.under_way.is_empty() && state.reading.is_none();
+            if let Some(to) = state.back.take_if(|_| still) {
+                state.acked = state.acked.min(to);
+                state.read = state.acked;
+                state.told = None;
+                if to == 0 {
+                    state.unsent.push_back(batch(lane, 0, Vec::new()));
+                }
+            }
+        }
+        if whole_again && self.lanes.iter().all(|lane| lane.back.is_none()) && self.mode >= Mode::Pointers {
+            self.reached = self.mode;
         }
     }
 
     /// Our log ends here now.
-    pub fn heads(&mut self, heads: [Cursor; 2]) {
+    pub fn heads(&mut self, heads: Cursors) {
         for (lane, head) in self.lanes.iter_mut().zip(heads) {
             lane.head = lane.head.max(head);
         }
@@ -98,10 +183,10 @@ impl Feed {
 
     /// The next read of the log, urgent lane first: lane, after which cursor. At most [`BATCH_RECORDS`] changes are wanted.
     pub fn next_read(&mut self) -> Option<(Lane, Cursor)> {
-        for lane in LANES {
+        for lane in LANE_ORDER {
             let state = &mut self.lanes[lane as usize];
             let room = state.unsent.is_empty() && state.under_way.len() < window(lane);
-            if room && state.reading.is_none() && state.head > state.read {
+            if room && state.back.is_none() && state.reading.is_none() && state.head > state.read {
                 state.reading = Some(state.head);
                 return Some((lane, state.read));
             }
@@ -109,48 +194,112 @@ impl Feed {
         None
     }
 
-    /// What a read brought.
+    /// What a read of what is held brought.
     pub fn changes_read(&mut self, lane: Lane, changes: Vec<Change>, now: UnixSecs) {
-        let state = &mut self.lanes[lane as usize];
-        let asked_at = state.reading.take().unwrap_or_default();
-        let last = changes.last().map_or(state.read, |change| change.cursor);
-        // A read that came back short saw the log to its end as it was when it was asked for.
-        let reached = if changes.len() < BATCH_RECORDS { last.max(asked_at) } else { last };
-        state.head = state.head.max(reached);
-        let (mut entries, mut bytes, mut cursor) = (Vec::new(), 0, state.read);
-        for change in changes {
-            let held = &change.held;
-            let everything = change.cursor <= self.whole[lane as usize];
-            if policy::sends(held, &self.peer, self.relationship, everything, now) {
-                let size = held.record.bytes().len() + Entry::HEAD_BYTES_MAX;
-                if bytes + size > BATCH_BYTES {
-                    let full = std::mem::take(&mut entries);
-                    state.unsent.push_back(batch(lane, cursor, full));
-                    bytes = 0;
-                }
-                bytes += size;
-                entries.push(Entry::Value(Value {
+        let formed = changes.into_iter().map(|change| {
+            let (held, cursor) = (&change.held, change.cursor);
+            let everything = cursor <= self.whole[lane as usize];
+            if !policy::sends(held, &self.peer, self.relationship, everything, now) {
+                return (cursor, None);
+            }
+            let entry = match policy::form(held, self.mode, now) {
+                Form::Value => Some(Entry::Value(Value {
                     class: held.class as u8,
                     keep_until: held.keep_until,
                     record: held.record.bytes().clone(),
-                }));
+                })),
+                Form::Pointer => Some(Entry::Pointer(pointer_to(held))),
+                Form::Mention => self.mention(lane, cursor, held.record.name()),
+                Form::Nothing => None,
+            };
+            (cursor, entry)
+        });
+        let formed = formed.collect();
+        self.formed(lane, formed);
+    }
+
+    /// What a read of the hearsay lane brought.
+    pub fn pointers_read(&mut self, changes: Vec<PointerChange>, now: UnixSecs) {
+        let lane = Lane::Hearsay;
+        let formed = changes.into_iter().map(|PointerChange { cursor, pointer }| {
+            let everything = cursor <= self.whole[lane as usize];
+            if !policy::tells(&pointer, &self.peer, self.relationship, everything, now) {
+                return (cursor, None);
             }
-            cursor = change.cursor;
+            let entry = match policy::form_of_pointer(self.mode) {
+                Form::Value | Form::Nothing => None,
+                Form::Mention => self.mention(lane, cursor, &pointer.name),
+                Form::Pointer => Some(Entry::Pointer(Pointer {
+                    class: pointer.class as u8,
+                    keep_until: pointer.keep_until,
+                    name: pointer.name,
+                    epoch: pointer.epoch,
+                    sequence: pointer.sequence,
+                    digest: pointer.digest,
+                    expiry: pointer.expiry,
+                    keeper: Some(pointer.keeper),
+                })),
+            };
+            (cursor, entry)
+        });
+        let formed = formed.collect();
+        self.formed(lane, formed);
+    }
+
+    /// What is told of `name` in between, if the digest that the peer has does not tell it.
+    fn mention(&self, lane: Lane, cursor: Cursor, name: &Name) -> Option<Entry> {
+        let digest = self.digest.as_ref()?;
+        (cursor > digest.covers[lane as usize]).then(|| Entry::Mention(Digest::hash(digest.seed, name)))
+    }
+
+    /// Makes batches of what a read brought.
+    fn formed(&mut self, lane: Lane, formed: Vec<(Cursor, Option<Entry>)>) {
+        let state = &mut self.lanes[lane as usize];
+        let asked_at = state.reading.take().unwrap_or_default();
+        if state.back.is_some() {
+            // It is read again, maybe in another form.
+            return self.settle();
+        }
+        let last = formed.last().map_or(state.read, |(cursor, _)| *cursor);
+        // A read that came back short saw the log to its end as it was when it was asked for.
+        let reached = if formed.len() < BATCH_RECORDS { last.max(asked_at) } else { last };
+        state.head = state.head.max(reached);
+        let (mut entries, mut bytes, mut before, mut mentions) = (Vec::new(), 0, state.read, 0);
+        for (cursor, entry) in formed {
+            if let Some(entry) = entry {
+                let size = match &entry {
+                    Entry::Value(value) => value.record.len() + Entry::HEAD_BYTES_MAX,
+                    Entry::Pointer(_) => POINTER_BYTES_MAX,
+                    Entry::Mention(_) => MENTION_BYTES_MAX,
+                };
+                if bytes + size > BATCH_BYTES {
+                    let full = std::mem::take(&mut entries);
+                    state.unsent.push_back(batch(lane, before, full));
+                    bytes = 0;
+                }
+                bytes += size;
+                mentions += u64::from(matches!(entry, Entry::Mention(_)));
+                entries.push(entry);
+            }
+            before = cursor;
         }
         if !entries.is_empty() {
             state.unsent.push_back(batch(lane, reached, entries));
         }
         state.read = reached;
+        if let Some(digest) = &mut self.digest {
+            digest.mentions += mentions;
+        }
     }
 
-    /// The next batch to send, urgent lane first. An empty one tells the peer that it is caught up.
-    pub fn next_send(&mut self) -> Option<Batch> {
-        for lane in LANES {
+    /// The next batch to send of these lanes, in this order. An empty one tells the peer that it is caught up.
+    pub fn next_send(&mut self, lanes: &[Lane]) -> Option<Batch> {
+        for lane in lanes.iter().copied() {
             let state = &mut self.lanes[lane as usize];
             if state.under_way.len() >= window(lane) {
                 continue;
             }
-            let idle = state.reading.is_none() && state.read == state.head;
+            let idle = state.reading.is_none() && state.back.is_none() && state.read == state.head;
             let next = state.unsent.pop_front();
             let next = next.or_else(|| (idle && state.told != Some(0)).then(|| batch(lane, state.read, Vec::new())));
             if let Some(mut next) = next {
@@ -169,11 +318,12 @@ impl Feed {
     /// [`StrayAck`].
     pub fn acked(&mut self, ack: &Ack) -> Result<(), StrayAck> {
         let (lane, cursor) = (ack.lane, ack.cursor);
-        let state = &mut self.lanes[usize::from(lane & 1)];
+        let state = self.lanes.get_mut(usize::from(lane)).ok_or(StrayAck { lane, cursor })?;
         // The last of equal cursors: empty batches may share one.
         let ends = state.under_way.iter().rposition(|sent| *sent == cursor);
         state.under_way.drain(..=ends.ok_or(StrayAck { lane, cursor })?);
         state.acked = cursor;
+        self.settle();
         Ok(())
     }
 
@@ -192,14 +342,17 @@ impl Feed {
             }
         };
         Position {
-            acked: [done(&self.lanes[0]), done(&self.lanes[1])],
+            acked: std::array::from_fn(|lane| done(&self.lanes[lane])),
             whole: self.whole,
+            mode: self.reached,
         }
     }
 
     /// The position to save, if it moved and the last one was saved long enough ago (`hurry`: at all).
     pub fn next_save(&mut self, now: Duration, hurry: bool) -> Option<Position> {
         let position = self.position();
+        // That less was sent must be known before the peer forgets what it would then have again.
+        let hurry = hurry || !self.is_mode_saved();
         let rested = hurry || self.saved_at.is_none_or(|at| now >= at + SAVE_EVERY);
         (self.saving.is_none() && position != self.saved && rested).then(|| {
             self.saving = Some(position);
@@ -219,6 +372,11 @@ impl Feed {
         self.saved = self.saving.take().unwrap_or(self.saved);
     }
 
+    /// Whether a feed that goes on from what is saved knows that less was sent, where less was.
+    pub fn is_mode_saved(&self) -> bool {
+        self.saved.mode <= self.reached
+    }
+
     /// Whether a position is being saved.
     pub fn is_saving(&self) -> bool {
         self.saving.is_some()
@@ -227,43 +385,25 @@ impl Feed {
     /// How many positions of the log the peer has not acknowledged.
     pub fn lag(&self) -> u64 {
         let position = self.position();
-        (0..2).map(|lane| self.lanes[lane].head.saturating_sub(position.acked[lane])).sum()
+        let behind = |(lane, acked): (&LaneFeed, Cursor)| lane.head.saturating_sub(acked);
+        self.lanes.iter().zip(position.acked).map(behind).sum()
     }
 }
 
-impl Position {
-    /// As it is kept.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut w = Writer::new();
-        w.array(4);
-        for cursor in self.acked.iter().chain(&self.whole) {
-            w.uint(*cursor);
-        }
-        w.into_bytes()
-    }
-
-    /// Reads what [`Position::encode`] writes.
-    ///
-    /// # Errors
-    /// [`CborError`].
-    pub fn decode(bytes: &[u8]) -> Result<Self, CborError> {
-        let mut r = Reader::new(bytes);
-        r.array_exact(4)?;
-        let acked = [r.uint()?, r.uint()?];
-        let whole = [r.uint()?, r.uint()?];
-        r.finish()?;
-        Ok(Self { acked, whole })
-    }
-
-    /// Under which note the position of this peer's store in the log of ours is kept. Both are named: a store that was restored from a
-    /// backup has another log, in which a position of the old one would pass over what the peer has never seen.
-    pub fn key(peer: &Name, theirs: &[u8; 16], ours: &[u8; 16]) -> Vec<u8> {
-        [&Self::keys(peer)[..], theirs, ours].concat()
-    }
-
-    /// How the keys of all positions of this peer start. One counts at a time; the others are forgotten when it greets.
-    pub fn keys(peer: &Name) -> Vec<u8> {
-        [b"feed/", &peer.as_bytes()[..], b"/"].concat()
+/// Says where what is held is: here.
+fn pointer_to(held: &Held) -> Pointer {
+    let rank = held.record.rank();
+    let mut digest = [0; 16];
+    digest.copy_from_slice(&rank.digest[..16]);
+    Pointer {
+        class: held.class as u8,
+        keep_until: held.keep_until,
+        name: *held.record.name(),
+        epoch: rank.epoch,
+        sequence: rank.sequence,
+        digest,
+        expiry: held.record.record().expiry().unwrap_or(held.keep_until),
+        keeper: None,
     }
 }
 
@@ -281,7 +421,16 @@ pub fn window(lane: Lane) -> usize {
     match lane {
         Lane::Urgent => 2,
         Lane::Ordinary => WINDOW_BATCHES - 2,
+        // Of small things, and never in a hurry.
+        Lane::Hearsay => 2,
     }
 }
 
-const LANES: [Lane; 2] = [Lane::Urgent, Lane::Ordinary];
+/// What overtakes what.
+pub const LANE_ORDER: [Lane; LANES] = [Lane::Urgent, Lane::Ordinary, Lane::Hearsay];
+
+/// Most bytes of a pointer in a batch: two names, a digest, and numbers.
+const POINTER_BYTES_MAX: usize = 1 + 1 + 9 + 35 + 5 + 9 + 17 + 9 + 35;
+
+/// Most bytes of a mention in a batch.
+const MENTION_BYTES_MAX: usize = 9;

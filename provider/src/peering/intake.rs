@@ -4,13 +4,13 @@
 //! decode → in scope? → held already? → verify → put, or keep aside until its time comes → acknowledge
 //! ```
 //!
-//! A record costs a signature check only if it would change something. One that is broken costs itself and no neighbour.
+//! What becomes of a pointer is told in `hearsay`. A record costs a signature check only if it would change something. One that is broken costs itself and no neighbour.
 
 use super::deferred::Deferred;
 use super::limits::COMMIT_BATCHES;
 use super::policy;
-use crate::store::{Condition, Cursor, Held, Lane, Outcome, Put};
-use dialtone_shared::message::{Ack, Batch, Counts, Relationship, Value};
+use crate::store::{Condition, Cursor, Held, LANES, Lane, Outcome, Pointer, PointerOutcome, Put};
+use dialtone_shared::message::{Ack, Batch, Counts, Entry, Mode, Relationship, Value};
 use dialtone_shared::record::Timeliness;
 use dialtone_shared::{Name, RecordError, SignedRecord, UnixSecs, VerifiedRecord, VerifyError};
 use std::cmp::Ordering;
@@ -25,6 +25,8 @@ pub struct Terms {
     pub peer: Name,
     /// What the sender is to us.
     pub relationship: Relationship,
+    /// In what form it pushes to us: the lesser of what it pushes and what we accept.
+    pub accepts: Mode,
 }
 
 /// Why a record is refused. The sender's turn.
@@ -44,6 +46,9 @@ pub enum Refusal {
     /// Not meant for us.
     #[error("a record of {0} is not for this provider by its scope")]
     OutOfScope(Name),
+    /// More than is agreed. Not held against the sender: what we accept may have changed while it was on its way.
+    #[error("a record of {0} was sent whole where less is agreed")]
+    Unwanted(Name),
 }
 
 /// What to do with a record, once it is known what is held of its name.
@@ -74,6 +79,8 @@ pub struct Checked {
     pub puts: Vec<Put>,
     /// To be kept aside.
     pub deferred: Vec<Deferred>,
+    /// To be kept as what is said of others.
+    pub pointers: Vec<Pointer>,
     /// What needs neither, counted.
     pub counts: Counts,
     /// The first refusal, and how many there were that no honest provider sends.
@@ -83,14 +90,16 @@ pub struct Checked {
 /// Takes an entry apart.
 ///
 /// # Errors
-/// [`Refusal::NotARecord`] or [`Refusal::OutOfScope`].
+/// [`Refusal`]; not yet [`Refusal::NotBelieved`].
 pub fn open(terms: &Terms, entry: &Value) -> Result<SignedRecord, Refusal> {
     let signed = SignedRecord::decode(entry.record.clone())?;
-    if signed.record().in_scope(&terms.own) {
-        Ok(signed)
-    } else {
-        Err(Refusal::OutOfScope(*signed.name()))
+    if !signed.record().in_scope(&terms.own) {
+        return Err(Refusal::OutOfScope(*signed.name()));
     }
+    if !policy::takes(&signed, terms.accepts) {
+        return Err(Refusal::Unwanted(*signed.name()));
+    }
+    Ok(signed)
 }
 
 /// What to do with a record, given what is held of its name.
@@ -156,6 +165,9 @@ impl Checked {
     /// Files a refusal.
     pub fn refuse(&mut self, refusal: Refusal) {
         self.counts.refused += 1;
+        if matches!(refusal, Refusal::Unwanted(_)) {
+            return;
+        }
         self.invalid.get_or_insert((0, refusal)).0 += 1;
     }
 
@@ -175,6 +187,7 @@ impl Checked {
     pub fn join(&mut self, other: Self) {
         self.puts.extend(other.puts);
         self.deferred.extend(other.deferred);
+        self.pointers.extend(other.pointers);
         self.counts.add(&other.counts);
         if let Some((count, refusal)) = other.invalid {
             self.invalid.get_or_insert((0, refusal)).0 += count;
@@ -182,7 +195,7 @@ impl Checked {
     }
 }
 
-fn put(terms: &Terms, record: VerifiedRecord, keep_until: UnixSecs) -> Put {
+pub(super) fn put(terms: &Terms, record: VerifiedRecord, keep_until: UnixSecs) -> Put {
     Put {
         record,
         class: policy::class_from(terms.relationship),
@@ -196,9 +209,13 @@ fn put(terms: &Terms, record: VerifiedRecord, keep_until: UnixSecs) -> Put {
 /// The batches of a link that have arrived and are not acknowledged, in the order of their lanes.
 #[derive(Debug, Default)]
 pub struct Intake {
-    lanes: [VecDeque<Arrived>; 2],
+    lanes: [VecDeque<Arrived>; LANES],
     /// The last position that arrived, by lane, and how far the peer said it runs on.
-    ends: [Option<(Cursor, u64)>; 2],
+    ends: [Option<(Cursor, u64)>; LANES],
+    /// More was agreed than the peer has sent: it is to begin these lanes anew.
+    anew: [bool; LANES],
+    /// What was agreed before that.
+    anew_from: Option<Mode>,
     next_check: u64,
     committing: Option<Vec<Committing>>,
 }
@@ -207,6 +224,7 @@ pub struct Intake {
 struct Arrived {
     id: u64,
     cursor: Cursor,
+    mentions: u64,
     checked: Option<Checked>,
 }
 
@@ -215,6 +233,18 @@ struct Arrived {
 struct Committing {
     ack: Ack,
     puts: usize,
+    pointers: usize,
+}
+
+/// What to commit at once.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Commit {
+    /// To put.
+    pub puts: Vec<Put>,
+    /// To keep aside.
+    pub deferred: Vec<Deferred>,
+    /// To keep as what is said of others.
+    pub pointers: Vec<Pointer>,
 }
 
 /// What a peer may not do.
@@ -234,20 +264,24 @@ impl Intake {
     /// # Errors
     /// [`IntakeError`].
     pub fn arrived(&mut self, batch: &Batch) -> Result<u64, IntakeError> {
-        let lane = lane_of(batch.lane);
-        let (queue, end) = (&mut self.lanes[lane as usize], &mut self.ends[lane as usize]);
+        let (lane, index) = (lane_of(batch.lane), usize::from(batch.lane).min(LANES - 1));
+        let (queue, end) = (&mut self.lanes[index], &mut self.ends[index]);
         let committing = self.committing.iter().flatten().filter(|one| one.ack.lane == batch.lane).count();
         if queue.len() + committing >= super::feed::window(lane) {
             return Err(IntakeError::Window);
         }
-        if end.is_some_and(|(last, _)| batch.cursor < last) {
+        // A sender goes back when there is more to be had, and then not before all was acknowledged.
+        let still = queue.is_empty() && committing == 0;
+        if end.is_some_and(|(last, _)| batch.cursor < last) && !still {
             return Err(IntakeError::Backwards(batch.cursor));
         }
+        self.anew[index] &= batch.cursor != 0;
         *end = Some((batch.cursor, batch.behind));
         self.next_check += 1;
         queue.push_back(Arrived {
             id: self.next_check,
             cursor: batch.cursor,
+            mentions: batch.entries.iter().filter(|entry| matches!(entry, Entry::Mention(_))).count() as u64,
             checked: None,
         });
         Ok(self.next_check)
@@ -261,43 +295,55 @@ impl Intake {
     }
 
     /// What to commit next, revocations first: everything that is checked, in order. `None` while a commit is under way.
-    pub fn next_commit(&mut self) -> Option<(Vec<Put>, Vec<Deferred>)> {
+    pub fn next_commit(&mut self) -> Option<Commit> {
         if self.committing.is_some() {
             return None;
         }
-        let (mut puts, mut deferred, mut parts) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut commit, mut parts) = (Commit::default(), Vec::new());
         for (lane, queue) in (0..).zip(&mut self.lanes) {
             while parts.len() < COMMIT_BATCHES {
                 let Some(checked) = queue.front_mut().and_then(|batch| batch.checked.take()) else {
                     break;
                 };
-                let Some(Arrived { cursor, .. }) = queue.pop_front() else { break };
+                let Some(Arrived { cursor, mentions, .. }) = queue.pop_front() else {
+                    break;
+                };
                 let mut counts = checked.counts;
+                counts.stored += mentions;
                 counts.deferred += checked.deferred.len() as u64;
                 parts.push(Committing {
                     ack: Ack { lane, cursor, counts },
                     puts: checked.puts.len(),
+                    pointers: checked.pointers.len(),
                 });
-                puts.extend(checked.puts);
-                deferred.extend(checked.deferred);
+                commit.puts.extend(checked.puts);
+                commit.deferred.extend(checked.deferred);
+                commit.pointers.extend(checked.pointers);
             }
         }
         (!parts.is_empty()).then(|| {
             self.committing = Some(parts);
-            (puts, deferred)
+            commit
         })
     }
 
     /// The commit is durable: what to acknowledge, one for each lane.
-    pub fn committed(&mut self, outcomes: &[Outcome]) -> Vec<Ack> {
-        let mut acks: Vec<Ack> = Vec::with_capacity(2);
-        let mut outcomes = outcomes.iter();
+    pub fn committed(&mut self, outcomes: &[Outcome], pointers: &[PointerOutcome]) -> Vec<Ack> {
+        let mut acks: Vec<Ack> = Vec::with_capacity(LANES);
+        let (mut outcomes, mut pointers) = (outcomes.iter(), pointers.iter());
         for mut part in self.committing.take().unwrap_or_default() {
             for outcome in outcomes.by_ref().take(part.puts) {
                 match outcome {
                     Outcome::Stored { .. } | Outcome::Renewed => part.ack.counts.stored += 1,
                     Outcome::Same => part.ack.counts.same += 1,
                     Outcome::Older(_) | Outcome::ConditionFailed(_) => part.ack.counts.older += 1,
+                }
+            }
+            for outcome in pointers.by_ref().take(part.pointers) {
+                match outcome {
+                    PointerOutcome::Kept => part.ack.counts.stored += 1,
+                    PointerOutcome::Same => part.ack.counts.same += 1,
+                    PointerOutcome::Older => part.ack.counts.older += 1,
                 }
             }
             match acks.last_mut().filter(|last| last.lane == part.ack.lane) {
@@ -319,6 +365,21 @@ impl Intake {
         }
     }
 
+    /// The form in which the peer pushes has changed. Where it is richer, we do not have everything until the lanes were begun anew.
+    pub fn accepts(&mut self, before: Mode, now: Mode) {
+        if now > before && now >= Mode::Pointers {
+            self.anew_from.get_or_insert(before);
+            self.anew[Lane::Ordinary as usize] = true;
+            self.anew[Lane::Hearsay as usize] = true;
+        }
+        if self.anew_from.is_some_and(|from| now <= from) {
+            self.anew = [false; LANES];
+        }
+        if !self.anew.contains(&true) {
+            self.anew_from = None;
+        }
+    }
+
     /// Whether nothing that arrived still awaits its acknowledgement.
     pub fn is_idle(&self) -> bool {
         self.committing.is_none() && self.lanes.iter().all(VecDeque::is_empty)
@@ -326,14 +387,14 @@ impl Intake {
 
     /// Whether the peer has said that we have everything, and it is durable.
     pub fn has_all(&self) -> bool {
-        self.is_idle() && self.ends.iter().all(|end| matches!(end, Some((_, 0))))
+        self.is_idle() && !self.anew.contains(&true) && self.ends.iter().all(|end| matches!(end, Some((_, 0))))
     }
 }
 
 fn lane_of(number: u8) -> Lane {
-    if number == Lane::Urgent as u8 {
-        Lane::Urgent
-    } else {
-        Lane::Ordinary
+    match number {
+        0 => Lane::Urgent,
+        1 => Lane::Ordinary,
+        _ => Lane::Hearsay,
     }
 }

@@ -80,3 +80,22 @@ const _: () = assert!(GREETINGS_FROM_ONE_MAX * 4 <= GREETINGS_MAX);
 
 /// The log is told at most this often of strangers who were turned away: they must not fill the disk with it.
 pub const STRANGERS_TOLD_EVERY: Duration = Duration::from_secs(1);
+
+/// Bytes of one chunk of a digest: as a batch, so that a revocation waits behind no more.
+pub const DIGEST_CHUNK_BYTES: usize = BATCH_BYTES;
+
+/// Largest digest of a peer that is kept, in bytes: of about 40 million names, with their quarter of room.
+pub const DIGEST_BYTES_MAX: usize = 64 << 20;
+
+/// A digest has room for at least this many more names, and a new one is due after at least this many were told: below it, a new one
+/// would cost more than the names.
+pub const DIGEST_NAMES_MIN: usize = 1_024;
+
+/// A digest is sent anew after this long: nothing is ever taken out of the old one.
+pub const DIGEST_EVERY: Duration = Duration::from_secs(86_400);
+
+/// Rows read at once where everything is read: a page that holds up nobody.
+pub const SCAN_STEP: usize = 1_024;
+
+/// Digests that are made at a time: each reads the whole store.
+pub const DIGESTS_AT_ONCE: usize = 1;

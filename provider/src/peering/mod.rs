@@ -12,20 +12,27 @@
 //! 5. [`greeting`]: whether the other side is who the agreement names;
 //! 6. [`session`]: the link itself, in the events and steps of [`step`], put together from
 //! 7. [`policy`]: what goes to whom,
-//! 8. [`feed`]: the half that sends, and how far the peer is,
-//! 9. [`intake`]: the half that receives, and what becomes of each record,
-//! 10. [`deferred`]: records whose time has not come;
-//! 11. [`health`]: what is seen of it from outside.
+//! 8. [`feed`]: the half that sends, and how far the peer is ([`position`]),
+//! 9. [`intake`]: the half that receives, and what becomes of each record, [`hearsay`]: of each pointer,
+//! 10. [`digest`]: the filter of names that goes where no more is agreed,
+//! 11. [`deferred`]: records whose time has not come;
+//! 12. [`health`]: what is seen of it from outside.
+//!
+//! Beside the links: [`ask`], what is done about a name that no link has brought.
 
 pub mod agreement;
+pub mod ask;
 pub mod deferred;
 pub mod dial;
+pub mod digest;
 pub mod feed;
 pub mod greeting;
 pub mod guests;
 pub mod health;
+pub mod hearsay;
 pub mod intake;
 pub mod limits;
 pub mod policy;
+pub mod position;
 pub mod session;
 pub mod step;

@@ -1,8 +1,8 @@
 //! Whom a record is passed on to, and what it is here once it has been: the whole of the routing policy.
 
-use crate::store::{Class, Held};
-use dialtone_shared::message::Relationship;
-use dialtone_shared::{Name, UnixSecs};
+use crate::store::{Class, Held, Pointer};
+use dialtone_shared::message::{Mode, Relationship};
+use dialtone_shared::{Name, SignedRecord, UnixSecs};
 
 /// Where a record that this peer sends was learnt, from our side. What the peer says of it does not count: only that
 /// the peer is what it is to us.
@@ -31,6 +31,73 @@ pub fn sends(held: &Held, peer: &Name, relationship: Relationship, everything: b
         && exports(relationship, held.class)
         && (everything || held.from != Some(*peer))
         && held.forget_at().is_none_or(|at| at > now)
+}
+
+/// Whether a pointer is told to `peer`: by the relationship, not back to where it came from nor to the one it points to, and not what
+/// nobody promises to keep any longer. `everything`: as for [`sends`].
+pub fn tells(pointer: &Pointer, peer: &Name, relationship: Relationship, everything: bool, now: UnixSecs) -> bool {
+    exports(relationship, pointer.class)
+        && pointer.keeper != *peer
+        && (everything || pointer.joined || pointer.from != *peer)
+        && pointer.forget_at() > now
+}
+
+/// In what form something is passed on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// The record itself.
+    Value,
+    /// Where it is.
+    Pointer,
+    /// That something of its name is there.
+    Mention,
+    /// Not at all.
+    Nothing,
+}
+
+/// In what form what is held goes over a link of this mode.
+///
+/// Revocations and whatever reveals a later key go by value on every link: they are what keeps a stolen key from coming back to life. So does
+/// what is for some providers only where pointers are pushed: a pointer does not say for whom it is, and whoever has one passes it on. What has
+/// expired is passed on by value alone, as a floor: nobody would find anything by a hint at it.
+pub fn form(held: &Held, mode: Mode, now: UnixSecs) -> Form {
+    let (rank, record) = (held.record.rank(), held.record.record());
+    if rank.revoked || rank.epoch > 0 {
+        return Form::Value;
+    }
+    let expired = record.expiry().is_some_and(|expiry| expiry <= now);
+    match mode {
+        Mode::Values => Form::Value,
+        Mode::None => Form::Nothing,
+        Mode::Pointers | Mode::Digest if expired => Form::Nothing,
+        Mode::Pointers if !record.scope.is_empty() => Form::Value,
+        Mode::Pointers => Form::Pointer,
+        Mode::Digest => Form::Mention,
+    }
+}
+
+/// Whether a digest for `peer` counts what is held: whatever it may ask us for, also what it once sent, for it may have lost that.
+pub fn in_digest(held: &Held, peer: &Name, relationship: Relationship, now: UnixSecs) -> bool {
+    sends(held, peer, relationship, true, now) && form(held, Mode::Digest, now) != Form::Nothing && !held.record.rank().revoked
+}
+
+/// In what form a pointer goes over a link of this mode.
+pub fn form_of_pointer(mode: Mode) -> Form {
+    match mode {
+        Mode::Values | Mode::Pointers => Form::Pointer,
+        Mode::Digest => Form::Mention,
+        Mode::None => Form::Nothing,
+    }
+}
+
+/// Whether a value is taken where this is the most that is accepted: the other side of [`form`], but for what has expired.
+pub fn takes(record: &SignedRecord, accepts: Mode) -> bool {
+    let rank = record.rank();
+    match accepts {
+        Mode::Values => true,
+        Mode::Pointers => rank.revoked || rank.epoch > 0 || !record.record().scope.is_empty(),
+        Mode::None | Mode::Digest => rank.revoked || rank.epoch > 0,
+    }
 }
 
 #[cfg(test)]
@@ -109,6 +176,67 @@ mod tests {
             !sends(&held(vec![], None), &peer, mutual, false, NOW.plus(2 * DAY)),
             "its lease is over"
         );
+    }
+
+    #[test]
+    fn revocations_and_later_keys_go_by_value_on_every_link() {
+        let secret = SecretKey::from_seed(&[1; 32]);
+        let revoked = Record {
+            body: Body::Revoked,
+            ..record(vec![]).record().clone()
+        };
+        let revoked = Held {
+            record: SignedRecord::sign(revoked, &secret).unwrap().verify().unwrap(),
+            ..held(vec![], None)
+        };
+        let (plain, scoped) = (held(vec![], None), held(vec![Name::key_set([1; 32])], None));
+        let expired = NOW.plus(31 * DAY);
+        for (mode, of_plain, of_scoped, of_expired) in [
+            (Mode::Values, Form::Value, Form::Value, Form::Value),
+            (Mode::Pointers, Form::Pointer, Form::Value, Form::Nothing),
+            (Mode::Digest, Form::Mention, Form::Mention, Form::Nothing),
+            (Mode::None, Form::Nothing, Form::Nothing, Form::Nothing),
+        ] {
+            assert_eq!(form(&revoked, mode, NOW), Form::Value, "{mode}");
+            assert_eq!(form(&plain, mode, NOW), of_plain, "{mode}");
+            assert_eq!(form(&scoped, mode, NOW), of_scoped, "{mode}, for some only");
+            assert_eq!(form(&plain, mode, expired), of_expired, "{mode}, expired");
+            // What one side sends by value the other takes.
+            for held in [&revoked, &plain, &scoped] {
+                let signed = SignedRecord::decode(held.record.bytes().clone()).unwrap();
+                assert_eq!(takes(&signed, mode), form(held, mode, NOW) == Form::Value, "{mode}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pointer_goes_neither_back_nor_to_whom_it_points_to() {
+        let [teller, keeper, other] = [1, 2, 3].map(|n| Name::key_set([n; 32]));
+        let pointer = |class, joined| Pointer {
+            name: Name::key_set([9; 32]),
+            epoch: 0,
+            sequence: NOW.micros(),
+            digest: [0; 16],
+            expiry: NOW.plus(9 * DAY),
+            class,
+            keep_until: NOW.plus(DAY),
+            keeper,
+            from: teller,
+            joined,
+        };
+        let mutual = Relationship::Mutual;
+        let told = pointer(Class::Peer, false);
+        assert!(tells(&told, &other, mutual, false, NOW));
+        assert!(!tells(&told, &keeper, mutual, true, NOW));
+        assert!(!tells(&told, &teller, mutual, false, NOW));
+        assert!(tells(&told, &teller, mutual, true, NOW), "its store is new");
+        assert!(
+            tells(&pointer(Class::Peer, true), &teller, mutual, false, NOW),
+            "half of it is news to it"
+        );
+        assert!(!tells(&told, &other, mutual, false, NOW.plus(DAY)));
+        assert!(!tells(&told, &other, Relationship::Peer, false, NOW), "no valley");
+        assert!(tells(&pointer(Class::Customer, false), &other, Relationship::Peer, false, NOW));
     }
 
     #[tokio::test]

@@ -1,11 +1,12 @@
 //! Everything that can happen on a link, and everything that a link can want: the two sides of `session`.
 
 use super::agreement::Agreements;
-use super::deferred::Deferred;
-use super::feed::Position;
-use super::intake::{Checked, Terms};
-use crate::store::{Change, Cursor, Lane, Outcome, Put};
-use dialtone_shared::message::{CloseCode, Reach, Value};
+use super::ask::reach::Inbound;
+use super::digest::Digest;
+use super::intake::{Checked, Commit, Terms};
+use super::position::Position;
+use crate::store::{Change, Cursor, Cursors, Lane, Outcome, PointerChange, PointerOutcome};
+use dialtone_shared::message::{CloseCode, Pointer, Relationship, Value};
 use dialtone_shared::{Name, Rank, SignedRecord, UnixSecs};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,8 +40,8 @@ pub struct Opening {
     pub pin: [u8; 32],
     /// Where the lanes of its log end.
     pub heads: [u64; 3],
-    /// How much it knows without asking.
-    pub reach: Reach,
+    /// What its peers push to it and what lies behind them: what it tells each of what it knows without asking.
+    pub inbound: Arc<[Inbound]>,
 }
 
 /// What happened.
@@ -57,22 +58,28 @@ pub enum Event {
         /// What was saved of its store, if anything was.
         position: Option<Position>,
         /// Where our log ends.
-        heads: [Cursor; 2],
+        heads: Cursors,
     },
     /// Answers [`Step::Admit`]: the link is not wanted.
     NotAdmitted(CloseCode, String),
     /// The agreements are these from now on.
     Agreed(Arc<Agreements>),
-    /// How much this provider knows without asking, from now on.
-    Reaches(Reach),
+    /// What the peers push and what lies behind them, from now on.
+    Inbound(Arc<[Inbound]>),
     /// Our log goes on to here.
-    Heads([Cursor; 2]),
+    Heads(Cursors),
     /// Answers [`Step::Read`].
     Read(Lane, Vec<Change>),
+    /// Answers [`Step::ReadPointers`].
+    PointersRead(Vec<PointerChange>),
+    /// Answers [`Step::Build`]: the digest, and where our log ended before it was made.
+    Built(Box<Digest>, Cursors),
+    /// Answers [`Step::Forget`].
+    Forgotten,
     /// Answers [`Step::Check`].
     Checked(u64, Checked),
     /// Answers [`Step::Commit`].
-    Committed(Vec<Outcome>),
+    Committed(Vec<Outcome>, Vec<PointerOutcome>),
     /// Answers [`Step::Save`].
     Saved,
     /// A step failed on our side. What was not acknowledged will be sent again.
@@ -110,6 +117,25 @@ pub enum Step {
         /// How many.
         limit: usize,
     },
+    /// Read at most `limit` pointers of the log's hearsay lane.
+    ReadPointers {
+        /// After this cursor.
+        after: Cursor,
+        /// How many.
+        limit: usize,
+    },
+    /// Make a digest of all that goes to the peer; in the background, for it reads everything.
+    Build {
+        /// For whom.
+        peer: Name,
+        /// What it is to us.
+        relationship: Relationship,
+    },
+    /// Forget every pointer that the peer told us.
+    Forget {
+        /// Who told them.
+        peer: Name,
+    },
     /// Find out what becomes of these entries.
     Check {
         /// The number to answer with.
@@ -118,15 +144,15 @@ pub enum Step {
         terms: Terms,
         /// The records.
         entries: Vec<Value>,
+        /// The pointers.
+        pointers: Vec<Pointer>,
     },
-    /// Put these, and keep those aside; answered when both are durable.
+    /// Keep what was checked; answered when all of it is durable.
     Commit {
-        /// Who sent them.
+        /// Who sent it.
         peer: Name,
-        /// To put.
-        puts: Vec<Put>,
-        /// To keep aside.
-        deferred: Vec<Deferred>,
+        /// What to keep.
+        commit: Commit,
     },
     /// Make a note of how far the peer is.
     Save {

@@ -4,8 +4,11 @@ use super::media::{self, Tags};
 use super::problem::Refusal;
 use super::{NameInPath, Service, answer, json, name_in};
 use crate::io::clock::Clock;
+use crate::io::peering_ask::Asking;
+use crate::peering::ask::desk::Reply;
+use crate::peering::ask::question::Found;
 use crate::settings::NEGATIVE_TTL_SECS;
-use crate::store::{Held, RecordStore};
+use crate::store::Held;
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::extract::State;
@@ -14,54 +17,37 @@ use dialtone_resolver::view;
 use dialtone_resolver::{Lookup, LookupError, RecordSource};
 use dialtone_shared::receipt::Status;
 use dialtone_shared::{Name, Ttl, UnixSecs, VerifiedRecord};
-use std::fmt;
 use std::sync::Arc;
 
-/// A provider's own store as something to look names up in.
+/// What a provider knows of names, as something to look names up in.
 #[derive(Debug)]
 pub struct StoreSource {
-    store: Arc<dyn RecordStore>,
+    asking: Arc<Asking>,
     clock: Arc<dyn Clock>,
-    coherence: Arc<dyn Coherence>,
 }
 
-/// Whether what is not held here is held nowhere else.
-pub trait Coherence: Send + Sync + fmt::Debug + 'static {
-    /// Why a name that is not held here may be held by a peer; `None`: every peer has told us all it has.
-    fn doubt(&self) -> Option<String>;
-}
-
-/// A provider without peers.
-#[derive(Clone, Copy, Debug)]
-pub struct Alone;
-
-impl Coherence for Alone {
-    fn doubt(&self) -> Option<String> {
-        None
-    }
-}
-
-/// What the store says of a name.
-enum Found {
-    Current(Held),
-    Expired(Held),
+/// What is known of a name.
+enum Known {
+    Current(Found),
+    Expired(Found),
     Absent,
 }
 
 impl StoreSource {
-    /// Looks names up in `store`; an absence is certain where `coherence` has no doubt.
-    pub fn new(store: Arc<dyn RecordStore>, clock: Arc<dyn Clock>, coherence: Arc<dyn Coherence>) -> Self {
-        Self { store, clock, coherence }
+    /// Looks names up where `asking` does: in the store, and what is not there among the peers.
+    pub fn new(asking: Arc<Asking>, clock: Arc<dyn Clock>) -> Self {
+        Self { asking, clock }
     }
 
-    async fn find(&self, name: &Name) -> Result<Found, Refusal> {
-        match self.store.get(name).await? {
-            Some(held) if expired(&held.record, self.clock.now().secs()) => Ok(Found::Expired(held)),
-            Some(held) => Ok(Found::Current(held)),
-            None => match self.coherence.doubt() {
-                None => Ok(Found::Absent),
-                Some(why) => Err(Refusal::Lookup(LookupError::Unavailable(why))),
-            },
+    async fn find(&self, name: &Name) -> Result<Known, Refusal> {
+        match self.asking.get(name).await? {
+            Reply::Record(found) if expired(&found.record, self.clock.now().secs()) => Ok(Known::Expired(found)),
+            Reply::Record(found) => Ok(Known::Current(found)),
+            Reply::Absent => Ok(Known::Absent),
+            Reply::Unknown(why) => Err(Refusal::Lookup(LookupError::Unavailable(why))),
+            Reply::Busy => Err(Refusal::Lookup(LookupError::Busy)),
+            // A client says nothing of what it knows.
+            Reply::NotNewer { .. } => Err(Refusal::Bug("a client was answered as a peer".to_owned())),
         }
     }
 }
@@ -70,14 +56,14 @@ impl StoreSource {
 impl RecordSource for StoreSource {
     async fn lookup(&self, name: &Name) -> Result<Lookup, LookupError> {
         match self.find(name).await {
-            Ok(Found::Current(held)) => Ok(Lookup::Found {
-                ttl: held.record.record().ttl_at(self.clock.now().secs()),
-                record: held.record,
+            Ok(Known::Current(found)) => Ok(Lookup::Found {
+                ttl: found.fresh,
+                record: found.record,
             }),
-            Ok(Found::Absent) => Ok(Lookup::Absent {
+            Ok(Known::Absent) => Ok(Lookup::Absent {
                 ttl: Ttl(NEGATIVE_TTL_SECS),
             }),
-            Ok(Found::Expired(_)) => Err(LookupError::Expired),
+            Ok(Known::Expired(_)) => Err(LookupError::Expired),
             Err(Refusal::Lookup(error)) => Err(error),
             Err(refusal) => Err(LookupError::Unavailable(refusal.to_string())),
         }
@@ -119,17 +105,22 @@ pub async fn status(State(service): State<Arc<Service>>, name: NameInPath) -> Re
 impl Service {
     async fn record(&self, name: NameInPath, headers: &HeaderMap) -> Result<Response<Body>, Refusal> {
         let name = name_in(name)?;
-        let held = match self.source.find(&name).await? {
-            Found::Current(held) => held,
-            Found::Expired(held) => {
+        let Found { record, fresh, .. } = match self.source.find(&name).await? {
+            Known::Current(found) => found,
+            Known::Expired(found) => {
                 return Err(Refusal::Stale {
                     name,
-                    held: Some(Box::new(held)),
+                    held: Some(Box::new(Held {
+                        record: found.record,
+                        class: found.class,
+                        keep_until: found.keep_until,
+                        from: None,
+                        account: None,
+                    })),
                 });
             }
-            Found::Absent => return Err(Refusal::Absent(name)),
+            Known::Absent => return Err(Refusal::Absent(name)),
         };
-        let (record, now) = (held.record, self.clock.now().secs());
         let tags = Tags::of(headers, header::IF_NONE_MATCH).map_err(|_| Refusal::BadCondition("If-None-Match"))?;
         let mut response = if tags.is_some_and(|tags| tags.match_weakly(record.rank())) {
             let mut response = Response::new(Body::empty());
@@ -143,8 +134,7 @@ impl Service {
         let headers = response.headers_mut();
         headers.insert(header::ETAG, media::etag(record.rank()));
         headers.insert(header::VARY, HeaderValue::from_static("accept"));
-        let ttl = record.record().ttl_at(now).0;
-        if let Ok(value) = HeaderValue::try_from(format!("max-age={ttl}")) {
+        if let Ok(value) = HeaderValue::try_from(format!("max-age={}", fresh.0)) {
             headers.insert(header::CACHE_CONTROL, value);
         }
         Ok(response)

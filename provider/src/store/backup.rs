@@ -11,7 +11,8 @@
 //!
 //! The file says nothing of how an engine keeps its rows, so any engine can be filled from it. It may have lain anywhere since: the
 //! digest shows damage, and every record passes the door of verification again. A restored store has an id of its
-//! own: what peers remember about the old one is not true of it.
+//! own: what peers remember about the old one is not true of it. Pointers are not in the file: they are hints that may be out of date by
+//! then, and to a store with a new id every peer tells everything anew.
 
 use super::embedded::{folder_error, sync_folder};
 use super::{Class, Condition, EmbeddedOptions, EmbeddedStore, Held, Put, RecordStore, StoreError};

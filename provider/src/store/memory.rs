@@ -1,9 +1,13 @@
 //! The store in memory: every promise but durability. For tests, simulated worlds and providers that only relay.
 
 use super::join::{Standing, Verdict, judge};
-use super::{Change, Count, Cursor, Held, Lane, Note, Outcome, Put, RecordStore, StoreError, check_note_keys, check_puts};
+use super::pointer;
+use super::{
+    Change, Count, Cursor, Cursors, Held, LANES, Lane, Note, Outcome, Pointer, PointerChange, PointerOutcome, Put, RecordStore, StoreError,
+    check_note_keys, check_puts,
+};
 use async_trait::async_trait;
-use dialtone_shared::{Name, UnixSecs};
+use dialtone_shared::{Name, Rank, UnixSecs};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,16 +19,18 @@ pub struct MemoryStore {
     id: [u8; 16],
     /// Held only while a map is read or changed, never across a wait.
     state: Mutex<State>,
-    cursors: watch::Sender<[Cursor; 2]>,
+    cursors: watch::Sender<Cursors>,
 }
 
 /// What the embedded engine keeps in its tables, in maps of the same order.
 #[derive(Default, Debug)]
 struct State {
     records: BTreeMap<Name, (Held, Cursor)>,
-    log: [BTreeMap<Cursor, Name>; 2],
-    last: [Cursor; 2],
-    forget: BTreeSet<(UnixSecs, Name)>,
+    pointers: BTreeMap<Name, (Pointer, Cursor)>,
+    log: [BTreeMap<Cursor, Name>; LANES],
+    last: Cursors,
+    /// The flag: of a pointer.
+    forget: BTreeSet<(UnixSecs, Name, bool)>,
     notes: BTreeMap<Vec<u8>, Vec<u8>>,
     count: Count,
     closed: bool,
@@ -41,13 +47,20 @@ impl MemoryStore {
         Arc::new(Self {
             id,
             state: Mutex::default(),
-            cursors: watch::channel([0; 2]).0,
+            cursors: watch::channel([0; LANES]).0,
         })
     }
 
     fn open(&self) -> Result<MutexGuard<'_, State>, StoreError> {
         let state = self.state();
         if state.closed { Err(StoreError::Closed) } else { Ok(state) }
+    }
+
+    /// Tells of a change since `before`.
+    fn tell(&self, state: &State, before: Cursors) {
+        if state.last != before {
+            self.cursors.send_replace(state.last);
+        }
     }
 
     /// A panic elsewhere leaves the maps as they were between two puts: they are still good to read.
@@ -63,9 +76,7 @@ impl RecordStore for MemoryStore {
         let mut state = self.open()?;
         let before = state.last;
         let outcomes = batch.into_iter().map(|put| state.put(put)).collect();
-        if state.last != before {
-            self.cursors.send_replace(state.last);
-        }
+        self.tell(&state, before);
         Ok(outcomes)
     }
 
@@ -93,17 +104,61 @@ impl RecordStore for MemoryStore {
 
     async fn expire(&self, now: UnixSecs, limit: usize) -> Result<Vec<Name>, StoreError> {
         let mut state = self.open()?;
-        let due = state.forget.iter().take_while(|(at, _)| *at <= now).take(limit);
-        let names: Vec<Name> = due.map(|(_, name)| *name).collect();
-        names.iter().for_each(|name| state.forget(name));
-        Ok(names)
+        let due = state.forget.iter().take_while(|(at, ..)| *at <= now).take(limit);
+        let due: Vec<(Name, bool)> = due.map(|(_, name, pointer)| (*name, *pointer)).collect();
+        for (name, pointer) in &due {
+            if *pointer {
+                state.forget_pointer(name);
+            } else {
+                state.forget(name);
+            }
+        }
+        Ok(due.into_iter().map(|(name, _)| name).collect())
+    }
+
+    async fn put_pointers(&self, batch: Vec<Pointer>) -> Result<Vec<PointerOutcome>, StoreError> {
+        let mut state = self.open()?;
+        let before = state.last;
+        let outcomes = batch.into_iter().map(|pointer| state.put_pointer(pointer)).collect();
+        self.tell(&state, before);
+        Ok(outcomes)
+    }
+
+    async fn pointer(&self, name: &Name) -> Result<Option<Pointer>, StoreError> {
+        Ok(self.open()?.pointers.get(name).map(|(pointer, _)| pointer.clone()))
+    }
+
+    async fn pointer_changes(&self, after: Cursor, limit: usize) -> Result<Vec<PointerChange>, StoreError> {
+        let state = self.open()?;
+        let rows = state.log[Lane::Hearsay as usize].range((Excluded(after), Unbounded)).take(limit);
+        let standing = rows.filter_map(|(cursor, name)| state.pointers.get(name).map(|(pointer, _)| (*cursor, pointer.clone())));
+        Ok(standing.map(|(cursor, pointer)| PointerChange { cursor, pointer }).collect())
+    }
+
+    async fn pointers(&self, after: Option<Name>, limit: usize) -> Result<Vec<Pointer>, StoreError> {
+        let start = after.map_or(Unbounded, Excluded);
+        let state = self.open()?;
+        let rows = state.pointers.range((start, Unbounded)).take(limit);
+        Ok(rows.map(|(_, (pointer, _))| pointer.clone()).collect())
+    }
+
+    async fn forget_pointers(&self, batch: Vec<Pointer>) -> Result<usize, StoreError> {
+        let mut state = self.open()?;
+        let mut forgotten = 0;
+        for pointer in batch {
+            if state.pointers.get(&pointer.name).is_some_and(|(standing, _)| *standing == pointer) {
+                state.forget_pointer(&pointer.name);
+                forgotten += 1;
+            }
+        }
+        Ok(forgotten)
     }
 
     fn count(&self) -> Count {
         self.state().count
     }
 
-    fn watch(&self) -> watch::Receiver<[Cursor; 2]> {
+    fn watch(&self) -> watch::Receiver<Cursors> {
         self.cursors.subscribe()
     }
 
@@ -173,10 +228,11 @@ impl State {
     fn keep(&mut self, held: Held) {
         let name = *held.record.name();
         self.forget(&name);
+        self.drop_outranked(&name, held.record.rank());
         let lane = held.lane() as usize;
         self.last[lane] += 1;
         self.log[lane].insert(self.last[lane], name);
-        self.forget.extend(held.forget_at().map(|at| (at, name)));
+        self.forget.extend(held.forget_at().map(|at| (at, name, false)));
         self.count.records += 1;
         self.count.bytes += held.record.bytes().len() as u64;
         self.records.insert(name, (held, self.last[lane]));
@@ -186,10 +242,44 @@ impl State {
         if let Some((held, cursor)) = self.records.remove(name) {
             self.log[held.lane() as usize].remove(&cursor);
             if let Some(at) = held.forget_at() {
-                self.forget.remove(&(at, *name));
+                self.forget.remove(&(at, *name, false));
             }
             self.count.records -= 1;
             self.count.bytes -= held.record.bytes().len() as u64;
+        }
+    }
+
+    fn put_pointer(&mut self, pointer: Pointer) -> PointerOutcome {
+        let held = self.records.get(&pointer.name).map(|(held, _)| held.record.rank());
+        let standing = self.pointers.get(&pointer.name).map(|(pointer, _)| pointer);
+        match pointer::judge(held, standing, pointer) {
+            pointer::Verdict::Keep(pointer) => {
+                self.forget_pointer(&pointer.name);
+                let last = &mut self.last[Lane::Hearsay as usize];
+                *last += 1;
+                self.log[Lane::Hearsay as usize].insert(*last, pointer.name);
+                self.forget.insert((pointer.forget_at(), pointer.name, true));
+                self.count.pointers += 1;
+                self.pointers.insert(pointer.name, (pointer, *last));
+                PointerOutcome::Kept
+            }
+            pointer::Verdict::Same => PointerOutcome::Same,
+            pointer::Verdict::Older => PointerOutcome::Older,
+        }
+    }
+
+    /// A record of this rank is held: a pointer that leads to no more is done with.
+    fn drop_outranked(&mut self, name: &Name, rank: &Rank) {
+        if self.pointers.get(name).is_some_and(|(pointer, _)| !pointer.outranks(rank)) {
+            self.forget_pointer(name);
+        }
+    }
+
+    fn forget_pointer(&mut self, name: &Name) {
+        if let Some((pointer, cursor)) = self.pointers.remove(name) {
+            self.log[Lane::Hearsay as usize].remove(&cursor);
+            self.forget.remove(&(pointer.forget_at(), *name, true));
+            self.count.pointers -= 1;
         }
     }
 }

@@ -5,6 +5,9 @@
 //! all else), each an ordered run of cursors; a name stands in a lane at most once, at its latest change, so reading a lane from the
 //! start yields exactly what is held, and a log never has to be cut.
 //!
+//! Beside what is held a store keeps [`pointer`]s, what peers say is held elsewhere: at most one of a name, and only while it outranks what is
+//! held of that name, which is compared in the commit of either. They stand in a lane of their own, and the same is true of it.
+//!
 //! Two engines keep these promises: [`memory`], and [`embedded`], which is durable. [`backup`] carries a store to another disk.
 //! After `close` everything but `count`, `watch` and `id` answers [`StoreError::Closed`].
 
@@ -12,9 +15,11 @@ pub mod backup;
 pub mod embedded;
 mod join;
 pub mod memory;
+pub mod pointer;
 
 pub use embedded::{EmbeddedOptions, EmbeddedStore};
 pub use memory::MemoryStore;
+pub use pointer::{Pointer, PointerChange, PointerOutcome};
 
 use async_trait::async_trait;
 use dialtone_shared::{Name, Rank, UnixSecs, VerifiedRecord};
@@ -37,7 +42,8 @@ pub trait RecordStore: Send + Sync + fmt::Debug + 'static {
     async fn get(&self, name: &Name) -> Result<Option<Held>, StoreError>;
 
     /// At most `limit` changes of `lane` after `cursor`, in order. Each is what is held now, so a record that changed again
-    /// since is reported once, at its later cursor.
+    /// since is reported once, at its later cursor. In [`Lane::Hearsay`] nothing that is held stands: see
+    /// [`RecordStore::pointer_changes`].
     ///
     /// # Errors
     /// [`StoreError`].
@@ -49,17 +55,49 @@ pub trait RecordStore: Send + Sync + fmt::Debug + 'static {
     /// [`StoreError`].
     async fn scan(&self, after: Option<Name>, limit: usize) -> Result<Vec<Held>, StoreError>;
 
-    /// Forgets at most `limit` of what may be forgotten at `now`: see [`Held::forget_at`]. Returns what was forgotten.
+    /// Forgets at most `limit` of what may be forgotten at `now`: see [`Held::forget_at`] and [`Pointer::forget_at`]. Returns the names
+    /// of what was forgotten.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn expire(&self, now: UnixSecs, limit: usize) -> Result<Vec<Name>, StoreError>;
 
-    /// How many records are held, and the bytes of their envelopes.
+    /// Keeps pointers, in order, each unless as much is known already. Durable on return, and as a batch of puts kept whole or not at all.
+    /// One outcome for each.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn put_pointers(&self, batch: Vec<Pointer>) -> Result<Vec<PointerOutcome>, StoreError>;
+
+    /// The pointer of `name`, if one stands; then it outranks what is held.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn pointer(&self, name: &Name) -> Result<Option<Pointer>, StoreError>;
+
+    /// At most `limit` changes of [`Lane::Hearsay`] after `cursor`, in order: of each the pointer that stands now.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn pointer_changes(&self, after: Cursor, limit: usize) -> Result<Vec<PointerChange>, StoreError>;
+
+    /// At most `limit` pointers of names after `after` (exclusive; `None`: from the first), ascending by name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn pointers(&self, after: Option<Name>, limit: usize) -> Result<Vec<Pointer>, StoreError>;
+
+    /// Forgets these pointers, each only if it stands just as given: one that was replaced meanwhile stays. Returns how many were forgotten.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn forget_pointers(&self, batch: Vec<Pointer>) -> Result<usize, StoreError>;
+
+    /// How many records are held, the bytes of their envelopes, and how many pointers stand.
     fn count(&self) -> Count;
 
-    /// The last cursor of each lane, `[urgent, ordinary]`; changes at every commit, so that feeds and caches wake.
-    fn watch(&self) -> tokio::sync::watch::Receiver<[Cursor; 2]>;
+    /// The last cursor of each lane, `[urgent, ordinary, hearsay]`; changes at every commit, so that feeds and caches wake.
+    fn watch(&self) -> tokio::sync::watch::Receiver<Cursors>;
 
     /// Drawn when the store is made, and anew when it is restored from a backup: whoever remembers something about a
     /// store (a peer's cursor) remembers it about this id.
@@ -97,14 +135,22 @@ pub type Note = (Vec<u8>, Vec<u8>);
 /// A position in a lane of the change log; 0 is before everything.
 pub type Cursor = u64;
 
+/// A position in each lane: `[urgent, ordinary, hearsay]`.
+pub type Cursors = [Cursor; LANES];
+
+/// How many lanes there are.
+pub const LANES: usize = 3;
+
 /// A lane of the change log.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]
 pub enum Lane {
     /// Revocations, which overtake everything.
     Urgent = 0,
-    /// All else.
+    /// All else that is held.
     Ordinary = 1,
+    /// Pointers.
+    Hearsay = 2,
 }
 
 /// Where a provider learnt a record; decides whom it is passed on to. At equal rank the higher class wins.
@@ -197,6 +243,8 @@ pub struct Count {
     pub records: u64,
     /// Bytes of envelopes.
     pub bytes: u64,
+    /// Names that are only pointed to, or pointed to at a higher rank than is held.
+    pub pointers: u64,
 }
 
 /// Why a store cannot do what was asked. Nothing was lost; whether an unanswered put was kept is unknown.

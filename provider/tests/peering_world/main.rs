@@ -3,6 +3,9 @@
 //! A failure prints its seed. One world again: `PEERING_SEED=7 cargo test -p dialtone-provider --test peering_world NAME`;
 //! more worlds: `PEERING_SEEDS=10000`.
 
+mod asking;
+mod modes;
+
 use dialtone_provider::store::Class;
 use dialtone_shared::message::CloseCode;
 use dialtone_shared::{UnixMicros, UnixSecs};

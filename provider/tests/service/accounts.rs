@@ -197,7 +197,9 @@ impl Kept {
 mod kept {
     use super::Kept;
     use async_trait::async_trait;
-    use dialtone_provider::store::{Change, Count, Cursor, Held, Lane, Outcome, Put, RecordStore, StoreError};
+    use dialtone_provider::store::{
+        Change, Count, Cursor, Cursors, Held, Lane, Outcome, Pointer, PointerChange, PointerOutcome, Put, RecordStore, StoreError,
+    };
     use dialtone_shared::{Name, UnixSecs};
     use tokio::sync::watch;
 
@@ -218,10 +220,25 @@ mod kept {
         async fn expire(&self, now: UnixSecs, limit: usize) -> Result<Vec<Name>, StoreError> {
             self.0.expire(now, limit).await
         }
+        async fn put_pointers(&self, batch: Vec<Pointer>) -> Result<Vec<PointerOutcome>, StoreError> {
+            self.0.put_pointers(batch).await
+        }
+        async fn pointer(&self, name: &Name) -> Result<Option<Pointer>, StoreError> {
+            self.0.pointer(name).await
+        }
+        async fn pointer_changes(&self, after: Cursor, limit: usize) -> Result<Vec<PointerChange>, StoreError> {
+            self.0.pointer_changes(after, limit).await
+        }
+        async fn pointers(&self, after: Option<Name>, limit: usize) -> Result<Vec<Pointer>, StoreError> {
+            self.0.pointers(after, limit).await
+        }
+        async fn forget_pointers(&self, batch: Vec<Pointer>) -> Result<usize, StoreError> {
+            self.0.forget_pointers(batch).await
+        }
         fn count(&self) -> Count {
             self.0.count()
         }
-        fn watch(&self) -> watch::Receiver<[Cursor; 2]> {
+        fn watch(&self) -> watch::Receiver<Cursors> {
             self.0.watch()
         }
         fn id(&self) -> [u8; 16] {

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use tokio::net::UdpSocket;
 
 /// The code and the answers' bytes of a question for A.
-async fn ask(server: SocketAddr, name: &str) -> (u8, Vec<u8>) {
+pub async fn ask(server: SocketAddr, name: &str) -> (u8, Vec<u8>) {
     let mut question = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in name.split('.') {
         question.push(label.len() as u8);
@@ -20,7 +20,7 @@ async fn ask(server: SocketAddr, name: &str) -> (u8, Vec<u8>) {
     (answer[3] & 0xf, answer[question.len().min(length)..length].to_vec())
 }
 
-fn dns_of(name: &Name) -> String {
+pub fn dns_of(name: &Name) -> String {
     name.to_dns("dialtone.alt")
 }
 

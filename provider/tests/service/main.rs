@@ -3,6 +3,7 @@
 mod world;
 
 mod accounts;
+mod asking;
 mod bad_input;
 mod batches;
 mod dns;

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use dialtone_provider::io::clock::{Clock, SystemClock};
 use dialtone_provider::provider::Parts;
 use dialtone_provider::store::{
-    Change, Count, Cursor, EmbeddedOptions, EmbeddedStore, Held, Lane, MemoryStore, Outcome, Put, RecordStore, StoreError,
+    Change, Count, Cursor, Cursors, EmbeddedOptions, EmbeddedStore, Held, Lane, MemoryStore, Outcome, Pointer, PointerChange,
+    PointerOutcome, Put, RecordStore, StoreError,
 };
 use dialtone_provider::{Provider, Settings};
 use dialtone_shared::receipt::{Promise, Receipt};
@@ -345,10 +346,27 @@ impl RecordStore for TroubledStore {
     async fn expire(&self, now: UnixSecs, limit: usize) -> Result<Vec<Name>, StoreError> {
         self.inner.expire(now, limit).await
     }
+    async fn put_pointers(&self, batch: Vec<Pointer>) -> Result<Vec<PointerOutcome>, StoreError> {
+        self.may_write().await?;
+        self.inner.put_pointers(batch).await
+    }
+    async fn pointer(&self, name: &Name) -> Result<Option<Pointer>, StoreError> {
+        self.inner.pointer(name).await
+    }
+    async fn pointer_changes(&self, after: Cursor, limit: usize) -> Result<Vec<PointerChange>, StoreError> {
+        self.inner.pointer_changes(after, limit).await
+    }
+    async fn pointers(&self, after: Option<Name>, limit: usize) -> Result<Vec<Pointer>, StoreError> {
+        self.inner.pointers(after, limit).await
+    }
+    async fn forget_pointers(&self, batch: Vec<Pointer>) -> Result<usize, StoreError> {
+        self.may_write().await?;
+        self.inner.forget_pointers(batch).await
+    }
     fn count(&self) -> Count {
         self.inner.count()
     }
-    fn watch(&self) -> watch::Receiver<[Cursor; 2]> {
+    fn watch(&self) -> watch::Receiver<Cursors> {
         self.inner.watch()
     }
     fn id(&self) -> [u8; 16] {

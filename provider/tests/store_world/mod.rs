@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use dialtone_provider::store::{
-    Class, Condition, Cursor, EmbeddedOptions, EmbeddedStore, Held, Lane, MemoryStore, Outcome, Put, RecordStore,
+    Class, Condition, Cursor, EmbeddedOptions, EmbeddedStore, Held, Lane, MemoryStore, Outcome, Pointer, PointerOutcome, Put, RecordStore,
 };
 use dialtone_shared::{Body, Genesis, Name, Record, SecretKey, SignedRecord, Ttl, UnixMicros, UnixSecs, VerifiedRecord};
 use std::collections::BTreeMap;
@@ -76,6 +76,28 @@ pub async fn put_one(store: &dyn RecordStore, put: Put) -> Outcome {
     store.put(vec![put]).await.expect("a put").remove(0)
 }
 
+/// What the peer `from` says of a record that it keeps itself.
+pub fn pointer_to(record: &VerifiedRecord, from: u32) -> Pointer {
+    let rank = record.rank();
+    Pointer {
+        name: *record.name(),
+        epoch: rank.epoch,
+        sequence: rank.sequence,
+        digest: rank.digest[..16].try_into().expect("half a digest"),
+        expiry: EXPIRY,
+        class: Class::Peer,
+        keep_until: EXPIRY,
+        keeper: name(from),
+        from: name(from),
+        joined: false,
+    }
+}
+
+/// Puts one pointer and says what became of it.
+pub async fn point(store: &dyn RecordStore, pointer: Pointer) -> PointerOutcome {
+    store.put_pointers(vec![pointer]).await.expect("a pointer").remove(0)
+}
+
 /// An engine, and the folder that it survives in.
 pub enum World {
     Memory(Arc<MemoryStore>),
@@ -130,7 +152,19 @@ pub async fn held(store: &dyn RecordStore) -> BTreeMap<Name, Held> {
     }
 }
 
-/// That scan, log and count tell the same story; returns what is held.
+/// Every pointer that stands, by paging through them.
+pub async fn pointers(store: &dyn RecordStore) -> BTreeMap<Name, Pointer> {
+    let (mut all, mut after) = (BTreeMap::new(), None);
+    loop {
+        let page = store.pointers(after, 700).await.expect("pointers");
+        let Some(last) = page.last() else { return all };
+        after = Some(last.name);
+        all.extend(page.into_iter().map(|pointer| (pointer.name, pointer)));
+    }
+}
+
+/// That scan, log and count tell the same story, of records and of pointers, and that no pointer stands that leads to no more than is held;
+/// returns what is held.
 pub async fn assert_coherent(store: &dyn RecordStore) -> BTreeMap<Name, Held> {
     let all = held(store).await;
     let mut logged = BTreeMap::new();
@@ -158,5 +192,32 @@ pub async fn assert_coherent(store: &dyn RecordStore) -> BTreeMap<Name, Held> {
     assert_eq!(count.records, all.len() as u64, "records are counted exactly");
     let bytes: usize = all.values().map(|held| held.record.bytes().len()).sum();
     assert_eq!(count.bytes, bytes as u64, "bytes are counted exactly");
+    let standing = pointers(store).await;
+    let (mut logged, mut after) = (BTreeMap::new(), 0);
+    loop {
+        let page = store.pointer_changes(after, 700).await.expect("changes");
+        let Some(last) = page.last() else { break };
+        assert!(page.windows(2).all(|pair| pair[0].cursor < pair[1].cursor), "cursors ascend");
+        assert!(page[0].cursor > after, "a change after the cursor");
+        after = last.cursor;
+        for change in page {
+            assert_eq!(
+                logged.insert(change.pointer.name, change.pointer),
+                None,
+                "a name stands in the lane once"
+            );
+        }
+    }
+    assert!(
+        after <= store.watch().borrow()[Lane::Hearsay as usize],
+        "no pointer lies beyond the last cursor"
+    );
+    assert_eq!(logged, standing, "the lane yields exactly what stands");
+    assert_eq!(count.pointers, standing.len() as u64, "pointers are counted exactly");
+    for (name, pointer) in &standing {
+        assert_eq!(store.pointer(name).await.expect("a pointer").as_ref(), Some(pointer));
+        let outranks = all.get(name).is_none_or(|held| pointer.outranks(held.record.rank()));
+        assert!(outranks, "a pointer stands that leads to no more than is held");
+    }
     all
 }

@@ -6,7 +6,7 @@
 //! reconcile  {0: 17, 1: body}                 a round of set reconciliation
 //! statement  {0: 18, 1: from-hour, 2: hours}
 //!
-//! answer     {0: 32, 1: outcome, ? 2: [class, keep-until, record]}
+//! answer     {0: 32, 1: outcome, ? 2: [class, keep-until, record], ? 3: fresh}
 //! reconcile  {0: 33, 1: body}
 //! statement  {0: 34, 1: body}
 //! refused    {0: 48, 1: why}
@@ -18,7 +18,7 @@ use super::{Map, MessageError, SMALL_FRAME_BYTES, framed};
 use crate::Rank;
 use crate::cbor::Writer;
 use crate::name::Name;
-use crate::time::UnixSecs;
+use crate::time::{Ttl, UnixSecs};
 use bytes::Bytes;
 
 /// What one provider asks of another.
@@ -71,9 +71,18 @@ pub struct Query {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
     /// This.
-    Found(Value),
+    Found {
+        /// The record.
+        value: Value,
+        /// For how much longer the answerer would say so itself without asking again: whoever keeps the answer keeps it no longer, so that a
+        /// copy of a copy is no older than a copy.
+        fresh: Ttl,
+    },
     /// Nothing that outranks what the asker knows.
-    NotNewer,
+    NotNewer {
+        /// For how much longer, as above.
+        fresh: Ttl,
+    },
     /// Nothing. `certain`: nobody whom this provider could ask knows it either.
     Absent {
         /// See above.
@@ -237,13 +246,14 @@ impl Query {
 
 impl Answer {
     fn write(&self, w: &mut Writer) {
-        let (outcome, value) = match self {
-            Self::Found(value) => (1, Some(value)),
-            Self::NotNewer => (2, None),
-            Self::Absent { certain: true } => (3, None),
-            Self::Absent { certain: false } => (4, None),
+        let (outcome, value, fresh) = match self {
+            Self::Found { value, fresh } => (1, Some(value), Some(fresh)),
+            Self::NotNewer { fresh } => (2, None, Some(fresh)),
+            Self::Absent { certain: true } => (3, None, None),
+            Self::Absent { certain: false } => (4, None, None),
         };
-        w.map(if value.is_some() { 3 } else { 2 }).uint(0).uint(32).uint(1).uint(outcome);
+        let fields = 2 + usize::from(value.is_some()) + usize::from(fresh.is_some());
+        w.map(fields).uint(0).uint(32).uint(1).uint(outcome);
         if let Some(value) = value {
             w.uint(2)
                 .array(3)
@@ -251,10 +261,13 @@ impl Answer {
                 .uint(value.keep_until.0)
                 .bytes(&value.record);
         }
+        if let Some(fresh) = fresh {
+            w.uint(3).uint(u64::from(fresh.0));
+        }
     }
 
     fn read(map: &mut Map<'_, '_>) -> Result<Self, MessageError> {
-        let (mut outcome, mut value) = (None, None);
+        let (mut outcome, mut value, mut fresh) = (None, None, None);
         while let Some(field) = map.next()? {
             match field {
                 1 => outcome = Some(map.r.uint()?),
@@ -270,14 +283,15 @@ impl Answer {
                         record: map.record()?,
                     });
                 }
+                3 => fresh = Some(Ttl(map.r.uint_as()?)),
                 other => map.pass_over(other)?,
             }
         }
-        match (outcome.ok_or(MessageError::Missing("outcome"))?, value) {
-            (1, Some(value)) => Ok(Self::Found(value)),
-            (2, None) => Ok(Self::NotNewer),
-            (3, None) => Ok(Self::Absent { certain: true }),
-            (4, None) => Ok(Self::Absent { certain: false }),
+        match (outcome.ok_or(MessageError::Missing("outcome"))?, value, fresh) {
+            (1, Some(value), Some(fresh)) => Ok(Self::Found { value, fresh }),
+            (2, None, Some(fresh)) => Ok(Self::NotNewer { fresh }),
+            (3, None, None) => Ok(Self::Absent { certain: true }),
+            (4, None, None) => Ok(Self::Absent { certain: false }),
             _ => Err(MessageError::Value("outcome")),
         }
     }
@@ -331,8 +345,8 @@ mod tests {
             record: Bytes::from_static(b"record"),
         };
         vec![
-            Response::Answer(Answer::Found(value)),
-            Response::Answer(Answer::NotNewer),
+            Response::Answer(Answer::Found { value, fresh: Ttl(60) }),
+            Response::Answer(Answer::NotNewer { fresh: Ttl(60) }),
             Response::Answer(Answer::Absent { certain: true }),
             Response::Answer(Answer::Absent { certain: false }),
             Response::Reconcile(Bytes::from_static(b"round")),

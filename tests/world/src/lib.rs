@@ -3,19 +3,25 @@
 //! Frames keep their order on a link and may be overtaken on another. A link breaks at any moment, and what was under way on it is
 //! lost; so whatever was sent and not acknowledged is sent again on the next one. A provider crashes at any moment: what its
 //! store had committed stays, everything else is gone. Everything is drawn from one seed.
+//!
+//! [`asking`]: providers that ask each other.
 
-use dialtone_provider::io::peering_deferred;
+pub mod asking;
+pub mod modes;
+
+use dialtone_provider::io::{peering_deferred, peering_hearsay};
 use dialtone_provider::peering::agreement::{Agreement, Agreements};
 use dialtone_provider::peering::deferred;
 use dialtone_provider::peering::dial::{self, Dialler, Which};
 use dialtone_provider::peering::feed::Position;
 use dialtone_provider::peering::greeting;
-use dialtone_provider::peering::intake::{self, Checked, Terms, Verdict};
+use dialtone_provider::peering::hearsay;
+use dialtone_provider::peering::intake::{self, Checked, Commit, Terms, Verdict};
 use dialtone_provider::peering::limits::{DEFERRED_EVERY, DEFERRED_MAX};
 use dialtone_provider::peering::session::Session;
 use dialtone_provider::peering::step::{End, Event, Moment, Opening, Step};
 use dialtone_provider::store::{Class, Condition, Held, MemoryStore, Put, RecordStore};
-use dialtone_shared::message::{CloseCode, Entry, Message, Reach, Value};
+use dialtone_shared::message::{CloseCode, Entry, Message, Value};
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::{Body, Genesis, Name, Record, SecretKey, SignedRecord, Ttl, UnixMicros, UnixSecs, VerifiedRecord};
 use rand::rngs::StdRng;
@@ -67,7 +73,7 @@ pub struct Node {
     boot: [u8; 16],
     diallers: BTreeMap<usize, Dialler>,
     standing: BTreeMap<Name, (usize, usize, Which)>,
-    heads: [u64; 2],
+    heads: [u64; 3],
 }
 
 /// A connection between two providers.
@@ -142,7 +148,7 @@ impl World {
                 boot: world.rng.random(),
                 diallers,
                 standing: BTreeMap::new(),
-                heads: [0; 2],
+                heads: [0; 3],
             });
         }
         world
@@ -245,7 +251,7 @@ impl World {
         state.standing.clear();
         if !keep {
             state.store = MemoryStore::with_id(id);
-            state.heads = [0; 2];
+            state.heads = [0; 3];
         }
         for link in 0..self.links.len() {
             if let Some(end) = self.links[link].nodes.iter().position(|one| *one == node) {
@@ -327,11 +333,8 @@ impl World {
                 agreements: this.nodes[own].agreements.clone(),
                 dialled,
                 pin: [other as u8; 32],
-                heads: {
-                    let [urgent, ordinary] = *this.nodes[own].store.watch().borrow();
-                    [urgent, ordinary, 0]
-                },
-                reach: Reach::whole(),
+                heads: *this.nodes[own].store.watch().borrow(),
+                inbound: Arc::default(),
             };
             let dials = Session::new(opening(self, node, peer, Some(peer_name)), self.moment(node));
             let dialled = Session::new(opening(self, peer, node, None), self.moment(peer));
@@ -495,15 +498,40 @@ impl World {
                 }
             }
             Step::Read { lane, after, limit } => Event::Read(lane, ready(store.changes(lane, after, limit)).expect("a memory store")),
-            Step::Check { id, terms, entries } => Event::Checked(id, self.check(node, &terms, entries)),
-            Step::Commit { peer, puts, deferred } => {
+            Step::ReadPointers { after, limit } => Event::PointersRead(ready(store.pointer_changes(after, limit)).expect("a memory store")),
+            Step::Build { peer, relationship } => {
+                let (seed, now) = (self.rng.random(), self.wall(node));
+                let made = ready(peering_hearsay::digest(&*store, &peer, relationship, now, seed));
+                let (digest, covers) = made.expect("a memory store");
+                Event::Built(Box::new(digest), covers)
+            }
+            Step::Forget { peer } => {
+                ready(peering_hearsay::forget(&*store, &peer)).expect("a memory store");
+                Event::Forgotten
+            }
+            Step::Check {
+                id,
+                terms,
+                entries,
+                pointers,
+            } => {
+                let mut checked = self.check(node, &terms, entries);
+                for pointer in pointers {
+                    let held = self.held(node, &pointer.name);
+                    checked.pointed(hearsay::judge(&terms, &pointer, held.as_ref(), self.wall(node)));
+                }
+                Event::Checked(id, checked)
+            }
+            Step::Commit { peer, commit } => {
+                let Commit { puts, deferred, pointers } = commit;
                 let notes: Vec<_> = deferred.iter().map(|one| one.note(&peer)).collect();
                 let kept = ready(store.notes(&deferred::keys(&peer), DEFERRED_MAX + 1)).expect("a memory store");
                 let outcomes = ready(store.put(puts)).expect("a memory store");
+                let told = ready(store.put_pointers(pointers)).expect("a memory store");
                 let event = match deferred::fits(&kept, &notes) {
                     Ok(()) => {
                         ready(store.set_notes(notes)).expect("a memory store");
-                        Event::Committed(outcomes)
+                        Event::Committed(outcomes, told)
                     }
                     Err(error) => Event::Failed(CloseCode::Clock, error.to_string()),
                 };

@@ -21,7 +21,7 @@ use super::engine::{Engine, failure};
 use super::folder::Folder;
 use super::layout::Totals;
 use super::{Door, EmbeddedOptions, Shared};
-use crate::store::{Outcome, Put, StoreError};
+use crate::store::{Outcome, Pointer, PointerOutcome, Put, StoreError};
 use dialtone_shared::{Name, UnixSecs};
 use fjall::PersistMode;
 use std::sync::Arc;
@@ -35,6 +35,8 @@ pub(super) enum Work {
     Put(Vec<Put>, Waiting<Vec<Outcome>>),
     Notes(Vec<(Vec<u8>, Option<Vec<u8>>)>, Waiting<()>),
     Expire(UnixSecs, usize, Waiting<Vec<Name>>),
+    Pointers(Vec<Pointer>, Waiting<Vec<PointerOutcome>>),
+    ForgetPointers(Vec<Pointer>, Waiting<usize>),
     /// The last.
     Close,
 }
@@ -50,6 +52,8 @@ enum Answer {
     Put(Waiting<Vec<Outcome>>, Vec<Outcome>),
     Notes(Waiting<()>),
     Expire(Waiting<Vec<Name>>, Vec<Name>),
+    Pointers(Waiting<Vec<PointerOutcome>>, Vec<PointerOutcome>),
+    ForgetPointers(Waiting<usize>, usize),
 }
 
 /// The thread's own.
@@ -111,6 +115,20 @@ impl Committer {
                     }
                     Err(error) => waiting.answer(Err(error)),
                 },
+                Work::Pointers(batch, waiting) => {
+                    puts += batch.len();
+                    match draft.put_pointers(batch) {
+                        Ok(outcomes) => answers.push(Answer::Pointers(waiting, outcomes)),
+                        Err(error) => waiting.answer(Err(error)),
+                    }
+                }
+                Work::ForgetPointers(batch, waiting) => {
+                    puts += batch.len();
+                    match draft.forget_pointers(&batch) {
+                        Ok(forgotten) => answers.push(Answer::ForgetPointers(waiting, forgotten)),
+                        Err(error) => waiting.answer(Err(error)),
+                    }
+                }
                 Work::Close => {
                     more = false;
                     break;
@@ -241,6 +259,8 @@ impl Work {
             Self::Put(_, waiting) => waiting.answer(Err(cause.clone())),
             Self::Notes(_, waiting) => waiting.answer(Err(cause.clone())),
             Self::Expire(_, _, waiting) => waiting.answer(Err(cause.clone())),
+            Self::Pointers(_, waiting) => waiting.answer(Err(cause.clone())),
+            Self::ForgetPointers(_, waiting) => waiting.answer(Err(cause.clone())),
             Self::Close => {}
         }
     }
@@ -252,6 +272,8 @@ impl Answer {
             Self::Put(waiting, outcomes) => waiting.answer(written.map(|()| outcomes).map_err(Clone::clone)),
             Self::Notes(waiting) => waiting.answer(written.map_err(Clone::clone)),
             Self::Expire(waiting, names) => waiting.answer(written.map(|()| names).map_err(Clone::clone)),
+            Self::Pointers(waiting, outcomes) => waiting.answer(written.map(|()| outcomes).map_err(Clone::clone)),
+            Self::ForgetPointers(waiting, forgotten) => waiting.answer(written.map(|()| forgotten).map_err(Clone::clone)),
         }
     }
 }

@@ -4,10 +4,11 @@
 //! the tables hold, and writes each name once, however often it was put.
 
 use super::engine::{Engine, failure};
-use super::layout::{self, TOTALS_KEY, Totals, damaged};
+use super::hearsay::Hearsay;
+use super::layout::{self, Due, TOTALS_KEY, Totals, damaged};
 use crate::store::join::{Standing, Verdict, judge};
-use crate::store::{Held, Outcome, Put, StoreError};
-use dialtone_shared::{Name, UnixSecs};
+use crate::store::{Held, Outcome, Pointer, PointerOutcome, Put, StoreError};
+use dialtone_shared::{Name, Rank, UnixSecs};
 use fjall::{OwnedWriteBatch, Slice};
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,6 +17,7 @@ pub(super) struct Draft<'a> {
     engine: &'a Engine,
     slots: Vec<Slot>,
     by_name: HashMap<Name, usize>,
+    hearsay: Hearsay,
     notes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     /// How many fates were decided: the order in which changes enter the log.
     decided: u64,
@@ -46,6 +48,7 @@ impl<'a> Draft<'a> {
             engine,
             slots: Vec::new(),
             by_name: HashMap::new(),
+            hearsay: Hearsay::default(),
             notes: BTreeMap::new(),
             decided: 0,
         }
@@ -53,7 +56,7 @@ impl<'a> Draft<'a> {
 
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.decided == 0 && self.notes.is_empty()
+        self.decided == 0 && self.notes.is_empty() && self.hearsay.is_empty()
     }
 
     /// Puts a batch, in order: all of it or, where a row cannot be read, none.
@@ -91,13 +94,46 @@ impl<'a> Draft<'a> {
             .extend(notes.into_iter().map(|(key, value)| (layout::note_key(&key), value)));
     }
 
+    /// Keeps pointers, in order, each unless as much is known already.
+    ///
+    /// # Errors
+    /// [`StoreError`], about this batch alone.
+    pub fn put_pointers(&mut self, batch: Vec<Pointer>) -> Result<Vec<PointerOutcome>, StoreError> {
+        let batch = batch
+            .into_iter()
+            .map(|pointer| {
+                let slot = self.slot(&pointer.name)?;
+                let held: Option<Rank> = self.slots[slot].standing().map(|standing| standing.rank);
+                Ok((pointer, held))
+            })
+            .collect::<Result<_, StoreError>>()?;
+        self.hearsay.put(self.engine, batch)
+    }
+
+    /// Forgets those pointers that stand as given; how many.
+    ///
+    /// # Errors
+    /// [`StoreError`], about this batch alone.
+    pub fn forget_pointers(&mut self, batch: &[Pointer]) -> Result<usize, StoreError> {
+        self.hearsay.forget(self.engine, batch)
+    }
+
     /// Forgets at most `limit` of what is due at `now`. What this draft has put is not due: it may just have been renewed.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn expire(&mut self, now: UnixSecs, limit: usize) -> Result<Vec<Name>, StoreError> {
         let mut forgotten = Vec::new();
-        for name in self.engine.due(now, limit)? {
+        for due in self.engine.due(now, limit)? {
+            let name = match due {
+                Due::Record(name) => name,
+                Due::Pointer(name, at) => {
+                    if self.hearsay.expire(self.engine, &name, at)? {
+                        forgotten.push(name);
+                    }
+                    continue;
+                }
+            };
             let slot = match self.slot(&name) {
                 Ok(slot) => slot,
                 Err(StoreError::Corrupt(what)) => {
@@ -123,9 +159,22 @@ impl<'a> Draft<'a> {
     /// [`StoreError::Corrupt`].
     pub fn finish(self, mut totals: Totals) -> Result<(OwnedWriteBatch, Totals), StoreError> {
         let Self {
-            engine, mut slots, notes, ..
+            engine,
+            mut slots,
+            mut hearsay,
+            notes,
+            ..
         } = self;
-        let mut batch = OwnedWriteBatch::with_capacity(engine.db.clone(), slots.len() * 5 + notes.len() + 1);
+        // Where none stands, and where is none to come, no record asks for one.
+        if totals.count.pointers > 0 || !hearsay.is_empty() {
+            for slot in &slots {
+                if let Fate::Kept(held, _) = &slot.fate {
+                    hearsay.drop_outranked(engine, &slot.name, held.record.rank());
+                }
+            }
+        }
+        let rows = slots.len() * 5 + hearsay.rows() + notes.len() + 1;
+        let mut batch = OwnedWriteBatch::with_capacity(engine.db.clone(), rows);
         slots.sort_by_key(|slot| match slot.fate {
             Fate::Kept(_, decided) => decided,
             Fate::Untouched | Fate::Forgotten => 0,
@@ -171,6 +220,7 @@ impl<'a> Draft<'a> {
                 batch.insert(&engine.forget, layout::forget_key(at, &name), []);
             }
         }
+        hearsay.write(engine, &mut batch, &mut totals);
         for (key, value) in notes {
             match value {
                 Some(value) => batch.insert(&engine.notes, key, value),

@@ -3,10 +3,11 @@
 use super::EmbeddedOptions;
 use super::folder::{Folder, folder_error, is_full, sync_folder};
 use super::journal;
-use super::layout::{self, FORMAT, FORMAT_KEY, ID_KEY, TOTALS_KEY, Totals, damaged};
+use super::layout::{self, Due, FORMAT, FORMAT_BEFORE, FORMAT_KEY, ID_KEY, TOTALS_KEY, Totals, damaged};
+use super::pointer_row;
 use crate::io::files;
 use crate::store::backup::{BackupError, Entry, Sink};
-use crate::store::{Change, Cursor, Held, Lane, Note, StoreError};
+use crate::store::{Change, Cursor, Held, Lane, Note, Pointer, PointerChange, StoreError};
 use dialtone_shared::{Name, UnixSecs};
 use fjall::config::FilterPolicy;
 use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Slice};
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 pub(super) struct Engine {
     pub db: Database,
     pub records: Keyspace,
+    pub pointers: Keyspace,
     pub log: Keyspace,
     pub forget: Keyspace,
     pub notes: Keyspace,
@@ -78,7 +80,7 @@ impl Engine {
             .max_cached_files(Some(files::share(CACHED_FILES_MAX)))
             .open()?;
         let table = KeyspaceCreateOptions::default;
-        // Only records and notes are looked up by key; the others are read in order, where a filter answers nothing.
+        // Only records, pointers and notes are looked up by key; the others are read in order, where a filter answers nothing.
         let ordered = || {
             table()
                 .filter_policy(FilterPolicy::disabled())
@@ -86,6 +88,7 @@ impl Engine {
         };
         Ok(Self {
             records: db.keyspace("records", || table().max_memtable_size(RECORDS_MEMTABLE_BYTES))?,
+            pointers: db.keyspace("pointers", || table().max_memtable_size(INDEX_MEMTABLE_BYTES))?,
             log: db.keyspace("log", ordered)?,
             forget: db.keyspace("forget", ordered)?,
             notes: db.keyspace("notes", || table().max_memtable_size(INDEX_MEMTABLE_BYTES))?,
@@ -99,10 +102,19 @@ impl Engine {
         let missing = |what: &str| StoreError::Corrupt(format!("{}: its {what} cannot be read", path.display()));
         match own(FORMAT_KEY)?.as_deref() {
             Some([FORMAT]) => {}
+            // Marked before anything is written that the version before would not understand; that one then says so.
+            Some([FORMAT_BEFORE]) => {
+                let mut batch = self.db.batch().durability(Some(PersistMode::SyncAll));
+                batch.insert(&self.notes, FORMAT_KEY, [FORMAT]);
+                batch.commit().map_err(failure)?;
+                tracing::info!(path = %path.display(), "the store is of format {FORMAT_BEFORE} and is now of format {FORMAT}");
+            }
             Some([other]) => {
                 return Err(StoreError::Folder {
                     path: path.display().to_string(),
-                    reason: format!("it has format {other} and this version reads format {FORMAT}: start the version that wrote it"),
+                    reason: format!(
+                        "it has format {other} and this version reads formats {FORMAT_BEFORE} and {FORMAT}: start the version that wrote it"
+                    ),
                 });
             }
             _ => return Err(missing("format")),
@@ -155,8 +167,52 @@ impl Engine {
             .collect()
     }
 
-    /// At most `limit` names that may be forgotten at `now`.
-    pub fn due(&self, now: UnixSecs, limit: usize) -> Result<Vec<Name>, StoreError> {
+    /// The pointer of `name`.
+    pub fn pointer(&self, name: &Name) -> Result<Option<Pointer>, StoreError> {
+        let row = self.pointers.get(name.as_bytes()).map_err(failure)?;
+        Ok(row.and_then(|row| pointer_row::read(name, &row)).map(|(pointer, _)| pointer))
+    }
+
+    /// At most `limit` changes of the hearsay lane after `after`. A row that cannot be read is passed over: it was a hint.
+    pub fn pointer_changes(&self, after: Cursor, limit: usize) -> Result<Vec<PointerChange>, StoreError> {
+        let snapshot = self.db.snapshot();
+        let (first, last) = (layout::log_key(Lane::Hearsay, after), layout::log_key(Lane::Hearsay, Cursor::MAX));
+        let mut changes = Vec::new();
+        for row in snapshot.range(&self.log, (Excluded(first), Included(last))) {
+            if changes.len() >= limit {
+                break;
+            }
+            let (key, value) = row.into_inner().map_err(failure)?;
+            let Some((cursor, name)) = layout::read_log_key(&key).zip(Name::from_bytes(&value).ok()) else {
+                continue;
+            };
+            let row = snapshot.get(&self.pointers, name.as_bytes()).map_err(failure)?;
+            let standing = row.and_then(|row| pointer_row::read(&name, &row));
+            if let Some((pointer, _)) = standing.filter(|(_, at)| *at == cursor) {
+                changes.push(PointerChange { cursor, pointer });
+            }
+        }
+        Ok(changes)
+    }
+
+    /// At most `limit` pointers, after the name `after`.
+    pub fn pointers(&self, after: Option<Name>, limit: usize) -> Result<Vec<Pointer>, StoreError> {
+        let start = after.as_ref().map_or(Unbounded, |name| Excluded(&name.as_bytes()[..]));
+        let snapshot = self.db.snapshot();
+        let mut pointers = Vec::new();
+        for row in snapshot.range::<&[u8], _>(&self.pointers, (start, Unbounded)) {
+            if pointers.len() >= limit {
+                break;
+            }
+            let (key, value) = row.into_inner().map_err(failure)?;
+            let name = Name::from_bytes(&key).ok();
+            pointers.extend(name.and_then(|name| pointer_row::read(&name, &value)).map(|(pointer, _)| pointer));
+        }
+        Ok(pointers)
+    }
+
+    /// At most `limit` of what may be forgotten at `now`.
+    pub fn due(&self, now: UnixSecs, limit: usize) -> Result<Vec<Due>, StoreError> {
         // The first key of the next second: everything before it is due.
         let end = now.plus(1).0.to_be_bytes();
         let rows = self.db.snapshot();
@@ -265,8 +321,8 @@ impl Engine {
         self.db.persist(PersistMode::Buffer).map_err(failure)
     }
 
-    fn tables(&self) -> [&Keyspace; 4] {
-        [&self.records, &self.log, &self.forget, &self.notes]
+    fn tables(&self) -> [&Keyspace; 5] {
+        [&self.records, &self.pointers, &self.log, &self.forget, &self.notes]
     }
 }
 

@@ -3,12 +3,15 @@
 //! ```text
 //! table     key                                        value
 //! records   [name 33]                                  a record row, below
+//! pointers  [name 33]                                  a pointer row: see `pointer_row`
 //! log       [lane u8][cursor u64]                      [name 33]
-//! forget    [forget at u64][name 33]                   nothing
+//! forget    [forget at u64][name 33]                   nothing; of a record
+//!           [forget at u64][name 33][1]                nothing; of a pointer
 //! notes     [1][the note's key]                        the note
 //!           [0]"format"                                [version u8], of the store as a whole
 //!           [0]"id"                                    [id 16]
-//!           [0]"totals"                                [version u8][records u64][bytes u64][urgent cursor u64][ordinary cursor u64]
+//!           [0]"totals"                                [version u8 = 2][records u64][bytes u64][urgent cursor u64][ordinary cursor u64]
+//!                                                      [hearsay cursor u64][pointers u64]; version 1 ends before the last two
 //!
 //! a record row
 //!   0  version u8        this layout: 1
@@ -28,12 +31,15 @@
 //! Everything that a put must be compared with stands before the envelope: an old row is never decoded to be replaced.
 
 use crate::store::join::Standing;
-use crate::store::{Class, Count, Cursor, Held, Lane, StoreError};
+use crate::store::{Class, Count, Cursor, Cursors, Held, Lane, StoreError};
 use bytes::Bytes;
 use dialtone_shared::{Name, Rank, UnixMicros, UnixSecs, VerifiedRecord};
 
 /// The version of the store as a whole. Another one is refused: what cannot be read must not be written.
-pub(super) const FORMAT: u8 = 1;
+pub(super) const FORMAT: u8 = 2;
+
+/// The version without pointers: it is read as what it is, a store in which none stand, and marked as this version at once.
+pub(super) const FORMAT_BEFORE: u8 = 1;
 
 /// Notes of the store's own.
 pub(super) const FORMAT_KEY: &[u8] = b"\0format";
@@ -60,7 +66,7 @@ pub(super) struct Totals {
     /// What is held.
     pub count: Count,
     /// The last cursor given out in each lane.
-    pub last: [Cursor; 2],
+    pub last: Cursors,
 }
 
 /// The row of `held`, whose change stands at `cursor`, in the place of what is in `row`.
@@ -189,7 +195,7 @@ pub(super) fn read_log_key(key: &[u8]) -> Option<Cursor> {
     key.get(1..)?.try_into().ok().map(u64::from_be_bytes)
 }
 
-/// The key of a row of the forget index.
+/// The key of a record in the forget index.
 pub(super) fn forget_key(at: UnixSecs, name: &Name) -> [u8; FORGET_KEY_BYTES] {
     let mut key = [0; FORGET_KEY_BYTES];
     key[..8].copy_from_slice(&at.0.to_be_bytes());
@@ -197,9 +203,32 @@ pub(super) fn forget_key(at: UnixSecs, name: &Name) -> [u8; FORGET_KEY_BYTES] {
     key
 }
 
-/// Reads the name of [`forget_key`].
-pub(super) fn read_forget_key(key: &[u8]) -> Option<Name> {
-    Name::from_bytes(key.get(8..)?).ok()
+/// The key of a pointer in the forget index.
+pub(super) fn forget_pointer_key(at: UnixSecs, name: &Name) -> [u8; FORGET_KEY_BYTES + 1] {
+    let mut key = [OF_A_POINTER; FORGET_KEY_BYTES + 1];
+    key[..FORGET_KEY_BYTES].copy_from_slice(&forget_key(at, name));
+    key
+}
+
+/// What may be forgotten, as the index tells it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Due {
+    /// A record of this name.
+    Record(Name),
+    /// The pointer of this name, kept until then.
+    Pointer(Name, UnixSecs),
+}
+
+/// Reads [`forget_key`] and [`forget_pointer_key`].
+pub(super) fn read_forget_key(key: &[u8]) -> Option<Due> {
+    let (at, rest) = key.split_first_chunk()?;
+    let (name, flag) = rest.split_first_chunk::<{ Name::BYTES }>()?;
+    let name = Name::from_bytes(name).ok()?;
+    match flag {
+        [] => Some(Due::Record(name)),
+        [OF_A_POINTER] => Some(Due::Pointer(name, UnixSecs(u64::from_be_bytes(*at)))),
+        _ => None,
+    }
 }
 
 /// The key under which a note of a user of the store is kept.
@@ -212,37 +241,44 @@ pub(super) fn note_key(key: &[u8]) -> Vec<u8> {
 
 impl Totals {
     /// See [`TOTALS_KEY`].
-    pub fn write(&self) -> [u8; 33] {
-        let mut row = [ROW_VERSION; 33];
-        let numbers = [self.count.records, self.count.bytes, self.last[0], self.last[1]];
+    pub fn write(&self) -> [u8; 49] {
+        let mut row = [TOTALS_VERSION; 49];
+        let (count, [urgent, ordinary, hearsay]) = (&self.count, self.last);
+        let numbers = [count.records, count.bytes, urgent, ordinary, hearsay, count.pointers];
         for (bytes, number) in row[1..].chunks_exact_mut(8).zip(numbers) {
             bytes.copy_from_slice(&number.to_be_bytes());
         }
         row
     }
 
-    /// Reads what [`Totals::write`] writes.
+    /// Reads what [`Totals::write`] writes, and what the version before it wrote.
     pub fn read(row: &[u8]) -> Option<Self> {
         let mut rest = row;
         let [version] = *take(&mut rest)?;
         let mut number = || take(&mut rest).map(|bytes| u64::from_be_bytes(*bytes));
-        let count = Count {
-            records: number()?,
-            bytes: number()?,
+        let (records, bytes, urgent, ordinary) = (number()?, number()?, number()?, number()?);
+        let (hearsay, pointers) = match version {
+            TOTALS_VERSION => (number()?, number()?),
+            TOTALS_VERSION_BEFORE => (0, 0),
+            _ => return None,
         };
-        let last = [number()?, number()?];
-        (version == ROW_VERSION && rest.is_empty()).then_some(Self { count, last })
+        let count = Count { records, bytes, pointers };
+        let last = [urgent, ordinary, hearsay];
+        rest.is_empty().then_some(Self { count, last })
     }
 }
 
-fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8; N]> {
+pub(super) fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8; N]> {
     let (taken, after) = rest.split_first_chunk()?;
     *rest = after;
     Some(taken)
 }
 
 const ROW_VERSION: u8 = 1;
+const TOTALS_VERSION: u8 = 2;
+const TOTALS_VERSION_BEFORE: u8 = 1;
 const FORGET_KEY_BYTES: usize = 8 + Name::BYTES;
+const OF_A_POINTER: u8 = 1;
 const REVOKED: u8 = 1;
 const HAS_FROM: u8 = 2;
 const HAS_ACCOUNT: u8 = 4;
@@ -344,14 +380,24 @@ mod tests {
     #[test]
     fn totals_read_back_and_nothing_else_does() {
         let totals = Totals {
-            count: Count { records: 1, bytes: 2 },
-            last: [3, u64::MAX],
+            count: Count {
+                records: 1,
+                bytes: 2,
+                pointers: 5,
+            },
+            last: [3, u64::MAX, 4],
         };
         let row = totals.write();
         assert_eq!(Totals::read(&row), Some(totals));
-        assert_eq!(Totals::read(&row[..32]), None);
+        assert_eq!(Totals::read(&row[..48]), None);
         assert_eq!(Totals::read(&[&row[..], &[0]].concat()), None);
-        assert_eq!(Totals::read(&[2; 33]), None);
+        assert_eq!(Totals::read(&[3; 49]), None);
+        // The version before this one knew of no pointers.
+        let mut before = row[..33].to_vec();
+        before[0] = 1;
+        let counted = Totals::read(&before).expect("totals");
+        assert_eq!((counted.last, counted.count.pointers), ([3, u64::MAX, 0], 0));
+        assert_eq!(Totals::read(&before[..32]), None);
     }
 
     #[test]
@@ -361,6 +407,9 @@ mod tests {
         assert!(log_key(Lane::Ordinary, 255) < log_key(Lane::Ordinary, 256));
         assert_eq!(read_log_key(&log_key(Lane::Ordinary, 77)), Some(77));
         assert!(forget_key(UnixSecs(255), &one.max(other)) < forget_key(UnixSecs(256), &one.min(other)));
-        assert_eq!(read_forget_key(&forget_key(UnixSecs(9), &one)), Some(one));
+        assert_eq!(read_forget_key(&forget_key(UnixSecs(9), &one)), Some(Due::Record(one)));
+        let of_a_pointer = forget_pointer_key(UnixSecs(9), &one);
+        assert_eq!(read_forget_key(&of_a_pointer), Some(Due::Pointer(one, UnixSecs(9))));
+        assert_eq!(read_forget_key(&of_a_pointer[..20]), None);
     }
 }

@@ -5,11 +5,11 @@
 //! get ─▶ tables
 //! ```
 //!
-//! - [`layout`]: the rows, byte for byte;
+//! - [`layout`], [`pointer_row`]: the rows, byte for byte;
 //! - [`folder`]: the folder, its lock, the space that is left;
 //! - [`journal`]: what a power cut may have left of the last commit;
 //! - [`engine`]: the tables, opened and read;
-//! - [`draft`]: what a commit will write;
+//! - [`draft`], [`hearsay`]: what a commit will write of records, of pointers;
 //! - [`committer`]: the one thread that writes.
 //!
 //! fjall was chosen by measurement over redb, LMDB and RocksDB: several times the durable puts of the B-trees at a fraction of the
@@ -19,13 +19,18 @@ mod committer;
 mod draft;
 mod engine;
 mod folder;
+mod hearsay;
 mod journal;
 mod layout;
+mod pointer_row;
 
 pub(crate) use folder::{folder_error, sync_folder};
 
 use super::backup::{self, BackupError, Contents};
-use super::{Change, Count, Cursor, Held, Lane, Note, Outcome, Put, RecordStore, StoreError, check_note_keys, check_puts};
+use super::{
+    Change, Count, Cursor, Cursors, Held, Lane, Note, Outcome, Pointer, PointerChange, PointerOutcome, Put, RecordStore, StoreError,
+    check_note_keys, check_puts,
+};
 use async_trait::async_trait;
 use committer::{Committer, Waiting, Work};
 use dialtone_shared::{Name, UnixSecs};
@@ -69,7 +74,7 @@ impl Default for EmbeddedOptions {
 /// What the committer tells everyone else.
 struct Shared {
     door: watch::Sender<Door>,
-    cursors: watch::Sender<[Cursor; 2]>,
+    cursors: watch::Sender<Cursors>,
     count: Mutex<Count>,
     /// How closing went, once it is done.
     closed: watch::Sender<Option<Result<(), StoreError>>>,
@@ -191,7 +196,7 @@ impl RecordStore for EmbeddedStore {
     }
 
     async fn changes(&self, lane: Lane, after: Cursor, limit: usize) -> Result<Vec<Change>, StoreError> {
-        let news = after < self.shared.cursors.borrow()[lane as usize];
+        let news = lane != Lane::Hearsay && after < self.shared.cursors.borrow()[lane as usize];
         if !news {
             return self.engine().await.map(|_| Vec::new());
         }
@@ -207,11 +212,35 @@ impl RecordStore for EmbeddedStore {
         self.write(1, |waiting| Work::Expire(now, limit, waiting)).await
     }
 
+    async fn put_pointers(&self, batch: Vec<Pointer>) -> Result<Vec<PointerOutcome>, StoreError> {
+        self.write(batch.len(), |waiting| Work::Pointers(batch, waiting)).await
+    }
+
+    async fn pointer(&self, name: &Name) -> Result<Option<Pointer>, StoreError> {
+        self.engine().await?.pointer(name)
+    }
+
+    async fn pointer_changes(&self, after: Cursor, limit: usize) -> Result<Vec<PointerChange>, StoreError> {
+        let news = after < self.shared.cursors.borrow()[Lane::Hearsay as usize];
+        if !news {
+            return self.engine().await.map(|_| Vec::new());
+        }
+        self.read(move |engine| engine.pointer_changes(after, limit)).await
+    }
+
+    async fn pointers(&self, after: Option<Name>, limit: usize) -> Result<Vec<Pointer>, StoreError> {
+        self.read(move |engine| engine.pointers(after, limit)).await
+    }
+
+    async fn forget_pointers(&self, batch: Vec<Pointer>) -> Result<usize, StoreError> {
+        self.write(batch.len(), |waiting| Work::ForgetPointers(batch, waiting)).await
+    }
+
     fn count(&self) -> Count {
         *self.shared.count.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn watch(&self) -> watch::Receiver<[Cursor; 2]> {
+    fn watch(&self) -> watch::Receiver<Cursors> {
         self.shared.cursors.subscribe()
     }
 

@@ -1,0 +1,345 @@
+//! Gets that the store alone cannot answer, and the questions of peers: reads the store, asks peers as the desk says, and tells it what
+//! they answered.
+
+use crate::accounting::rate::{Meter, Rate};
+use crate::io::clock::Clock;
+use crate::io::coherence::Links;
+use crate::io::peering::PeeringHandle;
+use crate::io::peering_requests::{Answers, RequestError};
+use crate::peering::agreement::Agreement;
+use crate::peering::ask::desk::{Desk, Local, Look, Reply, Wish, found_held};
+use crate::peering::ask::judge::judge;
+use crate::peering::ask::limits::QUESTIONS_OF_A_PEER_MAX;
+use crate::peering::ask::question::{Ask, Event, Outcome, Question, Said, Step};
+use crate::peering::ask::registry::Ticket;
+use crate::peering::ask::tally::Tally;
+use crate::peering::ask::whom::View;
+use crate::peering::step::Moment;
+use crate::settings::BURST_SECS;
+use crate::store::{RecordStore, StoreError};
+use async_trait::async_trait;
+use dialtone_shared::Name;
+use dialtone_shared::message::{Query, Refused, Request, Response};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tracing::{debug, warn};
+
+/// Answers what is asked of names.
+pub struct Asking {
+    own: Name,
+    store: Arc<dyn RecordStore>,
+    peering: Arc<PeeringHandle>,
+    links: Arc<Links>,
+    clock: Arc<dyn Clock>,
+    desk: Mutex<Desk<Ears>>,
+    guests: Mutex<BTreeMap<Name, Guest>>,
+}
+
+/// How those who wait for a question are told what came of it.
+type Ears = watch::Receiver<Option<Outcome>>;
+
+/// What a peer asks: how much of its rate it has used, and how many of its questions are being answered.
+#[derive(Debug, Default)]
+struct Guest {
+    meter: Meter,
+    at_a_time: usize,
+}
+
+impl Asking {
+    /// Answers from `store` and by asking the peers.
+    pub fn new(own: Name, store: Arc<dyn RecordStore>, peering: Arc<PeeringHandle>, links: Arc<Links>, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self {
+            own,
+            store,
+            peering,
+            links,
+            clock,
+            desk: Mutex::new(Desk::new(own)),
+            guests: Mutex::default(),
+        })
+    }
+
+    /// What a client is answered.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn get(self: &Arc<Self>, name: &Name) -> Result<Reply, StoreError> {
+        if self.links.are_whole()
+            && let Some(held) = self.store.get(name).await?
+        {
+            let ttl = held.record.record().ttl_at(self.clock.now().secs());
+            return Ok(Reply::Record(found_held(&held, ttl)));
+        }
+        self.resolve(&Wish::of_client(*name)).await
+    }
+
+    /// What has been counted.
+    pub fn tally(&self) -> Tally {
+        self.desk().tally().clone()
+    }
+
+    async fn resolve(self: &Arc<Self>, wish: &Wish<'_>) -> Result<Reply, StoreError> {
+        let mut heads = self.store.watch();
+        let local = self.local(&wish.name).await?;
+        let (tell, ears) = watch::channel(None);
+        let look = self.desk().look(self.now(), wish, &local, || self.views(&wish.name), || ears);
+        let mut ears = match look {
+            Look::Known(reply) => return Ok(reply),
+            Look::Joins(ears) => ears,
+            Look::Asks(ticket, question, ears) => {
+                // In a task of its own: whoever asked may go away, and others may have joined.
+                tokio::spawn(Arc::clone(self).ask(ticket, question, tell));
+                ears
+            }
+        };
+        let outcome = loop {
+            tokio::select! {
+                outcome = hear(&mut ears) => break outcome,
+                // What a feed brings meanwhile is not waited for any longer.
+                Ok(()) = heads.changed(), if local.held.is_none() => {
+                    if self.store.get(&wish.name).await?.is_some() {
+                        break Outcome::Unknown("it came in meanwhile".to_owned());
+                    }
+                    sleep(LOOK_AGAIN).await;
+                }
+            }
+        };
+        let local = self.local(&wish.name).await?;
+        Ok(self.desk().conclude(self.now(), wish, &local, outcome))
+    }
+
+    /// Asks one question to its end.
+    async fn ask(self: Arc<Self>, ticket: Ticket, mut question: Box<Question>, tell: watch::Sender<Option<Outcome>>) {
+        // Should this task fail, nobody may go on joining a question that nobody asks.
+        let _begun = Begun {
+            asking: Arc::clone(&self),
+            name: question.ask().name,
+            ticket,
+        };
+        let mut asks = JoinSet::new();
+        let mut since = BTreeMap::new();
+        let (outcome, late) = loop {
+            let now = self.links.elapsed();
+            match question.poll(now) {
+                Step::Ask {
+                    peer,
+                    query,
+                    hint,
+                    hedge,
+                    until,
+                } => {
+                    self.desk().asked(&peer, hedge);
+                    since.insert(peer, now);
+                    let (this, ask) = (Arc::clone(&self), question.ask().clone());
+                    asks.spawn(async move { (peer, hint, this.put_to(&peer, query, &ask, until.saturating_sub(now)).await) });
+                }
+                Step::DropPointer(pointer) => {
+                    self.desk().pointer_dropped();
+                    let (name, keeper) = (pointer.name, pointer.keeper);
+                    debug!(%name, %keeper, "a pointer to nothing is dropped");
+                    if let Err(error) = self.store.forget_pointers(vec![pointer]).await {
+                        warn!(%name, %error, "a pointer to nothing stays");
+                    }
+                }
+                Step::Wait(until) => {
+                    let event = tokio::select! {
+                        Some(answered) = asks.join_next() => match answered {
+                            Ok((peer, hint, said)) => {
+                                let now = self.links.elapsed();
+                                let took = since.get(&peer).map_or(Duration::ZERO, |since| now.saturating_sub(*since));
+                                if let Said::Wrong(why) = &said {
+                                    warn!(%peer, why, "a peer answered what is not so");
+                                }
+                                self.desk().answered(now, &peer, hint, took, &said);
+                                Event::Answered(peer, said)
+                            }
+                            Err(error) => {
+                                warn!("a question to a peer failed, please tell us: {error}");
+                                Event::Tick
+                            }
+                        },
+                        () = sleep(until.saturating_sub(now)) => Event::Tick,
+                    };
+                    question.handle(self.links.elapsed(), event);
+                }
+                Step::Done(outcome) => break (outcome, now >= question.until()),
+            }
+        };
+        let now = self.now();
+        let mut desk = self.desk();
+        for peer in question.awaited() {
+            let took = since.get(peer).map_or(Duration::ZERO, |since| now.elapsed.saturating_sub(*since));
+            desk.not_awaited(now.elapsed, peer, took, late);
+        }
+        desk.over(now, ticket, &question, &outcome);
+        drop(desk);
+        // Nobody may be waiting any more.
+        let _ = tell.send(Some(outcome));
+    }
+
+    /// Puts a question to a peer: what its answer is worth.
+    async fn put_to(&self, peer: &Name, query: Query, ask: &Ask, patience: Duration) -> Said {
+        let answered = self.peering.request(peer, Request::Query(query), patience).await;
+        let relationship = self.peering.agreements().get(peer).map(|agreement| agreement.relationship);
+        match (answered, relationship) {
+            (Ok(Response::Answer(answer)), Some(relationship)) => {
+                judge(&self.own, ask, peer, relationship, answer, self.clock.now().secs())
+            }
+            (Ok(_), _) => Said::Wrong(format!("the peer {peer} answered what was not asked")),
+            (Err(error @ RequestError::NotAResponse { .. }), _) => Said::Wrong(error.to_string()),
+            (Err(error), _) => Said::Nothing(error.to_string()),
+        }
+    }
+
+    /// What the store has, and what is said to be elsewhere.
+    async fn local(&self, name: &Name) -> Result<Local, StoreError> {
+        let (held, pointer) = (self.store.get(name).await?, self.store.pointer(name).await?);
+        Ok(Local { held, pointer })
+    }
+
+    fn views(&self, name: &Name) -> Vec<View> {
+        let mut views = self.links.views();
+        for view in &mut views {
+            view.digest = self
+                .peering
+                .digest_of(&view.peer)
+                .map(|digest| digest.contains(name))
+                .filter(|_| view.linked);
+        }
+        views
+    }
+
+    /// Answers a peer's question, if it may ask one now.
+    async fn answer_query(self: &Arc<Self>, agreement: &Agreement, query: &Query) -> Result<Response, Refused> {
+        if !agreement.answers {
+            return Err(Refused::NotAgreed);
+        }
+        let _place = self.welcome(agreement)?;
+        let wish = Wish::of_peer(&self.own, agreement, query);
+        let reply = if query.own_only {
+            let held = self.store.get(&query.name).await;
+            held.map(|held| self.desk().own_opinion(self.now(), &wish, held.as_ref()))
+        } else {
+            self.resolve(&wish).await
+        };
+        reply.map(Reply::into_response).map_err(|error| {
+            debug!(name = %query.name, %error, "a peer's question is not answered");
+            Refused::Busy
+        })
+    }
+
+    /// A place among the questions that are being answered, given back when dropped.
+    fn welcome(self: &Arc<Self>, agreement: &Agreement) -> Result<Place, Refused> {
+        let mut guests = self.guests();
+        let guest = guests.entry(agreement.peer).or_default();
+        if guest.at_a_time >= QUESTIONS_OF_A_PEER_MAX {
+            return Err(Refused::Busy);
+        }
+        if let Some(rate) = Rate::new(agreement.limits.queries_per_second, BURST_SECS)
+            && guest.meter.take(&rate, self.clock.now()).is_err()
+        {
+            return Err(Refused::Limit);
+        }
+        guest.at_a_time += 1;
+        Ok(Place {
+            asking: Arc::clone(self),
+            peer: agreement.peer,
+        })
+    }
+
+    fn now(&self) -> Moment {
+        Moment {
+            wall: self.clock.now().secs(),
+            elapsed: self.links.elapsed(),
+        }
+    }
+
+    /// A panic elsewhere leaves at worst something forgotten.
+    fn desk(&self) -> MutexGuard<'_, Desk<Ears>> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn guests(&self) -> MutexGuard<'_, BTreeMap<Name, Guest>> {
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A question under way; over when dropped.
+struct Begun {
+    asking: Arc<Asking>,
+    name: Name,
+    ticket: Ticket,
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        self.asking.desk().abandon(&self.name, self.ticket);
+    }
+}
+
+/// What came of a question that is being asked.
+async fn hear(ears: &mut Ears) -> Outcome {
+    let heard = ears.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
+    heard.unwrap_or_else(|| Outcome::Unknown("the question broke off (this is a bug, please tell us)".to_owned()))
+}
+
+struct Place {
+    asking: Arc<Asking>,
+    peer: Name,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut guests = self.asking.guests();
+        if let Some(guest) = guests.get_mut(&self.peer) {
+            guest.at_a_time = guest.at_a_time.saturating_sub(1);
+        }
+    }
+}
+
+/// Answers the questions of peers. Held by the links, so it does not hold what holds them.
+#[derive(Debug)]
+pub struct Answerer(pub std::sync::Weak<Asking>);
+
+#[async_trait]
+impl Answers for Answerer {
+    async fn answer(&self, peer: &Name, request: Request) -> Response {
+        let Some(asking) = self.0.upgrade() else {
+            return Response::Refused(Refused::Busy);
+        };
+        let Request::Query(query) = request else {
+            return Response::Refused(Refused::Cannot);
+        };
+        let agreements = asking.peering.agreements();
+        let Some(agreement) = agreements.get(peer) else {
+            return Response::Refused(Refused::NotAgreed);
+        };
+        let answer = asking.answer_query(agreement, &query).await;
+        let mut desk = asking.desk();
+        let tally = desk.tally_mut().of(peer);
+        match answer {
+            Ok(response) => {
+                tally.served += 1;
+                response
+            }
+            Err(why) => {
+                tally.refused += 1;
+                Response::Refused(why)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Asking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asking").field("own", &self.own).finish_non_exhaustive()
+    }
+}
+
+/// How soon after one commit another is looked at for the name that is waited for.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);

@@ -1,0 +1,57 @@
+//! What peering reads and forgets a page at a time, in the background: everything for a digest, and what a peer told of others.
+
+use crate::peering::digest::Digest;
+use crate::peering::limits::SCAN_STEP;
+use crate::peering::policy;
+use crate::store::{Cursors, RecordStore, StoreError};
+use dialtone_shared::message::Relationship;
+use dialtone_shared::{Name, UnixSecs};
+
+/// Makes a digest of all that goes to `peer`, under `seed`: and where the log ended before, for what changed since may be in it or not.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn digest(
+    store: &dyn RecordStore,
+    peer: &Name,
+    relationship: Relationship,
+    now: UnixSecs,
+    seed: u64,
+) -> Result<(Digest, Cursors), StoreError> {
+    let covers = *store.watch().borrow();
+    let mut hashes = Vec::new();
+    let mut after = None;
+    loop {
+        let page = store.scan(after, SCAN_STEP).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(*last.record.name());
+        let told = page.iter().filter(|held| policy::in_digest(held, peer, relationship, now));
+        hashes.extend(told.map(|held| Digest::hash(seed, held.record.name())));
+    }
+    let mut after = None;
+    loop {
+        let page = store.pointers(after, SCAN_STEP).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.name);
+        let told = page.iter().filter(|pointer| policy::tells(pointer, peer, relationship, false, now));
+        hashes.extend(told.map(|pointer| Digest::hash(seed, &pointer.name)));
+    }
+    Ok((Digest::of(seed, &hashes), covers))
+}
+
+/// Forgets every pointer that `peer` told.
+///
+/// # Errors
+/// [`StoreError`]; what is left is forgotten when its time is over.
+pub async fn forget(store: &dyn RecordStore, peer: &Name) -> Result<usize, StoreError> {
+    let (mut forgotten, mut after) = (0, None);
+    loop {
+        let page = store.pointers(after, SCAN_STEP).await?;
+        let Some(last) = page.last() else { return Ok(forgotten) };
+        after = Some(last.name);
+        let told: Vec<_> = page.into_iter().filter(|pointer| pointer.from == *peer).collect();
+        if !told.is_empty() {
+            forgotten += store.forget_pointers(told).await?;
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The peers as asking sees them: what each pushes, whether all of it has arrived, and what lies behind it; also while its link is away.
+
+use super::limits::NEGATIVE_TTL;
+use super::reach::Inbound;
+use super::whom::View;
+use crate::peering::health::{LinkState, PeerStatus};
+use dialtone_shared::Name;
+use dialtone_shared::message::{Mode, Reach, Relationship, WHOLE, mark};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// All peers with whom there is an agreement, as of the last look.
+#[derive(Clone, Debug, Default)]
+pub struct Neighbours {
+    peers: BTreeMap<Name, Neighbour>,
+}
+
+#[derive(Clone, Debug)]
+struct Neighbour {
+    relationship: Relationship,
+    linked: bool,
+    pushes: Mode,
+    asked: bool,
+    reach: Option<Reach>,
+    /// When it was last known to have told us everything.
+    caught_up: Option<Duration>,
+    complete: bool,
+}
+
+impl Neighbours {
+    /// Takes in how the links are at `now`. Under load they are caught up for moments only: look often enough to see one.
+    pub fn look(&mut self, now: Duration, peers: &[PeerStatus]) {
+        self.peers.retain(|name, _| peers.iter().any(|peer| peer.name == *name));
+        for peer in peers {
+            let before = self.peers.get(&peer.name);
+            let theirs = peer.theirs.as_ref().filter(|_| peer.state == LinkState::Up);
+            let agreed = peer.agreement.accept;
+            // While a link is away, what was true of it last goes on: names that it would have brought go on missing.
+            let pushes = match (theirs, before) {
+                (Some(theirs), _) => agreed.min(theirs.pushes),
+                (None, Some(before)) => agreed.min(before.pushes),
+                (None, None) => agreed,
+            };
+            let reach = theirs
+                .map(|theirs| theirs.reach.clone())
+                .or_else(|| before.and_then(|before| before.reach.clone()));
+            let has_all = theirs.is_some() && peer.progress.received_all;
+            // Who pushes more than before has yet to push it.
+            let before = before.filter(|before| before.pushes >= pushes);
+            let caught_up = has_all.then_some(now).or_else(|| before.and_then(|before| before.caught_up));
+            let neighbour = Neighbour {
+                relationship: peer.agreement.relationship,
+                linked: theirs.is_some(),
+                pushes,
+                asked: peer.agreement.asks && theirs.is_none_or(|theirs| theirs.answers),
+                reach,
+                caught_up,
+                complete: caught_up.is_some_and(|last| now.saturating_sub(last) <= GRACE),
+            };
+            self.peers.insert(peer.name, neighbour);
+        }
+    }
+
+    /// How they stand for any name. What their digests say of one, and how well they answer, is for others to add.
+    pub fn views(&self) -> Vec<View> {
+        let view = |(name, peer): (&Name, &Neighbour)| View {
+            peer: *name,
+            relationship: peer.relationship,
+            linked: peer.linked,
+            pushes: peer.pushes,
+            complete: peer.complete,
+            digest: None,
+            reach: peer.reach.clone(),
+            asked: peer.asked,
+            aside: false,
+            merit: 0,
+            usual: Duration::ZERO,
+        };
+        self.peers.iter().map(view).collect()
+    }
+
+    /// What our own reach is computed from.
+    pub fn inbound(&self) -> Vec<Inbound> {
+        let inbound = |(name, peer): (&Name, &Neighbour)| Inbound {
+            peer: *name,
+            relationship: peer.relationship,
+            mode: peer.pushes,
+            asked: peer.asked,
+            reach: peer.reach.clone(),
+        };
+        self.peers.iter().map(inbound).collect()
+    }
+
+    /// Whether all peers push values and need not ask anyone themselves: then what is held is the newest there is, and nothing is ever asked
+    /// about it.
+    pub fn are_whole(&self) -> bool {
+        let covered = |one: &u64| self.peers.keys().any(|peer| mark(peer) == *one);
+        self.peers.values().all(|peer| {
+            let reach = peer.reach.as_ref();
+            peer.pushes == Mode::Values && reach.is_some_and(|reach| reach.partial >= WHOLE && reach.asks.iter().all(covered))
+        })
+    }
+}
+
+/// How long ago a peer may have told us everything: as long as an absence may be believed, so that caches would be no fresher.
+const GRACE: Duration = NEGATIVE_TTL;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peering::agreement::Agreement;
+    use crate::peering::health::Progress;
+    use dialtone_shared::message::Terms;
+
+    fn peer(state: LinkState, received_all: bool) -> PeerStatus {
+        let name = Name::key_set([1; 32]);
+        PeerStatus {
+            name,
+            agreement: Agreement::mutual(name, Vec::new()),
+            theirs: (state == LinkState::Up).then(Terms::mutual),
+            state,
+            address: None,
+            last_error: None,
+            progress: Progress {
+                received_all,
+                ..Progress::default()
+            },
+        }
+    }
+
+    fn complete(neighbours: &Neighbours) -> bool {
+        neighbours.views().iter().all(|view| view.complete)
+    }
+
+    #[test]
+    fn a_peer_has_told_us_everything_if_it_did_so_a_moment_ago() {
+        let mut neighbours = Neighbours::default();
+        let mut at = |peer: PeerStatus, secs: u64| {
+            neighbours.look(Duration::from_secs(secs), &[peer]);
+            complete(&neighbours)
+        };
+        assert!(!at(peer(LinkState::Dialling, false), 0), "nothing has been heard yet");
+        assert!(!at(peer(LinkState::Up, false), 1));
+        assert!(at(peer(LinkState::Up, true), 2));
+        assert!(at(peer(LinkState::Up, false), 4), "a batch is on its way");
+        assert!(at(peer(LinkState::BackingOff, false), 7), "a link that breaks is given a moment");
+        assert!(!at(peer(LinkState::BackingOff, false), 8));
+        assert!(at(peer(LinkState::Up, true), 9));
+    }
+
+    #[test]
+    fn what_is_done_on_a_link_is_the_lesser_of_what_both_sides_say_and_stays_so_while_it_is_away() {
+        let mut neighbours = Neighbours::default();
+        let mut up = peer(LinkState::Up, true);
+        if let Some(theirs) = &mut up.theirs {
+            (theirs.pushes, theirs.answers) = (Mode::Digest, false);
+        }
+        let of = |neighbours: &Neighbours| neighbours.views().first().map(|view| (view.linked, view.pushes, view.asked));
+        neighbours.look(Duration::ZERO, &[peer(LinkState::Dialling, false)]);
+        assert_eq!(of(&neighbours), Some((false, Mode::Values, true)), "as agreed");
+        neighbours.look(Duration::ZERO, &[up]);
+        assert_eq!(of(&neighbours), Some((true, Mode::Digest, false)));
+        neighbours.look(Duration::ZERO, &[peer(LinkState::BackingOff, false)]);
+        assert_eq!(of(&neighbours), Some((false, Mode::Digest, true)));
+        assert!(!neighbours.are_whole());
+        neighbours.look(Duration::ZERO, &[]);
+        assert_eq!(of(&neighbours), None);
+        assert!(neighbours.are_whole(), "without peers nobody has to be asked");
+    }
+}

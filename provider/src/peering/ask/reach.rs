@@ -1,0 +1,183 @@
+//! What lies behind a peer: whom it would have to ask itself, and how far off there is somebody who has to ask.
+//!
+//! A provider tells each peer what the peer cannot see. Let B tell A. `asks` are those, other than A, who push less to B than the
+//! names they hold with their ranks: a digest, or nothing. The others push values or pointers, and what they know B knows; but
+//! behind them may be one who has to ask, and B with it: `partial` is the distance to the nearest such provider, counted over
+//! those links alone. As in any distance-vector protocol (RIP, RFC 2453) it is one more than the least that B is told, what is
+//! told to A is computed without A, and 16 is without end: what is told in a circle of somebody who is gone ends after 16 rounds.
+//!
+//! To err on one side costs a question too many. To err on the other is not allowed, so a provider of which nothing is known is one
+//! that has to ask.
+
+use super::whom::Behalf;
+use crate::peering::agreement::{Agreement, Agreements};
+use dialtone_shared::Name;
+use dialtone_shared::message::{Mode, REACH_MAX, Reach, Relationship, WHOLE, mark};
+use std::sync::Arc;
+
+/// A peer of ours, as far as it concerns what we tell the others.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Inbound {
+    /// Who.
+    pub peer: Name,
+    /// What it is to us.
+    pub relationship: Relationship,
+    /// What it pushes to us in effect.
+    pub mode: Mode,
+    /// Whether it is asked: the agreements of both sides let us.
+    pub asked: bool,
+    /// What it tells us; `None`: nothing yet.
+    pub reach: Option<Reach>,
+}
+
+/// What is known of peers before anything was heard of them: nothing beyond what was agreed.
+pub fn unknown(agreements: &Agreements) -> Arc<[Inbound]> {
+    let unknown = |(peer, agreement): (&Name, &Agreement)| Inbound {
+        peer: *peer,
+        relationship: agreement.relationship,
+        mode: agreement.accept,
+        asked: agreement.asks,
+        reach: None,
+    };
+    agreements.iter().map(unknown).collect()
+}
+
+/// How far off the nearest is who has to ask, the one who tells this included.
+fn distance(reach: &Reach) -> u8 {
+    if reach.asks.is_empty() { reach.partial } else { 0 }
+}
+
+/// What we tell `to`, which is `relationship` to us. Whom we would not ask on its behalf does not count.
+pub fn told(to: &Name, relationship: Relationship, inbound: &[Inbound]) -> Reach {
+    let behalf = Behalf::Of(relationship);
+    let (mut asks, mut partial) = (Vec::new(), WHOLE);
+    for peer in inbound.iter().filter(|peer| peer.peer != *to && behalf.may_ask(peer.relationship)) {
+        if peer.mode < Mode::Pointers {
+            asks.extend(peer.asked.then(|| mark(&peer.peer)));
+        } else {
+            let distance = peer.reach.as_ref().map_or(0, distance);
+            partial = partial.min(distance.saturating_add(1)).min(WHOLE);
+        }
+    }
+    asks.sort_unstable();
+    if asks.len() > REACH_MAX {
+        // Whom it does not name, others cannot see to: it has to be asked.
+        asks.truncate(REACH_MAX);
+        partial = 0;
+    }
+    Reach { asks, partial }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn name(index: usize) -> Name {
+        Name::key_set([index as u8 + 1; 32])
+    }
+
+    /// Everyone tells everyone else, again and again, until nothing changes: what is told, by who tells whom, and after how many rounds.
+    fn settle(
+        links: &[(usize, usize, Mode)],
+        mut told_so_far: BTreeMap<(usize, usize), Reach>,
+    ) -> (BTreeMap<(usize, usize), Reach>, usize) {
+        let directed: Vec<_> = links.iter().flat_map(|(a, b, mode)| [(*a, *b, *mode), (*b, *a, *mode)]).collect();
+        told_so_far.retain(|(from, to), _| directed.iter().any(|(a, b, _)| (a, b) == (from, to)));
+        for round in 0.. {
+            let tell = |from: usize, to: usize| {
+                let inbound: Vec<_> = directed
+                    .iter()
+                    .filter(|(_, receiver, _)| *receiver == from)
+                    .map(|(sender, _, mode)| Inbound {
+                        peer: name(*sender),
+                        relationship: Relationship::Mutual,
+                        mode: *mode,
+                        asked: true,
+                        reach: told_so_far.get(&(*sender, from)).cloned(),
+                    })
+                    .collect();
+                told(&name(to), Relationship::Mutual, &inbound)
+            };
+            let next: BTreeMap<_, _> = directed.iter().map(|(from, to, _)| ((*from, *to), tell(*from, *to))).collect();
+            if next == told_so_far {
+                return (next, round);
+            }
+            told_so_far = next;
+        }
+        unreachable!("an endless loop")
+    }
+
+    fn told_in(links: &[(usize, usize, Mode)]) -> impl Fn(usize, usize) -> (usize, u8) {
+        let (told, _) = settle(links, BTreeMap::new());
+        move |from, to| (told[&(from, to)].asks.len(), told[&(from, to)].partial)
+    }
+
+    #[test]
+    fn where_all_push_values_or_pointers_nobody_has_to_ask() {
+        use Mode::{Pointers, Values};
+        let told = told_in(&[(0, 1, Values), (1, 2, Pointers), (2, 3, Values), (3, 0, Values), (1, 4, Values)]);
+        for (from, to) in [(0, 1), (1, 0), (2, 1), (2, 3), (4, 1), (1, 4)] {
+            assert_eq!(told(from, to), (0, WHOLE), "{from} to {to}");
+        }
+    }
+
+    #[test]
+    fn who_has_to_ask_is_known_of_as_far_as_values_go() {
+        use Mode::{None, Values};
+        // 0 - 1 - 2 - 3 ~ 4 - 5
+        let told = told_in(&[(0, 1, Values), (1, 2, Values), (2, 3, Values), (3, 4, None), (4, 5, Values)]);
+        assert_eq!(told(3, 2), (1, WHOLE));
+        assert_eq!(told(2, 1), (0, 1));
+        assert_eq!(told(1, 0), (0, 2));
+        assert_eq!(told(3, 4), (0, WHOLE), "what 4 does not get from 3, it asks 3 for");
+        assert_eq!(told(0, 1), (0, WHOLE), "nothing lies behind the last");
+        assert_eq!(told(4, 3), (0, WHOLE));
+        assert_eq!(told(5, 4), (0, WHOLE));
+        assert_eq!(told(4, 5), (1, WHOLE));
+    }
+
+    #[test]
+    fn in_a_mesh_without_pushes_all_would_ask_all_others() {
+        let pairs = (0..4).flat_map(|a| (a + 1..4).map(move |b| (a, b, Mode::Digest)));
+        let (told, _) = settle(&pairs.collect::<Vec<_>>(), BTreeMap::new());
+        let mut others = [mark(&name(2)), mark(&name(3))];
+        others.sort_unstable();
+        assert_eq!(told[&(0, 1)].asks, others);
+    }
+
+    #[test]
+    fn what_is_told_in_a_circle_of_somebody_who_is_gone_comes_to_an_end() {
+        use Mode::{None, Values};
+        let ring = [(0, 1, Values), (1, 2, Values), (2, 0, Values)];
+        let with: Vec<_> = ring.into_iter().chain([(2, 3, None)]).collect();
+        let (told, _) = settle(&with, BTreeMap::new());
+        assert_eq!(told[&(1, 0)].partial, 1);
+        let (told, rounds) = settle(&ring, told);
+        assert!(told.values().all(|reach| reach.partial == WHOLE && reach.asks.is_empty()));
+        assert!(rounds <= usize::from(WHOLE) + 1, "{rounds} rounds");
+    }
+
+    #[test]
+    fn of_whom_nothing_is_known_yet_it_may_be_that_it_has_to_ask() {
+        let inbound = |mode, asked, reach| Inbound {
+            peer: name(1),
+            relationship: Relationship::Upstream,
+            mode,
+            asked,
+            reach,
+        };
+        let (customer, peer) = (Relationship::Customer, Relationship::Peer);
+        assert_eq!(told(&name(0), customer, &[inbound(Mode::Values, true, None)]).partial, 1);
+        assert_eq!(told(&name(0), customer, &[inbound(Mode::None, true, None)]).asks.len(), 1);
+        assert_eq!(told(&name(1), customer, &[inbound(Mode::None, true, None)]), Reach::whole());
+        let never = inbound(Mode::None, false, None);
+        assert_eq!(
+            told(&name(0), customer, &[never]),
+            Reach::whole(),
+            "who may not be asked is not asked"
+        );
+        let upstreams = [inbound(Mode::None, true, None), inbound(Mode::Values, true, None)];
+        assert_eq!(told(&name(0), peer, &upstreams), Reach::whole(), "for a peer no upstream is asked");
+    }
+}

@@ -1,0 +1,428 @@
+//! Whom to ask for a name, in which order, and whose silence says enough.
+//!
+//! ```text
+//! a pointer says who keeps it            ─▶ its keeper, then who told us         one after the other
+//! a digest has the name                  ─▶ those peers                          one after the other
+//! neither, and its silence proves nothing ─▶ those peers                         all at once
+//! its silence proves that it has nothing  ─▶ nobody: see `is_proof`
+//! it would have to be asked, and cannot be ─▶ nobody, and an absence is not certain
+//! ```
+
+use super::limits::FETCHES_MAX;
+use crate::peering::policy;
+use crate::store::{Class, Pointer};
+use dialtone_shared::Name;
+use dialtone_shared::message::{Mode, Reach, Relationship, WHOLE, mark};
+use std::cmp::Reverse;
+use std::time::Duration;
+
+/// On whose behalf a question is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Behalf {
+    /// A client of ours.
+    Client,
+    /// A peer that is this to us.
+    Of(Relationship),
+}
+
+impl Behalf {
+    /// Whether somebody who is `to` to us may be asked: for clients, customers, mutual peers and siblings anybody, for others customers
+    /// only, free of valleys as records are.
+    pub fn may_ask(self, to: Relationship) -> bool {
+        match self {
+            Self::Client => true,
+            // A question goes where the answer comes from: what would be learnt there must be for whoever asks.
+            Self::Of(asker) => policy::exports(asker, policy::class_from(to)),
+        }
+    }
+
+    /// Whether a record that was learnt as `class` is for whoever asks.
+    pub fn may_know(self, class: Class) -> bool {
+        match self {
+            Self::Client => true,
+            Self::Of(asker) => policy::exports(asker, class),
+        }
+    }
+}
+
+/// A peer, as it stands for one name.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Who.
+    pub peer: Name,
+    /// What it is to us.
+    pub relationship: Relationship,
+    /// Whether a link stands.
+    pub linked: bool,
+    /// In what form it pushes to us, in effect.
+    pub pushes: Mode,
+    /// Whether all that it pushes has arrived and was taken, a moment ago at the latest.
+    pub complete: bool,
+    /// Whether its digest has the name; `None`: there is none that is up to date.
+    pub digest: Option<bool>,
+    /// What lies behind it, as it says.
+    pub reach: Option<Reach>,
+    /// Whether it is asked: both agreements allow it.
+    pub asked: bool,
+    /// It has failed so often that it is left in peace for a moment.
+    pub aside: bool,
+    /// How often it has what is asked for: more is better.
+    pub merit: u8,
+    /// How long it usually takes.
+    pub usual: Duration,
+}
+
+/// Somebody to ask.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Who.
+    pub peer: Name,
+    /// What sends us there.
+    pub hint: Hint,
+    /// How long it usually takes.
+    pub usual: Duration,
+    /// What lies behind it, as it says.
+    pub reach: Option<Reach>,
+}
+
+/// What sends us to a peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hint {
+    /// A pointer.
+    Pointer,
+    /// Its digest.
+    Digest,
+    /// Nothing but that it may know.
+    None,
+}
+
+/// Whom to ask.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Those to whom something sends us, best first.
+    pub directed: Vec<Candidate>,
+    /// The others, best first.
+    pub rest: Vec<Candidate>,
+    /// Those whose silence is enough.
+    pub silent: Vec<u64>,
+    /// Why an absence is not certain, whatever those say who are asked.
+    pub doubt: Option<String>,
+}
+
+/// Plans whom to ask. `visited`: who has been asked, or will be, by those who ask us. `has`: a record is at hand, and it is asked whether it is
+/// the newest.
+pub fn plan(behalf: Behalf, visited: &[u64], pointer: Option<&Pointer>, views: &[View], has: bool) -> Plan {
+    let mut plan = Plan::default();
+    // Each of these is asked, or silent, or gives rise to a doubt; so whoever would ask only these need not be asked for their sake.
+    let ours: Vec<_> = views.iter().filter(|view| behalf.may_ask(view.relationship)).collect();
+    let covered = |mark_of: &u64| visited.contains(mark_of) || ours.iter().any(|view| counts(view) && mark(&view.peer) == *mark_of);
+    let mut doubt = |why: String| {
+        plan.doubt.get_or_insert(why);
+    };
+    for view in &ours {
+        let peer = view.peer;
+        if view.relationship == Relationship::Sibling && behalf != Behalf::Client {
+            // The same name as ours: for the one who asks it is us. It is not asked, but what we may not have of it yet counts.
+            if behalf != Behalf::Of(Relationship::Sibling) && !view.complete {
+                doubt(format!("another node of this provider ({peer}) has not caught up with it"));
+            }
+            continue;
+        }
+        if visited.contains(&mark(&peer)) {
+            continue;
+        }
+        let hint = match pointer {
+            Some(pointer) if pointer.keeper == peer || pointer.from == peer => Hint::Pointer,
+            _ if view.digest == Some(true) => Hint::Digest,
+            _ => Hint::None,
+        };
+        let candidate = Candidate {
+            peer,
+            hint,
+            usual: view.usual,
+            reach: view.reach.clone(),
+        };
+        if hint == Hint::None && is_proof(view, has, &covered) {
+            plan.silent.push(mark(&peer));
+        } else if view.linked && view.asked && view.aside {
+            doubt(format!("the peer {peer} does not answer"));
+        } else if view.linked && view.asked && hint == Hint::None {
+            plan.rest.push(candidate);
+        } else if view.linked && view.asked {
+            plan.directed.push(candidate);
+        } else if hint != Hint::None {
+            doubt(format!("the peer {peer} may hold it and cannot be asked"));
+        } else if counts(view) {
+            let why = if view.linked { "has not caught up" } else { "does not stand" };
+            doubt(format!("the link with the peer {peer} {why}, and it may hold the name"));
+        }
+    }
+    let worth = |one: &Candidate| {
+        (
+            Reverse(views.iter().find(|view| view.peer == one.peer).map_or(0, |view| view.merit)),
+            one.usual,
+        )
+    };
+    plan.directed.sort_by_key(|one| {
+        let keeps = pointer.is_some_and(|pointer| pointer.keeper == one.peer);
+        (one.hint != Hint::Pointer, !keeps, worth(one))
+    });
+    plan.rest.sort_by_key(worth);
+    // What is left of those goes with the rest: asked all at once rather than one after the other for ever.
+    let many = plan.directed.split_off(plan.directed.len().min(usize::from(FETCHES_MAX)));
+    plan.rest.splice(0..0, many);
+    if let Some(pointer) = pointer
+        && plan.directed.iter().all(|one| one.hint != Hint::Pointer)
+    {
+        let keeper = pointer.keeper;
+        plan.doubt
+            .get_or_insert_with(|| format!("the provider {keeper} is said to keep it and cannot be asked"));
+    }
+    plan
+}
+
+/// Whether an absence depends on this peer at all: it pushes what it has, or it may be asked.
+fn counts(view: &View) -> bool {
+    view.asked || view.pushes >= Mode::Pointers
+}
+
+/// Whether what the peer has not told us of, nobody holds whom asking it would reach: we know what it holds, it knows what is behind it, and
+/// whom it would have to ask we have in view ourselves. What is at hand and pushed by value is as new as it gets: it is not asked about because
+/// a link is behind.
+fn is_proof(view: &View, has: bool, covered: &impl Fn(&u64) -> bool) -> bool {
+    let knows = match view.pushes {
+        Mode::Values => view.complete || has,
+        Mode::Pointers => view.complete,
+        Mode::Digest => view.linked && view.complete && view.digest == Some(false),
+        Mode::None => false,
+    };
+    let reaches = |reach: &Reach| reach.partial >= WHOLE && reach.asks.iter().all(covered);
+    knows && view.reach.as_ref().is_some_and(reaches)
+}
+
+impl Candidate {
+    /// How many may lie behind it, beside those `visited`: whom it says that it would ask, and as many again as are guessed to lie behind
+    /// those; 0 if it says that nobody does.
+    pub fn behind(&self, visited: &[u64]) -> usize {
+        let Some(reach) = &self.reach else { return FURTHER };
+        let asks = reach.asks.iter().filter(|mark| !visited.contains(mark)).count();
+        if asks == 0 && reach.partial >= WHOLE { 0 } else { asks + FURTHER }
+    }
+}
+
+/// How many are guessed to lie further off than a provider says: a long row must not be starved by a neighbour with many.
+const FURTHER: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Mode::{Digest, None as Nothing, Pointers, Values};
+    use Relationship::{Customer, Mutual, Peer, Sibling, Upstream};
+    use dialtone_shared::{UnixMicros, UnixSecs};
+
+    fn name(index: u8) -> Name {
+        Name::key_set([index; 32])
+    }
+
+    fn view(index: u8, pushes: Mode) -> View {
+        View {
+            peer: name(index),
+            relationship: Mutual,
+            linked: true,
+            pushes,
+            complete: true,
+            digest: (pushes == Digest).then_some(false),
+            reach: Some(Reach::whole()),
+            asked: true,
+            aside: false,
+            merit: 2,
+            usual: Duration::from_millis(10),
+        }
+    }
+
+    fn pointer(keeper: u8, teller: u8) -> Pointer {
+        Pointer {
+            epoch: 0,
+            sequence: UnixMicros(100),
+            digest: [1; 16],
+            class: Class::Peer,
+            keeper: name(keeper),
+            from: name(teller),
+            name: name(0),
+            expiry: UnixSecs(1_000),
+            keep_until: UnixSecs(1_000),
+            joined: false,
+        }
+    }
+
+    /// Whom the plan asks: one after the other, all at once; and whether there is a doubt.
+    fn asked(plan: &Plan) -> (Vec<u8>, Vec<u8>, bool) {
+        let names = |many: &[Candidate]| many.iter().map(|one| one.peer.digest()[0]).collect();
+        (names(&plan.directed), names(&plan.rest), plan.doubt.is_some())
+    }
+
+    fn plan_of(views: &[View]) -> (Vec<u8>, Vec<u8>, bool) {
+        asked(&plan(Behalf::Client, &[], None, views, false))
+    }
+
+    #[test]
+    fn the_keeper_comes_before_who_told_of_it_then_digests_then_all_others() {
+        let hit = View {
+            digest: Some(true),
+            ..view(3, Digest)
+        };
+        let views = [view(1, Nothing), hit, view(4, Pointers), view(5, Nothing)];
+        let plan = plan(Behalf::Client, &[], Some(&pointer(5, 4)), &views, false);
+        assert_eq!(asked(&plan), (vec![5, 4, 3], vec![1], false));
+    }
+
+    #[test]
+    fn who_had_it_oftener_is_asked_first_then_who_is_quicker() {
+        let with = |index, merit, millis| View {
+            merit,
+            usual: Duration::from_millis(millis),
+            ..view(index, Nothing)
+        };
+        let views = [with(1, 2, 50), with(2, 4, 90), with(3, 2, 10), with(4, 0, 1)];
+        assert_eq!(plan_of(&views).1, [2, 3, 1, 4]);
+    }
+
+    #[test]
+    fn the_silence_of_who_pushes_all_it_has_and_all_behind_it_is_proof() {
+        for mode in [Values, Pointers, Digest] {
+            assert_eq!(plan_of(&[view(1, mode)]), (vec![], vec![], false), "{mode}");
+        }
+        assert_eq!(plan_of(&[view(1, Nothing)]), (vec![], vec![1], false));
+        let behind = View {
+            complete: false,
+            ..view(1, Values)
+        };
+        assert_eq!(plan_of(&[behind]), (vec![], vec![1], false), "its own no is as good");
+        let behind = View {
+            complete: false,
+            linked: false,
+            ..view(1, Values)
+        };
+        assert_eq!(
+            asked(&plan(Behalf::Client, &[], None, &[behind], true)),
+            (vec![], vec![], false),
+            "a record is at hand"
+        );
+        let old = View {
+            digest: None,
+            ..view(1, Digest)
+        };
+        assert_eq!(plan_of(&[old]).1, [1]);
+    }
+
+    #[test]
+    fn who_has_others_to_ask_is_asked_unless_we_see_to_them_ourselves() {
+        let reaching = |index, mode, asks: &[u8], partial| View {
+            reach: Some(Reach {
+                asks: asks.iter().map(|index| mark(&name(*index))).collect(),
+                partial,
+            }),
+            ..view(index, mode)
+        };
+        assert_eq!(plan_of(&[reaching(1, Values, &[9], WHOLE)]).1, [1], "9 is behind it");
+        assert_eq!(plan_of(&[reaching(1, Values, &[], 3)]).1, [1], "somebody is behind it");
+        assert_eq!(
+            plan_of(&[reaching(1, Digest, &[2], WHOLE), reaching(2, Digest, &[1], WHOLE)]).1,
+            [0_u8; 0]
+        );
+        assert_eq!(plan_of(&[reaching(1, Digest, &[2], WHOLE), view(2, Nothing)]).1, [2]);
+        let unknown = View {
+            reach: None,
+            ..view(1, Values)
+        };
+        assert_eq!(plan_of(&[unknown]).1, [1]);
+        // On behalf of who sees to 9 itself.
+        let visited = [mark(&name(9))];
+        let plan = plan(Behalf::Client, &visited, None, &[reaching(1, Digest, &[9], WHOLE)], false);
+        assert_eq!(asked(&plan), (vec![], vec![], false));
+    }
+
+    #[test]
+    fn an_absence_is_not_certain_while_somebody_who_counts_cannot_be_asked() {
+        let away = |mode, complete, asked| View {
+            linked: false,
+            digest: None,
+            complete,
+            asked,
+            ..view(1, mode)
+        };
+        assert_eq!(plan_of(&[away(Nothing, true, true)]), (vec![], vec![], true));
+        assert_eq!(plan_of(&[away(Digest, true, true)]), (vec![], vec![], true));
+        assert_eq!(plan_of(&[away(Values, false, true)]), (vec![], vec![], true));
+        assert_eq!(plan_of(&[away(Values, true, true)]), (vec![], vec![], false), "gone a moment ago");
+        assert_eq!(plan_of(&[away(Values, false, false)]), (vec![], vec![], true));
+        assert_eq!(
+            plan_of(&[away(Nothing, true, false)]),
+            (vec![], vec![], false),
+            "who pushes nothing and answers nothing does not count"
+        );
+        let aside = View {
+            aside: true,
+            ..view(1, Nothing)
+        };
+        assert_eq!(plan_of(&[aside]), (vec![], vec![], true));
+        let kept = plan(Behalf::Client, &[], Some(&pointer(8, 8)), &[view(1, Values)], false);
+        assert_eq!(asked(&kept), (vec![], vec![], true), "its keeper is out of reach");
+    }
+
+    #[test]
+    fn who_was_visited_is_left_out() {
+        let away = View {
+            linked: false,
+            ..view(2, Nothing)
+        };
+        let visited = [mark(&name(1)), mark(&name(2))];
+        let plan = plan(
+            Behalf::Of(Mutual),
+            &visited,
+            None,
+            &[view(1, Nothing), away, view(3, Nothing)],
+            false,
+        );
+        assert_eq!(asked(&plan), (vec![], vec![3], false));
+    }
+
+    #[test]
+    fn questions_travel_free_of_valleys() {
+        let all: Vec<_> = [Mutual, Customer, Upstream, Peer, Sibling]
+            .into_iter()
+            .zip(1..)
+            .map(|(relationship, index)| View {
+                relationship,
+                ..view(index, Nothing)
+            })
+            .collect();
+        let asks = |behalf| {
+            plan(behalf, &[], None, &all, false)
+                .rest
+                .iter()
+                .map(|one| one.peer.digest()[0])
+                .collect::<Vec<_>>()
+        };
+        for behalf in [Behalf::Client, Behalf::Of(Customer), Behalf::Of(Mutual), Behalf::Of(Sibling)] {
+            let siblings = if behalf == Behalf::Client { &[5][..] } else { &[] };
+            assert_eq!(asks(behalf), [&[1, 2, 3, 4], siblings].concat(), "{behalf:?}");
+        }
+        for behalf in [Behalf::Of(Peer), Behalf::Of(Upstream)] {
+            assert_eq!(asks(behalf), [2], "{behalf:?}");
+        }
+    }
+
+    #[test]
+    fn another_node_of_this_provider_is_not_asked_for_others_but_what_it_may_still_have_counts() {
+        let sibling = |complete| View {
+            relationship: Sibling,
+            complete,
+            ..view(1, Values)
+        };
+        let doubts = |behalf, complete| asked(&plan(behalf, &[mark(&name(1))], None, &[sibling(complete)], false));
+        assert_eq!(doubts(Behalf::Of(Mutual), false), (vec![], vec![], true));
+        assert_eq!(doubts(Behalf::Of(Mutual), true), (vec![], vec![], false));
+        assert_eq!(doubts(Behalf::Of(Sibling), false), (vec![], vec![], false), "it asks itself");
+    }
+}

@@ -1,0 +1,87 @@
+//! What becomes of a pointer that a peer sends: as for records, cheap questions first, and before anything is kept.
+//!
+//! Nothing of a pointer is proved. It may make us ask somebody in vain, and nothing else: a quota of pointers, and that one whose keeper cannot
+//! produce the record is dropped, are what bounds that.
+
+use super::intake::{self, Terms};
+use super::policy;
+use crate::store::{Held, Pointer, Put};
+use dialtone_shared::UnixSecs;
+use dialtone_shared::limits::{FUTURE_PEER_SECS, LIFETIME_SECS_MAX};
+use dialtone_shared::message::{self, Mode};
+
+/// What to do with a pointer, given what is held of its name.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Pointed {
+    /// Keep it, unless as much is known already.
+    Keep(Pointer),
+    /// It points to what is held, and what it says of that is new: as if the record itself had come.
+    Renew(Box<Put>),
+    /// It points to what is held, or to ourselves.
+    Same,
+    /// Nobody keeps the record any longer, or what is held outranks it.
+    Older,
+    /// It points to the future. It is not kept: where it would lead the keeper tells too, when it is asked.
+    Early,
+    /// Not wanted, or of a record that cannot be.
+    Refused,
+}
+
+/// What to do with `pointer`.
+pub fn judge(terms: &Terms, pointer: &message::Pointer, held: Option<&Held>, now: UnixSecs) -> Pointed {
+    let longest = pointer.sequence.secs().plus(LIFETIME_SECS_MAX);
+    if terms.accepts < Mode::Pointers || pointer.expiry > longest || pointer.expiry <= pointer.sequence.secs() {
+        return Pointed::Refused;
+    }
+    let keeper = pointer.keeper.unwrap_or(terms.peer);
+    let kept = Pointer {
+        name: pointer.name,
+        epoch: pointer.epoch,
+        sequence: pointer.sequence,
+        digest: pointer.digest,
+        expiry: pointer.expiry,
+        class: policy::class_from(terms.relationship),
+        keep_until: pointer.keep_until.min(pointer.expiry),
+        keeper,
+        from: terms.peer,
+        joined: false,
+    };
+    if kept.forget_at() <= now {
+        return Pointed::Older;
+    }
+    if let Some(held) = held {
+        let rank = held.record.rank();
+        if kept.is_of(rank) {
+            let news = kept.class > held.class || kept.keep_until.day() > held.keep_until.day();
+            return if news {
+                Pointed::Renew(Box::new(intake::put(terms, held.record.clone(), kept.keep_until)))
+            } else {
+                Pointed::Same
+            };
+        }
+        if !kept.outranks(rank) {
+            return Pointed::Older;
+        }
+    }
+    if keeper == terms.own {
+        return Pointed::Same;
+    }
+    if pointer.sequence.secs() > now.plus(FUTURE_PEER_SECS) {
+        return Pointed::Early;
+    }
+    Pointed::Keep(kept)
+}
+
+impl intake::Checked {
+    /// Files what became of a pointer.
+    pub fn pointed(&mut self, pointed: Pointed) {
+        match pointed {
+            Pointed::Keep(pointer) => self.pointers.push(pointer),
+            Pointed::Renew(put) => self.puts.push(*put),
+            Pointed::Same => self.counts.same += 1,
+            Pointed::Older => self.counts.older += 1,
+            Pointed::Early => self.counts.deferred += 1,
+            Pointed::Refused => self.counts.refused += 1,
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! How far a peer's store is in our log: what is durable of a feed.
+
+use crate::store::{Cursors, LANES};
+use dialtone_shared::Name;
+use dialtone_shared::cbor::{CborError, Reader, Writer};
+use dialtone_shared::message::Mode;
+
+/// How far a peer's store is in our log.
+///
+/// ```text
+/// [urgent, ordinary, hearsay, whole urgent, whole ordinary, whole hearsay, mode]     (CBOR array of cursors, and a mode's number)
+/// [urgent, ordinary, whole urgent, whole ordinary]                                   as it was before there were modes: values
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Position {
+    /// Acknowledged up to here, by lane.
+    pub acked: Cursors,
+    /// Up to here everything is sent, even what came from the peer: its store was new when our log ended there.
+    pub whole: Cursors,
+    /// The poorest form in which anything before that was sent: where more is agreed, it is sent again.
+    pub mode: Mode,
+}
+
+impl Default for Position {
+    /// Before everything.
+    fn default() -> Self {
+        Self {
+            acked: [0; LANES],
+            whole: [0; LANES],
+            mode: Mode::None,
+        }
+    }
+}
+
+impl Position {
+    /// As it is kept.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::new();
+        w.array(2 * LANES + 1);
+        for cursor in self.acked.iter().chain(&self.whole) {
+            w.uint(*cursor);
+        }
+        w.uint(self.mode as u64);
+        w.into_bytes()
+    }
+
+    /// Reads what [`Position::encode`] writes, and what was written before there were modes.
+    ///
+    /// # Errors
+    /// [`CborError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, CborError> {
+        let mut r = Reader::new(bytes);
+        let position = match r.array()? {
+            4 => Self {
+                acked: [r.uint()?, r.uint()?, 0],
+                whole: [r.uint()?, r.uint()?, 0],
+                mode: Mode::Values,
+            },
+            7 => Self {
+                acked: [r.uint()?, r.uint()?, r.uint()?],
+                whole: [r.uint()?, r.uint()?, r.uint()?],
+                mode: match r.uint()? {
+                    0 => Mode::None,
+                    1 => Mode::Digest,
+                    2 => Mode::Pointers,
+                    3 => Mode::Values,
+                    _ => return Err(CborError::Type(0)),
+                },
+            },
+            _ => return Err(CborError::Type(0)),
+        };
+        r.finish()?;
+        Ok(position)
+    }
+
+    /// Under which note the position of this peer's store in the log of ours is kept. Both are named: a store that was restored from a
+    /// backup has another log, in which a position of the old one would pass over what the peer has never seen.
+    pub fn key(peer: &Name, theirs: &[u8; 16], ours: &[u8; 16]) -> Vec<u8> {
+        [&Self::keys(peer)[..], theirs, ours].concat()
+    }
+
+    /// How the keys of all positions of this peer start. One counts at a time; the others are forgotten when it greets.
+    pub fn keys(peer: &Name) -> Vec<u8> {
+        [b"feed/", &peer.as_bytes()[..], b"/"].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_reads_back_and_one_from_before_modes_does_too() {
+        for mode in [Mode::None, Mode::Digest, Mode::Pointers, Mode::Values] {
+            let position = Position {
+                acked: [1, 2, 3],
+                whole: [4, 5, u64::MAX],
+                mode,
+            };
+            assert_eq!(Position::decode(&position.encode()), Ok(position));
+        }
+        let mut w = Writer::new();
+        w.array(4).uint(1).uint(2).uint(3).uint(4);
+        let before = Position {
+            acked: [1, 2, 0],
+            whole: [3, 4, 0],
+            mode: Mode::Values,
+        };
+        assert_eq!(Position::decode(&w.into_bytes()), Ok(before));
+        let mut other = before.encode();
+        *other.last_mut().unwrap() = 4;
+        assert!(Position::decode(&other).is_err());
+        assert!(Position::decode(&[0x80]).is_err());
+    }
+}

@@ -1,0 +1,373 @@
+//! One link with one peer, from the greeting to the goodbye.
+//!
+//! ```text
+//!            dialled: Hello out                                 both: Batch and Ack, both ways
+//!  new ──▶ Greeting ──Hello in──▶ Recalling ──proved──▶ Admitting ──admitted──▶ Running ──▶ Ended
+//!             │                       │                     │  (accepted: Hello out)  │      ▲
+//!             └───────────────────────┴─────────────────────┴── any error, Stop, Closed ─────┘
+//! ```
+//!
+//! Who is dialled says nothing before the other has proved who it is. After each [`Session::handle`], [`Session::poll`]
+//! until it says [`Step::Wait`] or [`Step::End`]; each other step is answered by one event, in any order.
+//!
+//! - [`greeting`]: up to where changes may pass;
+//! - [`terms`]: what is agreed, as it changes;
+//! - [`receiving`]: what arrives;
+//! - [`digests`]: the filters of names that go where no more is agreed.
+
+mod digests;
+mod greeting;
+mod receiving;
+mod terms;
+
+use super::digest::Digest;
+use super::feed::Feed;
+use super::health::Progress;
+use super::intake::{self, Intake};
+use super::limits::{BATCH_RECORDS, GREETING_PATIENCE, HOLD_PATIENCE};
+use super::position::Position;
+use super::step::{End, Event, Moment, Opening, Step};
+use crate::store::Lane;
+use dialtone_shared::message::{Ack, CloseCode, Hello, Message, Mode, Terms};
+use dialtone_shared::{Name, SignedRecord};
+use digests::{Heard, Telling};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One end of a link.
+#[derive(Debug)]
+pub struct Session {
+    opening: Opening,
+    state: State,
+    began: Duration,
+    /// When the write that is under way began.
+    writing: Option<Duration>,
+    /// When the peer last acknowledged something, or nothing was left to acknowledge.
+    acked: Duration,
+    todo: VecDeque<Step>,
+    acks: VecDeque<Ack>,
+    /// Why the link is cut as soon as what was good is kept.
+    condemned: Option<String>,
+    stopping: Option<(CloseCode, String)>,
+    proved: Option<Name>,
+    /// The terms that the peer was told last.
+    said: Option<Terms>,
+    progress: Progress,
+}
+
+#[derive(Debug)]
+enum State {
+    Greeting,
+    Recalling {
+        hello: Hello,
+        record: Box<SignedRecord>,
+        peer: Name,
+    },
+    Admitting {
+        hello: Hello,
+        peer: Name,
+    },
+    Running(Box<Running>),
+    Ended(End),
+}
+
+#[derive(Debug)]
+struct Running {
+    peer: Name,
+    store: [u8; 16],
+    terms: intake::Terms,
+    /// What the peer said last.
+    theirs: Terms,
+    feed: Feed,
+    intake: Intake,
+    telling: Telling,
+    heard: Heard,
+    /// We push less than before, or less than pointers from the start: the peer is told our terms once that is noted durably.
+    echo: bool,
+    /// The peer pushes less than pointers: what it told of others is forgotten as soon as it has noted that.
+    to_forget: bool,
+    /// That is being forgotten: nothing is kept meanwhile, so that nothing new goes with it.
+    forgetting: bool,
+}
+
+impl Session {
+    /// One end of a link that just came up.
+    pub fn new(opening: Opening, now: Moment) -> Self {
+        let mut session = Self {
+            state: State::Greeting,
+            began: now.elapsed,
+            writing: None,
+            acked: now.elapsed,
+            todo: VecDeque::new(),
+            acks: VecDeque::new(),
+            condemned: None,
+            stopping: None,
+            proved: None,
+            said: None,
+            progress: Progress::default(),
+            opening,
+        };
+        if let Some(agreement) = session
+            .opening
+            .dialled
+            .and_then(|peer| session.opening.agreements.get(&peer).cloned())
+        {
+            session.greet(now, &agreement);
+        }
+        session
+    }
+
+    /// With whom, once it has proved its name: that an agreement contradicts ours is then worth telling the operator.
+    pub fn proved(&self) -> Option<Name> {
+        self.proved
+    }
+
+    /// Whether the greeting is over and changes may pass.
+    pub fn is_running(&self) -> bool {
+        matches!(self.state, State::Running(_))
+    }
+
+    /// Whether frames are to be read now. Between a greeting and its acceptance they wait where they are: the other side may
+    /// have accepted ours and begun.
+    pub fn reads(&self) -> bool {
+        matches!(self.state, State::Greeting | State::Running(_))
+    }
+
+    /// Whether it was told to stop, and only saves how far the peer is.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.is_some()
+    }
+
+    /// What the peer says of the agreement, once the greeting is over.
+    pub fn theirs(&self) -> Option<&Terms> {
+        match &self.state {
+            State::Running(running) => Some(&running.theirs),
+            State::Greeting | State::Recalling { .. } | State::Admitting { .. } | State::Ended(_) => None,
+        }
+    }
+
+    /// The digest that was heard from the peer, where that is what it pushes.
+    pub fn digest(&self) -> Option<&Arc<Digest>> {
+        match &self.state {
+            State::Running(running) => running.heard.digest(),
+            State::Greeting | State::Recalling { .. } | State::Admitting { .. } | State::Ended(_) => None,
+        }
+    }
+
+    /// What this link has seen so far.
+    pub fn progress(&self) -> Progress {
+        let mut progress = self.progress;
+        if let State::Running(running) = &self.state {
+            progress.lag = running.feed.lag();
+            progress.sent_all = progress.lag == 0;
+            let told = running.terms.accepts != Mode::Digest || running.heard.digest().is_some();
+            progress.received_all = told && running.intake.has_all();
+        }
+        progress
+    }
+
+    /// Takes in what happened.
+    pub fn handle(&mut self, now: Moment, event: Event) {
+        match event {
+            Event::Frame(body) => self.frame(now, &body),
+            Event::Sent => self.writing = None,
+            Event::Recalled(known) => self.recalled(now, known.as_ref()),
+            Event::Admitted { position, heads } => self.admitted(now, position, heads),
+            Event::NotAdmitted(code, reason) | Event::Failed(code, reason) => self.end(code, reason),
+            Event::Agreed(agreements) => self.agreed(agreements),
+            Event::Inbound(inbound) => self.opening.inbound = inbound,
+            Event::Heads(heads) => self.feed(|feed| feed.heads(heads)),
+            Event::Read(lane, changes) => self.feed(|feed| feed.changes_read(lane, changes, now.wall)),
+            Event::PointersRead(changes) => self.feed(|feed| feed.pointers_read(changes, now.wall)),
+            Event::Built(digest, covers) => {
+                if let State::Running(running) = &mut self.state {
+                    running.telling.built(digest, covers);
+                }
+            }
+            Event::Forgotten => {
+                if let State::Running(running) = &mut self.state {
+                    running.forgetting = false;
+                }
+            }
+            Event::Checked(id, checked) => self.checked(id, checked),
+            Event::Committed(outcomes, pointers) => self.committed(&outcomes, &pointers),
+            Event::Saved => self.feed(Feed::save_done),
+            Event::Tick => {}
+            Event::Stop(code, reason) => {
+                if let State::Running(_) = self.state {
+                    self.stopping.get_or_insert((code, reason));
+                } else {
+                    self.end(code, reason);
+                }
+            }
+            Event::Closed(code, reason) => {
+                if !matches!(self.state, State::Ended(_)) {
+                    let by_us = false;
+                    self.state = State::Ended(End { code, by_us, reason });
+                }
+            }
+        }
+    }
+
+    /// What to do next.
+    pub fn poll(&mut self, now: Moment) -> Step {
+        self.watch_the_clock(now);
+        if let State::Ended(end) = &self.state {
+            return Step::End(end.clone());
+        }
+        if let Some(step) = self.todo.pop_front() {
+            return step;
+        }
+        self.running_step(now).unwrap_or_else(|| match &self.state {
+            State::Ended(end) => Step::End(end.clone()),
+            State::Greeting | State::Recalling { .. } | State::Admitting { .. } | State::Running(_) => Step::Wait(self.due()),
+        })
+    }
+
+    /// The next step of a running link: what is urgent and cheap first.
+    fn running_step(&mut self, now: Moment) -> Option<Step> {
+        if self.writing.is_none()
+            && self.stopping.is_none()
+            && let Some(message) = self.next_message(now)
+        {
+            return Some(self.send(now, &message));
+        }
+        let State::Running(running) = &mut self.state else { return None };
+        if !running.forgetting
+            && let Some(commit) = running.intake.next_commit()
+        {
+            let peer = running.peer;
+            return Some(Step::Commit { peer, commit });
+        }
+        if self.stopping.is_none() {
+            let limit = BATCH_RECORDS;
+            match running.feed.next_read() {
+                Some((Lane::Hearsay, after)) => return Some(Step::ReadPointers { after, limit }),
+                Some((lane, after)) => return Some(Step::Read { lane, after, limit }),
+                None => {}
+            }
+            if running.feed.mode() == Mode::Digest && running.telling.is_due(now.elapsed, running.feed.mentions()) {
+                let (peer, relationship) = (running.peer, running.terms.relationship);
+                return Some(Step::Build { peer, relationship });
+            }
+        }
+        if let Some(position) = running.feed.next_save(now.elapsed, self.stopping.is_some()) {
+            let key = Position::key(&running.peer, &running.store, &self.opening.store);
+            return Some(Step::Save { key, position });
+        }
+        let kept = running.intake.is_idle() && self.acks.is_empty() && self.writing.is_none();
+        if let Some(reason) = self.condemned.clone().filter(|_| kept) {
+            self.end(CloseCode::InvalidRecords, reason);
+        }
+        self.stop_if_saved();
+        None
+    }
+
+    /// What to write next: what overtakes comes first, and a digest does not hold up revocations.
+    fn next_message(&mut self, now: Moment) -> Option<Message> {
+        if let Some(terms) = self.news() {
+            let again = self.said.replace(terms.clone()).as_ref() == Some(&terms);
+            if let State::Running(running) = &mut self.state {
+                running.echo &= !again;
+            }
+            self.settle();
+            return Some(Message::Terms(terms));
+        }
+        if let Some(ack) = self.acks.pop_front() {
+            return Some(Message::Ack(ack));
+        }
+        let State::Running(running) = &mut self.state else { return None };
+        if self.condemned.is_some() {
+            return None;
+        }
+        let feed = &mut running.feed;
+        if !feed.is_under_way() {
+            self.acked = now.elapsed;
+        }
+        if let Some(urgent) = feed.next_send(&[Lane::Urgent]) {
+            return Some(Message::Batch(urgent));
+        }
+        if let Some((chunk, done)) = running.telling.next_chunk(now.elapsed) {
+            if let Some((seed, covers)) = done {
+                feed.digest_sent(seed, covers);
+            }
+            return Some(Message::Digest(chunk));
+        }
+        feed.next_send(&[Lane::Ordinary, Lane::Hearsay]).map(Message::Batch)
+    }
+
+    /// Ends a link that is to stop, once how far the peer is has been saved.
+    fn stop_if_saved(&mut self) {
+        let State::Running(running) = &self.state else { return };
+        let saving = running.feed.is_saving();
+        if let Some((code, reason)) = self.stopping.take_if(|_| !saving) {
+            self.end(code, reason);
+        }
+    }
+
+    /// When to be asked again if nothing happens.
+    fn due(&self) -> Option<Duration> {
+        let State::Running(running) = &self.state else {
+            return Some(self.began + GREETING_PATIENCE);
+        };
+        let hold = self.hold_from().map(|from| from + HOLD_PATIENCE);
+        [hold, running.feed.save_due(), running.telling.due()].into_iter().flatten().min()
+    }
+
+    fn watch_the_clock(&mut self, now: Moment) {
+        match &self.state {
+            State::Running(_) => {
+                if self.hold_from().is_some_and(|from| now.elapsed >= from + HOLD_PATIENCE) {
+                    let reason = format!(
+                        "nothing moved for {} s: the other side neither reads nor acknowledges",
+                        HOLD_PATIENCE.as_secs()
+                    );
+                    self.end(CloseCode::Hold, reason);
+                }
+            }
+            State::Greeting | State::Recalling { .. } | State::Admitting { .. } => {
+                if now.elapsed >= self.began + GREETING_PATIENCE {
+                    let reason = format!("no greeting came to an end within {} s", GREETING_PATIENCE.as_secs());
+                    self.end(CloseCode::Hold, reason);
+                }
+            }
+            State::Ended(_) => {}
+        }
+    }
+
+    /// Since when the other side owes us something: to read what we write, or to acknowledge what it read.
+    fn hold_from(&self) -> Option<Duration> {
+        let State::Running(running) = &self.state else {
+            return self.writing;
+        };
+        let owed = running.feed.is_under_way().then_some(self.acked);
+        owed.into_iter().chain(self.writing).min()
+    }
+
+    fn feed(&mut self, change: impl FnOnce(&mut Feed)) {
+        if let State::Running(running) = &mut self.state {
+            change(&mut running.feed);
+        }
+    }
+
+    fn send(&mut self, now: Moment, message: &Message) -> Step {
+        let frame = message.to_frame();
+        self.writing = Some(now.elapsed);
+        self.progress.bytes_sent += frame.len() as u64;
+        if let Message::Batch(batch) = message {
+            self.progress.records_sent += batch.entries.len() as u64;
+        }
+        Step::Send(frame)
+    }
+
+    fn end(&mut self, code: CloseCode, reason: String) {
+        if !matches!(self.state, State::Ended(_)) {
+            self.state = State::Ended(End {
+                code: Some(code),
+                by_us: true,
+                reason,
+            });
+        }
+    }
+}
