@@ -15,6 +15,7 @@
 //! 5. [`figures`]: what is kept of all that;
 //! 6. [`plot`], [`plots`], [`document`]: what is shown of it.
 
+mod asking;
 mod document;
 mod figures;
 mod http;

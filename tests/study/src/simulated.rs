@@ -1,12 +1,15 @@
 //! One network of simulated providers under the trace: the same sessions, desks and stores, virtual time, and work that providers share.
 
 use crate::Error;
+use crate::asking::Asking;
 use crate::figures::{Form, Place, Quantiles, Row, Shape};
 use crate::names;
 use crate::trace::Trace;
-use dialtone_shared::Ttl;
+use dialtone_provider::peering::ask::desk::Reply;
+use dialtone_provider::store::RecordStore;
+use dialtone_shared::{Ttl, UnixMicros};
 use dialtone_shared::message::Mode;
-use dialtone_world::{World, graph};
+use dialtone_world::{World, ready};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::BTreeSet;
@@ -52,6 +55,14 @@ const TTL: Ttl = Ttl(60);
 const UPDATES: usize = 96;
 /// How long one is watched.
 const WATCHED: Duration = Duration::from_secs(120);
+/// The longest pause between two looks for one, which is how exactly it is measured.
+const PAUSE_MAX: Duration = Duration::from_millis(100);
+/// Gets of names that nobody has.
+const NOBODYS: usize = 200;
+/// Longer than any question lasts.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// What a pointer takes in a store: its row of the embedded one.
+const POINTER_BYTES: usize = 0;
 
 /// Measures one network.
 ///
@@ -61,63 +72,95 @@ pub fn measure(trace: &Trace, setting: Setting, form: Form) -> Result<Row, Error
     let mut rng = StdRng::seed_from_u64(7);
     let Setting { providers, shape, riders } = setting;
     let pairs = match shape {
-        Shape::Mesh => graph::mesh(providers),
-        Shape::Random(degree) => graph::random(&mut rng, providers, degree),
+        Shape::Mesh => (0..providers).flat_map(|a| (a + 1..providers).map(move |b| (a, b))).collect(),
+        Shape::Random(degree) => random(&mut rng, providers, degree),
     };
     let gives = |provider: usize| provider < providers - riders;
-    let mut world = World::with_terms(11, providers, &pairs, |own, _, agreement| {
-        agreement.accept = mode(form);
-        agreement.push = if gives(own) { mode(form) } else { Mode::None };
-        agreement.answers = gives(own);
-    })
-    .unwatched();
+    let mut world = World::new(11, providers, &pairs);
+    for (a, b) in &pairs {
+        for (own, other) in [(*a, *b), (*b, *a)] {
+            world.agree(own, other, |agreement| {
+                agreement.accept = mode(form);
+                agreement.push = if gives(own) { mode(form) } else { Mode::None };
+                agreement.answers = gives(own);
+            });
+        }
+    }
     world.run(SETTLES);
 
     let home: Vec<usize> = (0..trace.names).map(|_| rng.random_range(0..providers)).collect();
-    let before = (world.records_sent(), world.bytes_sent());
+    let before = sent(&world, &pairs);
     for (number, home) in home.iter().enumerate() {
-        let record = names::verified(number, world.time(), TTL)?;
+        let record = names::verified(number, time(&world), TTL)?;
         world.put_all(*home, vec![record]);
         world.run(Duration::from_secs(1) / PUTS_PER_SECOND);
     }
     world.run(SETTLES);
     let puts = trace.names as f64;
-    let put_messages = (world.records_sent() - before.0) as f64 / puts;
-    let put_bytes = (world.bytes_sent() - before.1) as f64 / puts;
-    let maps: Vec<_> = (0..providers).map(|node| world.map(node)).collect();
-    let held = maps.iter().map(|map| map.len() as f64).sum::<f64>() / providers as f64;
-    let size = names::verified(0, world.time(), TTL)?.bytes().len() as f64;
+    let after = sent(&world, &pairs);
+    let (put_messages, put_bytes) = ((after.0 - before.0) as f64 / puts, (after.1 - before.1) as f64 / puts);
+    let (mut held, mut held_bytes) = (0, 0);
+    for node in 0..providers {
+        for one in ready(world.nodes[node].store.scan(None, usize::MAX))? {
+            held += 1;
+            held_bytes += one.record.bytes().len();
+        }
+        held_bytes += world.pointers(node).len() * POINTER_BYTES;
+    }
+    for (a, b) in &pairs {
+        let digests = [world.digest(*a, *b), world.digest(*b, *a)];
+        held_bytes += digests.into_iter().flatten().map(|digest| digest.size_bytes()).sum::<usize>();
+    }
 
-    let (mut found, mut of_givers) = (0, [0, 0]);
-    for (_, number) in &trace.queries {
-        let here = usize::from(maps[rng.random_range(0..providers)].contains_key(&names::name(*number)));
-        found += here;
-        if gives(home[*number]) {
-            of_givers[0] += 1;
-            of_givers[1] += here;
+    // The trace, at its own pace.
+    let mut asking = Asking::new(&mut world);
+    let start = asking.world().now;
+    let mut gets = Vec::with_capacity(trace.queries.len());
+    for (when, number) in &trace.queries {
+        asking.run_until(start + *when)?;
+        let get = asking.get(rng.random_range(0..providers), names::name(*number))?;
+        gets.push((get, start + *when, gives(home[*number])));
+    }
+    asking.run_until(start + trace.lasts + PATIENCE)?;
+    let (questions, bytes) = (asking.questions, asking.bytes);
+    let served: u64 = asking.served.iter().take(providers - riders).sum();
+    let mut got = Got::default();
+    for (get, begun, of_giver) in gets {
+        let done = asking.done.remove(&get).ok_or("a get that is never answered")?;
+        let found = usize::from(matches!(done.reply, Reply::Record(_)));
+        got.latency_us.push((done.at - begun).as_secs_f64() * 1e6);
+        got.local += usize::from(done.is_local);
+        got.found += found;
+        if of_giver {
+            got.of_givers[0] += 1;
+            got.of_givers[1] += found;
         }
     }
 
+    // Updates, of names as often asked for as the trace asks.
     let (mut stale, mut unseen, mut updated) = (Vec::new(), 0, BTreeSet::new());
     for _ in 0..UPDATES {
         let (_, number) = trace.queries[rng.random_range(0..trace.queries.len())];
         let elsewhere = (home[number] + rng.random_range(1..providers)) % providers;
-        if !gives(home[number]) || !updated.insert(number) {
-            continue;
-        }
-        let record = names::verified(number, world.time(), TTL)?;
-        let began = world.now;
-        world.put_all(home[number], vec![record.clone()]);
-        while world.now - began < WATCHED {
-            world.run(Duration::from_millis(1));
-            if world.held(elsewhere, record.name()).is_some_and(|held| held.record == record) {
-                break;
+        let later = Duration::from_secs(u64::from(TTL.0)).mul_f64(rng.random());
+        if gives(home[number]) && updated.insert(number) {
+            match update(&mut asking, number, home[number], elsewhere, later)? {
+                Some(after) => stale.push(after.as_secs_f64() * 1e3),
+                None => unseen += 1,
             }
         }
-        let after = world.now - began;
-        if after < WATCHED { stale.push(after.as_secs_f64() * 1e3) } else { unseen += 1 }
     }
-    let gets = trace.queries.len() as f64;
+
+    // What nobody has.
+    let (before, mut certain) = (asking.questions, 0);
+    for number in 0..NOBODYS {
+        let get = asking.get(rng.random_range(0..providers), names::name(names::NOBODYS + number))?;
+        let then = asking.world().now + PATIENCE;
+        asking.run_until(then)?;
+        certain += usize::from(asking.done.remove(&get).is_some_and(|done| done.reply == Reply::Absent));
+    }
+    let count = trace.queries.len() as f64;
+    let each = providers as f64;
     Ok(Row {
         place: Place::World,
         form,
@@ -128,22 +171,80 @@ pub fn measure(trace: &Trace, setting: Setting, form: Form) -> Result<Row, Error
         gets: trace.queries.len(),
         put_messages,
         put_bytes,
-        get_messages: 0.0,
-        get_bytes: Some(0.0),
-        absent_messages: None,
-        absent_certain: None,
-        held,
-        held_bytes: held * size,
-        local: 1.0,
-        found: found as f64 / gets,
-        found_of_givers: of_givers[1] as f64 / of_givers[0].max(1) as f64,
-        latency_us: Quantiles::default(),
+        get_messages: questions as f64 / count,
+        get_bytes: Some(bytes as f64 / count),
+        absent_messages: Some((asking.questions - before) as f64 / NOBODYS as f64),
+        absent_certain: Some(f64::from(certain as u32) / NOBODYS as f64),
+        held: held as f64 / each,
+        held_bytes: Some(held_bytes as f64 / each),
+        local: got.local as f64 / count,
+        found: got.found as f64 / count,
+        found_of_givers: got.of_givers[1] as f64 / got.of_givers[0].max(1) as f64,
+        latency_us: Quantiles::of(got.latency_us),
         stale_ms: Quantiles::of(stale),
         unseen,
         put_cpu_us: None,
         get_cpu_us: None,
-        work: 0.0,
+        work: served as f64 / count / (each - riders as f64),
     })
+}
+
+/// What became of gets.
+#[derive(Default)]
+struct Got {
+    latency_us: Vec<f64>,
+    local: usize,
+    found: usize,
+    of_givers: [usize; 2],
+}
+
+/// Asks for a name elsewhere, so that a copy may be there, puts a newer record of it a little later, and asks elsewhere until that is
+/// there: how long after the put; `None`: not while it was watched.
+fn update(asking: &mut Asking<'_>, number: usize, home: usize, elsewhere: usize, later: Duration) -> Result<Option<Duration>, Error> {
+    asking.get(elsewhere, names::name(number))?;
+    let put = asking.world().now + later;
+    asking.run_until(put)?;
+    let record = names::verified(number, time(asking.world()), TTL)?;
+    asking.world().put_all(home, vec![record.clone()]);
+    let mut pause = Duration::from_millis(1);
+    while asking.world().now - put < WATCHED {
+        let get = asking.get(elsewhere, *record.name())?;
+        while !asking.done.contains_key(&get) {
+            let then = asking.world().now + Duration::from_millis(1);
+            asking.run_until(then)?;
+        }
+        let done = asking.done.remove(&get).ok_or("a get that is never answered")?;
+        if matches!(done.reply, Reply::Record(found) if found.record == record) {
+            return Ok(Some(done.at - put));
+        }
+        let then = asking.world().now + pause;
+        asking.run_until(then)?;
+        pause = pause.mul_f64(1.2).min(PAUSE_MAX);
+    }
+    Ok(None)
+}
+
+/// What has been sent over all links: entries of feeds, and bytes.
+fn sent(world: &World, pairs: &[(usize, usize)]) -> (u64, u64) {
+    let ends = pairs.iter().flat_map(|(a, b)| [world.progress(*a, *b), world.progress(*b, *a)]).flatten();
+    ends.fold((0, 0), |(entries, bytes), end| (entries + end.records_sent, bytes + end.bytes_sent))
+}
+
+fn time(world: &World) -> UnixMicros {
+    UnixMicros(dialtone_world::BEGIN * 1_000_000 + world.now.as_micros() as u64)
+}
+
+/// A connected graph, by chance: each provider is linked with one before it, and more links follow until each has `degree` on average.
+fn random(rng: &mut StdRng, providers: usize, degree: usize) -> Vec<(usize, usize)> {
+    let mut pairs: BTreeSet<_> = (1..providers).map(|one| (rng.random_range(0..one), one)).collect();
+    let most = providers * (providers - 1) / 2;
+    while pairs.len() < (providers * degree / 2).min(most) {
+        let (a, b) = (rng.random_range(0..providers), rng.random_range(0..providers));
+        if a < b {
+            pairs.insert((a, b));
+        }
+    }
+    pairs.into_iter().collect()
 }
 
 fn mode(form: Form) -> Mode {
