@@ -119,8 +119,8 @@ pub fn endpoint_speaking(listen: SocketAddr, key: &LinkKey, alpn: &[u8]) -> Resu
     let mut config = EndpointConfig::default();
     config.max_udp_payload_size(DATAGRAM_BYTES_MAX).map_err(|error| bug(&error))?;
     let (alive, ended) = mpsc::channel(1);
-    let made = std::net::UdpSocket::bind(listen)
-        .and_then(|socket| Endpoint::new(config, Some(server), socket, Arc::new(Tracked { alive })));
+    let made =
+        std::net::UdpSocket::bind(listen).and_then(|socket| Endpoint::new(config, Some(server), socket, Arc::new(Tracked { alive })));
     let mut endpoint = made.map_err(|error| EndpointError::Listen { address: listen, error })?;
     endpoint.set_default_client_config(client);
     Ok((endpoint, Ended(ended)))

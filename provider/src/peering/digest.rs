@@ -168,7 +168,7 @@ impl Arriving {
             hashes: chunk.hashes,
             total: chunk.total,
         };
-        if head.total == 0 || head.total % WORD as u64 != 0 || !(1..=HASHES_MAX).contains(&head.hashes) {
+        if head.total == 0 || !head.total.is_multiple_of(WORD as u64) || !(1..=HASHES_MAX).contains(&head.hashes) {
             return Err(DigestError::Bounds {
                 total: head.total,
                 hashes: head.hashes,

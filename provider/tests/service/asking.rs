@@ -117,8 +117,18 @@ async fn pointers_and_digests_lead_to_who_keeps_a_record_and_say_when_there_is_n
 
         let revoked = Publisher::number(1).revoked(row[2].now());
         assert_eq!(row[2].put(&revoked).await.status, 200);
-        until(async || row[0].held(record.name()).await.is_some_and(|held| held.record.bytes() == revoked.bytes())).await;
-        assert_eq!(row[0].get(&path_of(record.name())).await.body, revoked.bytes(), "{mode}: it goes by value everywhere");
+        until(async || {
+            row[0]
+                .held(record.name())
+                .await
+                .is_some_and(|held| held.record.bytes() == revoked.bytes())
+        })
+        .await;
+        assert_eq!(
+            row[0].get(&path_of(record.name())).await.body,
+            revoked.bytes(),
+            "{mode}: it goes by value everywhere"
+        );
     }
 }
 
