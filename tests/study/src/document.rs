@@ -55,7 +55,7 @@ fn puts(study: &Study) -> String {
             number(row.put_messages),
             number(row.put_bytes),
             number(row.held),
-            number(row.held_bytes),
+            maybe(row.held_bytes),
             maybe(row.put_cpu_us),
         ];
         network(row).into_iter().chain(own).collect()
@@ -224,6 +224,9 @@ fn missing(study: &Study) -> String {
                 lines.push(format!("- {what} providers in the form `{}`.", form.word()));
             }
         }
+    }
+    if study.rows.iter().any(|row| row.held_bytes.is_none()) {
+        lines.push("- What digests take in real providers' memory: it is not counted there. The simulated rows have it.".to_owned());
     }
     if study.rows.iter().any(|row| row.get_bytes.is_none()) {
         lines.push("- Bytes of gets between real providers: a provider does not count them apart from all that a link carries.".to_owned());

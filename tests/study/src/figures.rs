@@ -94,7 +94,7 @@ pub struct Row {
     /// Records held, a provider on average.
     pub held: f64,
     /// Bytes held, a provider on average: of records, pointers and digests.
-    pub held_bytes: f64,
+    pub held_bytes: Option<f64>,
     /// The share of gets that were answered without asking a peer.
     pub local: f64,
     /// The share of gets that were answered with the record.

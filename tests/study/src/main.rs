@@ -10,7 +10,7 @@
 //!
 //! 1. [`trace`], [`names`]: the load;
 //! 2. [`processes`], [`http`], [`real`]: real providers under it;
-//! 3. [`simulated`]: providers in the simulated world under it;
+//! 3. [`simulated`], [`asking`]: providers in the simulated world under it;
 //! 4. [`ring`], [`population`]: what follows from the trace alone;
 //! 5. [`figures`]: what is kept of all that;
 //! 6. [`plot`], [`plots`], [`document`]: what is shown of it.
@@ -128,10 +128,12 @@ fn real(args: &Args, forms: &[Form], study: &mut Study, keep: Keep<'_>) -> Resul
     study.runs.insert("real".to_owned(), run(&trace, args.scale));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     for providers in &args.real {
-        // One in ten needs eight to be at least one.
-        let largest = args.real.iter().max() == Some(providers);
-        let riders = [0, (*providers as f64 / 10.0).round() as usize];
-        for riders in riders.into_iter().filter(|riders| *riders == 0 || largest) {
+        let mut riders = vec![0];
+        // One in ten: of fewer than five that is nobody.
+        if args.real.iter().max() == Some(providers) && *providers >= 5 {
+            riders.push((*providers as f64 / 10.0).round() as usize);
+        }
+        for riders in riders {
             for form in forms {
                 let began = Instant::now();
                 let row = runtime.block_on(real::measure(&dialtone, &trace, *providers, riders, *form))?;

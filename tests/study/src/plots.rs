@@ -20,7 +20,7 @@ pub fn all(study: &Study) -> Vec<(&'static str, Plot)> {
         ("put-messages.svg", by("What a put costs, in messages", "feed entries a put", true, &|row| Some(row.put_messages))),
         ("put-bytes.svg", by("What a put costs, in bytes", "bytes of feeds a put", true, &|row| Some(row.put_bytes))),
         ("get-messages.svg", by("What a get costs, in messages", "questions a get", true, &|row| Some(row.get_messages))),
-        ("storage.svg", by("What a provider stores", "bytes held a provider", true, &|row| Some(row.held_bytes))),
+        ("storage.svg", by("What a provider stores", "bytes held a provider", true, &|row| row.held_bytes)),
         ("local.svg", by("Gets answered without asking a peer", "share of gets", false, &|row| Some(row.local))),
         ("latency.svg", by("How long 99 of 100 gets take at most", "µs", true, &|row| Some(row.latency_us.p99))),
         (

@@ -21,8 +21,6 @@ use tokio::time::sleep;
 pub struct Network {
     /// The providers.
     pub providers: Vec<Process>,
-    /// How many of them only take; they are the last.
-    pub riders: usize,
     /// Kept for as long as the processes: it goes away with them.
     _folder: TempDir,
 }
@@ -40,7 +38,8 @@ pub struct Process {
 pub type Counts = BTreeMap<String, f64>;
 
 impl Network {
-    /// Starts `count` providers that push to each other in this form, and waits until every link stands.
+    /// Starts `count` providers that push to each other in this form, the last `riders` of which only take, and waits until every link
+    /// stands.
     ///
     /// # Errors
     /// A folder or process cannot be made, or the links do not come up in time.
@@ -70,7 +69,6 @@ impl Network {
         }
         let network = Self {
             providers,
-            riders,
             _folder: folder,
         };
         let links = (count * (count - 1)) as f64;

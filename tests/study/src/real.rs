@@ -5,6 +5,7 @@ use crate::figures::{Form, Place, Quantiles, Row, Shape};
 use crate::http::Connection;
 use crate::names;
 use crate::processes::{Counts, Network, at};
+use crate::simulated::POINTER_BYTES;
 use crate::trace::Trace;
 use dialtone_shared::{Name, SignedRecord, Ttl, UnixMicros};
 use rand::rngs::StdRng;
@@ -138,7 +139,7 @@ pub async fn measure(dialtone: &Path, trace: &Trace, providers: usize, riders: u
         absent_messages: Some((at(&all, "dialtone_peer_asked_total") - asked) / NOBODYS as f64),
         absent_certain: Some(certain as f64 / NOBODYS as f64),
         held: at(&pushed, "dialtone_records") / providers as f64,
-        held_bytes: at(&pushed, "dialtone_record_bytes") / providers as f64,
+        held_bytes: (form != Form::Digest).then(|| held_bytes(&pushed) / providers as f64),
         local: 1.0 - asking.min(1.0),
         found: got.found as f64 / count,
         found_of_givers: got.of_givers[1] as f64 / got.of_givers[0].max(1) as f64,
@@ -151,6 +152,11 @@ pub async fn measure(dialtone: &Path, trace: &Trace, providers: usize, riders: u
     };
     network.stop()?;
     Ok(row)
+}
+
+/// Bytes of records, and of pointers where they stand in the place of records.
+fn held_bytes(counts: &Counts) -> f64 {
+    at(counts, "dialtone_record_bytes") + at(counts, "dialtone_pointers") * POINTER_BYTES as f64
 }
 
 /// Puts each record at its provider, several at a time.

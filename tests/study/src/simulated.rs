@@ -7,8 +7,8 @@ use crate::names;
 use crate::trace::Trace;
 use dialtone_provider::peering::ask::desk::Reply;
 use dialtone_provider::store::RecordStore;
-use dialtone_shared::{Ttl, UnixMicros};
 use dialtone_shared::message::Mode;
+use dialtone_shared::{Name, Ttl, UnixMicros};
 use dialtone_world::{World, ready};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -61,8 +61,8 @@ const PAUSE_MAX: Duration = Duration::from_millis(100);
 const NOBODYS: usize = 200;
 /// Longer than any question lasts.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// What a pointer takes in a store: its row of the embedded one.
-const POINTER_BYTES: usize = 0;
+/// What a pointer takes in the embedded store: its row and the row's key.
+pub const POINTER_BYTES: usize = 55 + 3 * Name::BYTES;
 
 /// Measures one network.
 ///
