@@ -29,6 +29,7 @@ pub enum Verb {
     Resolve(commands::resolve::ResolveArgs),
     Alias(commands::alias::AliasArgs),
     Provider(commands::provider::ProviderArgs),
+    Peer(commands::peer::PeerArgs),
     Dns(commands::dns::DnsArgs),
     Account(commands::account::AccountArgs),
     Template(commands::template::TemplateArgs),

@@ -113,6 +113,11 @@ impl Failure {
         Self::new(exit, "", "")
     }
 
+    /// What failed.
+    pub fn thing(&self) -> &str {
+        &self.thing
+    }
+
     /// The reason.
     pub fn reason(&self) -> &str {
         &self.reason

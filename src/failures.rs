@@ -3,7 +3,10 @@
 
 use crate::exit::{Exit, Failure};
 use dialtone_provider::StartError;
+use dialtone_provider::admin::StatementError;
 use dialtone_provider::identity::IdentityError;
+use dialtone_provider::io::peering_requests::RequestError;
+use dialtone_provider::peering::agreement::AgreementError;
 use dialtone_provider::settings::SettingsError;
 use dialtone_provider::store::StoreError;
 use dialtone_provider::store::backup::BackupError;
@@ -11,6 +14,8 @@ use dialtone_resolver::LookupError;
 use dialtone_resolver::dns::frontend::FrontendError;
 use dialtone_resolver::error::{HttpError, NotVisible, PutError, ResolveError, StubError};
 use dialtone_resolver::keyfile::KeyFileError;
+use dialtone_shared::invite::InviteError;
+use dialtone_shared::message::Refused;
 use dialtone_shared::record::signed::SignError;
 use dialtone_shared::{Name, RecordError};
 
@@ -86,6 +91,60 @@ pub fn start(error: StartError, data_flag: &str) -> Failure {
         }
         StartError::Dns(error) => frontend(error),
         StartError::Peering(reason) => Failure::new(Exit::Local, "peering", reason),
+    }
+}
+
+/// Agreements cannot stand.
+pub fn agreement(error: AgreementError) -> Failure {
+    Failure::new(Exit::Settings, "the agreements", error)
+}
+
+/// A line is not an invitation that can be accepted.
+pub fn invite(error: InviteError) -> Failure {
+    let failure = |exit| Failure::new(exit, "the invitation", &error);
+    match &error {
+        InviteError::Prefix => {
+            failure(Exit::BadInput).help("give the whole line that `dialtone peer invite` or `dialtone peer accept` printed")
+        }
+        InviteError::Alphabet { .. } | InviteError::Checksum | InviteError::TooLong => {
+            failure(Exit::BadInput).help("copy the whole line again; spaces and line ends in it do no harm")
+        }
+        InviteError::Contents(_) => failure(Exit::BadInput).help("the other side may run a later version"),
+        InviteError::Forged => failure(Exit::Unverified).help("do not trust whoever gave it to you"),
+        InviteError::Expired(until) => Failure::new(
+            Exit::BadInput,
+            "the invitation",
+            format!("it could be accepted until {until}, which is over"),
+        )
+        .help("ask for another one; if that time is not over, set this machine's clock by NTP"),
+        InviteError::ReplyToOther(_) => failure(Exit::BadInput).help("give it to that provider, or name its data folder with --data"),
+        InviteError::OtherTerms => failure(Exit::Refused)
+            .help("talk to the other side, and invite it again on the terms that both want")
+            .help("or make the agreement by hand with `dialtone peer add`"),
+    }
+}
+
+/// A peer's statement cannot be had.
+pub fn statement(error: StatementError) -> Failure {
+    match error {
+        StatementError::Request(error) => {
+            let failure = |exit| Failure::new(exit, "the statement", &error);
+            match &error {
+                RequestError::NoLink(_) => failure(Exit::Network).help("`dialtone peer list` shows how the link is"),
+                RequestError::Late(_) | RequestError::Broken { .. } => failure(Exit::Network).help("try again later"),
+                RequestError::Refused {
+                    why: Refused::Busy | Refused::Limit,
+                    ..
+                } => failure(Exit::Busy).help("try again later"),
+                RequestError::Refused {
+                    why: Refused::NotAgreed | Refused::Cannot,
+                    ..
+                } => failure(Exit::Refused),
+                RequestError::NotAResponse { .. } => failure(Exit::Unverified).help("the other side may run another version"),
+            }
+        }
+        StatementError::Unproved(peer, reason) => Failure::new(Exit::Unverified, peer, format!("its statement proves nothing: {reason}")),
+        StatementError::NotOurs(peer) => Failure::new(Exit::Unverified, peer, "its statement is not its own about this link"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command: what was typed, done, and the exit status.
 
+mod agreements;
 mod args;
 mod ask;
 mod bindings;
@@ -12,6 +13,8 @@ mod files;
 mod log;
 mod output;
 mod petnames;
+mod place;
+mod reload;
 mod show;
 mod signals;
 
@@ -46,6 +49,7 @@ fn run(cli: Cli) -> Outcome {
         Verb::Resolve(args) => wait_for(commands::resolve::run(args)),
         Verb::Alias(args) => commands::alias::run(args),
         Verb::Provider(args) => wait_for(commands::provider::run(args, cli.log)),
+        Verb::Peer(args) => wait_for(commands::peer::run(args)),
         Verb::Dns(args) => wait_for(commands::dns::run(args, cli.log)),
         Verb::Account(args) => commands::account::run(args),
         Verb::Template(args) => commands::template::run(args),

@@ -1,4 +1,4 @@
-//! How a verb that stays is told to go: SIGTERM from a supervisor, SIGINT from a person.
+//! How a verb that stays is told to go: SIGTERM from a supervisor, SIGINT from a person; and to read its settings again: SIGHUP.
 
 use crate::exit::{Exit, Failure, plain};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -8,6 +8,29 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+}
+
+/// SIGHUP, as supervisors and people send it after they changed a settings file.
+#[derive(Debug)]
+pub struct Hangups(Signal);
+
+impl Hangups {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// As [`Signals::listen`].
+    pub fn listen() -> Result<Self, Failure> {
+        signal(SignalKind::hangup())
+            .map(Self)
+            .map_err(|error| Failure::new(Exit::Local, "signals", plain(&error)))
+    }
+
+    /// Waits for the next.
+    pub async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending().await
+        }
+    }
 }
 
 impl Signals {

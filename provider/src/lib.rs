@@ -7,14 +7,16 @@
 //! 1. [`settings`]: what an operator may set;
 //! 2. [`identity`]: the key that says who a provider is;
 //! 3. [`provider`]: all of it started, and stopped;
-//! 4. [`io`]: listeners and the clock;
-//! 5. [`service`]: what can be asked of a provider, and the way of a put;
-//! 6. [`accounting`]: who may put how much, and what they did;
-//! 7. [`store`]: where records are kept;
-//! 8. [`peering`]: whom they are shared with;
-//! 9. [`metrics`], [`error`]: what is counted, and why a provider does not start.
+//! 4. [`admin`]: what its operator asks of it while it runs;
+//! 5. [`io`]: listeners and the clock;
+//! 6. [`service`]: what can be asked of a provider, and the way of a put;
+//! 7. [`accounting`]: who may put how much, what they did, and what crossed the links;
+//! 8. [`store`]: where records are kept;
+//! 9. [`peering`]: whom they are shared with;
+//! 10. [`metrics`], [`error`]: what is counted, and why a provider does not start.
 
 pub mod accounting;
+pub mod admin;
 pub mod error;
 pub mod identity;
 pub mod io;
@@ -25,6 +27,7 @@ pub mod service;
 pub mod settings;
 pub mod store;
 
+pub use admin::Admin;
 pub use error::StartError;
 pub use provider::{Addresses, Provider};
 pub use settings::Settings;

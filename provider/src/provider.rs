@@ -6,10 +6,13 @@
 //! ```
 
 use crate::accounting::{Admission, Ledger};
+use crate::admin::{self, Admin};
 use crate::error::StartError;
 use crate::identity;
 use crate::io::clock::{Clock, SystemClock};
 use crate::io::coherence::Links;
+use crate::io::desk::Desk;
+use crate::io::link_books::LinkBooks;
 use crate::io::peering::{self, PeeringContext, PeeringError, PeeringHandle};
 use crate::io::peering_ask::{Answerer, Asking};
 use crate::io::quic::EndpointError;
@@ -24,7 +27,6 @@ use crate::service::{self, Service};
 use crate::settings::{AnonymousPuts, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, PeerSettings, Settings, SettingsError};
 use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
 use crate::store::{RecordStore, StoreError};
-use bytes::Bytes;
 use dialtone_resolver::dns::{Domain, Frontend, FrontendSettings, ListenerSettings};
 use dialtone_resolver::io::listeners as dns;
 use dialtone_resolver::{RecordSource, view};
@@ -32,7 +34,7 @@ use dialtone_shared::Name;
 use dialtone_shared::limits::RECORD_BYTES_MAX;
 use dialtone_shared::receipt::Signer;
 use prometheus_client::registry::Registry;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -49,6 +51,7 @@ pub struct Provider {
     store: Arc<dyn RecordStore>,
     embedded: Option<Arc<EmbeddedStore>>,
     peering: Arc<PeeringHandle>,
+    admin: Admin,
     /// Listeners, then the queue, then upkeep: stopped in this order.
     stages: [Stage; 3],
 }
@@ -159,12 +162,21 @@ impl Provider {
         );
 
         let peering = start_peering(&settings, &store, &signer, &clock).await?;
+        let books = LinkBooks::open(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&signer), &peering).await?;
+        let books = Arc::new(books);
+        keeping.tasks.spawn(Arc::clone(&books).keep(keeping.told()));
+        keeping.tasks.spawn(Arc::clone(&books).count(keeping.told()));
         let links = Arc::new(Links::new(Arc::clone(&peering)));
         keeping.tasks.spawn(Arc::clone(&links).watch(keeping.told()));
         registry.register_collector(Box::new(scraped::Links(Arc::clone(&peering))));
 
         let asking = Asking::new(name, Arc::clone(&store), Arc::clone(&peering), links, Arc::clone(&clock));
-        peering.answer_by(Arc::new(Answerer(Arc::downgrade(&asking))));
+        books.counts_questions_of(&asking);
+        peering.answer_by(Arc::new(Desk {
+            queries: Some(Arc::new(Answerer(Arc::downgrade(&asking)))),
+            statements: Some(books.clone()),
+            ..Desk::default()
+        }));
         registry.register_collector(Box::new(scraped::Questions(Arc::clone(&asking))));
         let source = Arc::new(StoreSource::new(asking, Arc::clone(&clock)));
         let addresses = Addresses {
@@ -182,6 +194,8 @@ impl Provider {
         };
         listening.tasks.spawn(dns::serve(frontend, udp, tcp, dns_listeners(), stopped));
 
+        let about = about(&settings, &signer, &addresses);
+        let info = watch::Sender::new(admin::with_peers(&about, &settings.peers));
         let service = Arc::new(Service {
             name,
             store: Arc::clone(&store),
@@ -191,7 +205,7 @@ impl Provider {
             ledger,
             queue,
             batches: service::batches(),
-            info: info(&settings, &signer, &addresses),
+            info: info.subscribe(),
             health: service::info::Health::default(),
             metrics: Arc::clone(&metrics),
             registry: Arc::new(registry),
@@ -206,10 +220,18 @@ impl Provider {
         tracing::info!(%name, http = ?addresses.http, dns = ?addresses.dns, peering = addresses.peering.map(tracing::field::display), "the provider runs");
         Ok(Self {
             name,
-            addresses,
+            addresses: addresses.clone(),
             source,
             store,
             embedded: None,
+            admin: Admin {
+                name,
+                addresses,
+                peering: Arc::clone(&peering),
+                books,
+                about,
+                info,
+            },
             peering,
             stages: [listening, queueing, keeping],
         })
@@ -233,6 +255,11 @@ impl Provider {
     /// How the links with its peers are.
     pub fn peers(&self) -> Vec<PeerStatus> {
         self.peering.peers()
+    }
+
+    /// A handle for its operator.
+    pub fn admin(&self) -> &Admin {
+        &self.admin
     }
 
     /// Where its records are kept.
@@ -417,15 +444,14 @@ fn open_identity(settings: &Settings) -> Result<Signer, StartError> {
     Ok(signer?)
 }
 
-/// What `/v1/info` says.
-fn info(settings: &Settings, signer: &Signer, addresses: &Addresses) -> Bytes {
-    let peers: Vec<String> = settings.peers.iter().map(|peer| peer.name.to_string()).collect();
+/// What `/v1/info` says, but for the peers, who come and go.
+fn about(settings: &Settings, signer: &Signer, addresses: &Addresses) -> Value {
     let anonymous = match settings.http.anonymous_puts {
         AnonymousPuts::Yes => "anyone",
         AnonymousPuts::Auto if settings.http_is_local() => "this machine",
         AnonymousPuts::Auto | AnonymousPuts::No => "nobody",
     };
-    let info = json!({
+    json!({
         "name": signer.name().to_string(),
         "genesis": view::hexadecimal(&signer.genesis.encode()),
         "version": env!("CARGO_PKG_VERSION"),
@@ -433,7 +459,7 @@ fn info(settings: &Settings, signer: &Signer, addresses: &Addresses) -> Bytes {
         "http": addresses.http,
         "dns": addresses.dns,
         "peering": addresses.peering,
-        "peers": peers,
+        "peers": [],
         "limits": {
             "record_bytes": RECORD_BYTES_MAX,
             "batch_records": BATCH_RECORDS_MAX,
@@ -442,6 +468,5 @@ fn info(settings: &Settings, signer: &Signer, addresses: &Addresses) -> Bytes {
             "anonymous_puts_per_second": settings.limits.anonymous_puts_per_second,
             "anonymous_keep_days": settings.limits.anonymous_keep_days,
         },
-    });
-    Bytes::from(info.to_string())
+    })
 }

@@ -2,8 +2,9 @@
 
 use crate::peering::agreement::{Agreement, Filter, Limits};
 use dialtone_shared::Name;
-use dialtone_shared::limits::LIFETIME_SECS_MAX;
+use dialtone_shared::limits::{LIFETIME_SECS_MAX, PRICE_BYTES_MAX};
 use dialtone_shared::message::{Mode, Relationship, WordError};
+use dialtone_shared::statement::is_price;
 use serde::{Deserialize, Deserializer, de};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -347,6 +348,12 @@ impl Settings {
         for (index, peer) in self.peers.iter().enumerate() {
             if self.peers[..index].iter().any(|other| other.name == peer.name) {
                 return wrong(format!("there are two agreements with the peer {}", peer.name));
+            }
+            if let Some(price) = peer.price.as_deref().filter(|price| !is_price(price)) {
+                return wrong(format!(
+                    "the `price` of the peer {} is a label of at most {PRICE_BYTES_MAX} letters, digits and signs: {price:?}",
+                    peer.name
+                ));
             }
         }
         let origin = self.dns.origin.trim_matches('.');

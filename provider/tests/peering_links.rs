@@ -627,8 +627,9 @@ async fn a_peer_whose_feed_goes_backwards_is_cut() {
     let mut peer = ByHand::dial(a.address(), ALPN).await.expect("a connection");
     let pin = peer.pin;
     peer.greet(&signer(2), pin, now()).await;
-    peer.send(&batch(7, [record(1).bytes().to_vec()])).await;
-    peer.send(&batch(6, [record(2).bytes().to_vec()])).await;
+    // Before the first is acknowledged: it takes many signature checks.
+    let many = batch(7, (0..200).map(|index| record(index).bytes().to_vec()));
+    peer.send(&[many, batch(6, [record(2).bytes().to_vec()])].concat()).await;
     let (code, reason) = peer.closed().await;
     assert_eq!(code, CloseCode::Protocol as u64);
     assert!(reason.contains("position 6"), "{reason}");
@@ -667,4 +668,68 @@ async fn a_record_from_the_future_is_kept_aside_and_acknowledged_as_such() {
     assert_eq!(a.store.count().records, 1);
     let aside = a.store.notes(b"deferred/", 10).await.expect("open");
     assert_eq!(aside.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_mode_brings_what_it_says_and_changes_while_the_link_stands() {
+    use dialtone_shared::message::Mode;
+    let a = Provider::new(1, vec![awaited(named(2))]).await;
+    let b = Provider::new(2, vec![a.dialled()]).await;
+    let (a_name, b_name) = (a.name(), b.name());
+    until("the link stands", async || a.status(&b_name).state == LinkState::Up).await;
+    let push = |mode| {
+        let push = Agreement {
+            push: mode,
+            ..awaited(b_name)
+        };
+        a.handle.agree(vec![push]).expect("one agreement");
+    };
+    let told = async |record: &VerifiedRecord| b.store.pointer(record.name()).await.expect("open");
+    let links = a.status(&b_name).progress.links;
+
+    push(Mode::Pointers);
+    let one = record(1);
+    a.put(one.clone()).await;
+    until("a pointer is there", async || told(&one).await.is_some()).await;
+    let pointer = told(&one).await.expect("a pointer");
+    assert!(pointer.is_of(one.rank()) && pointer.keeper == a_name && !b.holds(&one).await);
+
+    push(Mode::Digest);
+    let two = record(2);
+    a.put(two.clone()).await;
+    until("a digest has both", async || {
+        let digest = b.handle.digest_of(&a_name);
+        digest.is_some_and(|digest| digest.contains(one.name()) && digest.contains(two.name()))
+    })
+    .await;
+    until("pointers are forgotten", async || b.store.count().pointers == 0).await;
+    assert!(!b.holds(&one).await && !b.holds(&two).await);
+
+    push(Mode::None);
+    until("the digest is gone", async || b.handle.digest_of(&a_name).is_none()).await;
+    let revocation = {
+        let secret = SecretKey::from_seed(&[99; 32]);
+        let revoked = Record {
+            genesis: Genesis::of(secret.public()),
+            chain: Vec::new(),
+            sequence: now(),
+            scope: Vec::new(),
+            body: Body::Revoked,
+        };
+        SignedRecord::sign(revoked, &secret).expect("a record").verify().expect("genuine")
+    };
+    let three = record(3);
+    a.put(three.clone()).await;
+    a.put(revocation.clone()).await;
+    until("a revocation is there", async || b.holds(&revocation).await).await;
+    assert_eq!((b.store.count().records, b.store.count().pointers), (1, 0));
+
+    push(Mode::Values);
+    until("everything is there", async || b.store.count().records == 4).await;
+    until("it is caught up", async || b.status(&a_name).progress.received_all).await;
+    assert_eq!(
+        (b.status(&a_name).accepts(), a.status(&b_name).pushes()),
+        (Some(Mode::Values), Some(Mode::Values))
+    );
+    assert_eq!(a.status(&b_name).progress.links, links, "one link, all the time");
 }

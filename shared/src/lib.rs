@@ -14,15 +14,19 @@
 //! 6. [`key`]: keys, the genesis that a name commits to, the chain of keys that follow;
 //! 7. [`record`]: what a publisher says, and the one door through which it becomes believed;
 //! 8. [`receipt`]: what a provider says about what it holds;
-//! 9. [`message`]: what two providers say to each other.
+//! 9. [`message`]: what two providers say to each other;
+//! 10. [`invite`]: the line by which one asks another to peer;
+//! 11. [`statement`]: what each says crossed their link, and where the two differ.
 
 pub mod cbor;
+pub mod invite;
 pub mod key;
 pub mod limits;
 pub mod message;
 pub mod name;
 pub mod receipt;
 pub mod record;
+pub mod statement;
 pub mod time;
 pub mod z32;
 

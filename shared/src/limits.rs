@@ -81,3 +81,25 @@ pub const FRAME_BYTES_MAX: usize = 1 << 20;
 /// Most records in one batch between peers. At 400 bytes a record a batch is about 100 kB, and one commit.
 pub const BATCH_RECORDS_MAX: usize = 256;
 const _: () = assert!(BATCH_RECORDS_MAX * 1_024 <= FRAME_BYTES_MAX);
+
+/// Most rows of one statement of what crossed a link: ten days by the hour. Who wants more asks again, for the time before.
+pub const STATEMENT_ROWS_MAX: usize = 240;
+
+/// Longest statement, in bytes: all its rows, the longest chain of keys, and its frame. Small enough to be one response.
+pub const STATEMENT_BYTES_MAX: usize = 62 << 10;
+const _: () = assert!(STATEMENT_ROWS_MAX * STATEMENT_ROW_BYTES_MAX + CHAIN_LINKS_MAX * 73 + 1_024 <= STATEMENT_BYTES_MAX);
+
+/// Longest row of a statement, in bytes: its head, a price class, and nine lines of two numbers.
+pub const STATEMENT_ROW_BYTES_MAX: usize = 1 + 9 + 2 + 2 + PRICE_BYTES_MAX + 9 + 1 + 9 * 20;
+
+/// Longest price class, in bytes: a label, not a contract.
+pub const PRICE_BYTES_MAX: usize = 32;
+
+/// Most addresses of an invitation: a provider has a few.
+pub const INVITE_ADDRESSES_MAX: usize = 8;
+
+/// Longest address of an invitation, in bytes: the longest host of DNS and a port.
+pub const INVITE_ADDRESS_BYTES_MAX: usize = 253 + 1 + 5;
+
+/// Longest signed invitation, in bytes: the longest chain of keys and all addresses, and room for what comes later.
+pub const INVITE_BYTES_MAX: usize = 8_192;

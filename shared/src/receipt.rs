@@ -69,7 +69,7 @@ pub struct Status {
     pub time: UnixMicros,
 }
 
-/// Why a receipt or a status proves nothing.
+/// Why a receipt, a status, a statement or an invitation proves nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ReceiptError {
     /// Not the shape.
@@ -107,7 +107,7 @@ impl Signer {
         self.genesis.name()
     }
 
-    fn sign(&self, domain: &str, fill: impl FnOnce(&mut Writer), fields: usize) -> Bytes {
+    pub(crate) fn sign(&self, domain: &str, fill: impl FnOnce(&mut Writer), fields: usize) -> Bytes {
         let mut w = Writer::new();
         w.map(2 + usize::from(!self.chain.is_empty()) + fields).uint(1).uint(1).uint(2);
         self.genesis.write(&mut w);
@@ -317,7 +317,7 @@ impl Status {
 }
 
 /// Opens a provider's signed statement: who says it, when, and what `read` makes of the rest.
-fn open<T>(
+pub(crate) fn open<T>(
     domain: &str,
     bytes: &[u8],
     read: impl FnOnce(&mut Reader<'_>, &mut crate::cbor::Fields) -> Result<T, CborError>,
@@ -351,7 +351,7 @@ fn open<T>(
     Ok((genesis.name(), time, rest))
 }
 
-fn expect(found: Option<u64>, wanted: u64, r: &Reader<'_>) -> Result<(), CborError> {
+pub(crate) fn expect(found: Option<u64>, wanted: u64, r: &Reader<'_>) -> Result<(), CborError> {
     if found == Some(wanted) {
         Ok(())
     } else {
@@ -359,7 +359,7 @@ fn expect(found: Option<u64>, wanted: u64, r: &Reader<'_>) -> Result<(), CborErr
     }
 }
 
-fn read_name(r: &mut Reader<'_>) -> Result<Name, CborError> {
+pub(crate) fn read_name(r: &mut Reader<'_>) -> Result<Name, CborError> {
     let at = r.position();
     Name::from_bytes(r.bytes()?).map_err(|_| CborError::Type(at))
 }

@@ -7,6 +7,7 @@ pub mod completions;
 pub mod dns;
 pub mod doctor;
 pub mod key;
+pub mod peer;
 pub mod provider;
 pub mod publish;
 pub mod resolve;

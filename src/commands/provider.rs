@@ -1,24 +1,27 @@
 //! `dialtone provider`: keeps records for others, and peers; backs up and restores its store.
 
 use crate::args::LogArgs;
-use crate::config::variable;
-use crate::control::{self, Control, STORE};
+use crate::control::{self, Control, Reload, STORE};
 use crate::exit::{Exit, Failure, Outcome};
-use crate::signals::Signals;
+use crate::place::{Place, PlaceArgs};
+use crate::reload::Reloader;
+use crate::signals::{Hangups, Signals};
 use crate::{bindings, failures, files, log, output};
 use clap::{Args, Subcommand};
+use dialtone_provider::Provider;
 use dialtone_provider::settings::PeerSettings;
 use dialtone_provider::store::backup;
 use dialtone_provider::store::embedded::EmbeddedOptions;
-use dialtone_provider::{Provider, Settings};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Run a provider, or back one up
 ///
 /// Runs without any settings: data in ./dialtone-data, HTTP on 127.0.0.1:4380, DNS on 127.0.0.1:4353, peering on
-/// 127.0.0.1:4381. SIGTERM or Ctrl-C stops it when what it accepted is done.
+/// 127.0.0.1:4381. SIGTERM or Ctrl-C stops it when what it accepted is done. SIGHUP has it read its settings again: agreements
+/// change at once, all else from the next start.
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
 pub struct ProviderArgs {
@@ -35,14 +38,10 @@ enum ProviderVerb {
 }
 
 /// Settings of one run; they win over the file.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 struct RunArgs {
-    /// The settings file; `dialtone template` prints one [env: DIALTONE_PROVIDER_CONFIG]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// The folder of the store, the key and the books [env: DIALTONE_DATA] [default: ./dialtone-data]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// Where HTTP is answered; repeat it for more [default: 127.0.0.1:4380]
     #[arg(long, value_name = "ADDR:PORT")]
     http: Vec<SocketAddr>,
@@ -75,9 +74,8 @@ struct BackupArgs {
     /// The file to make; nothing is overwritten
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
-    /// The provider's data folder [env: DIALTONE_DATA] [default: ./dialtone-data]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    place: PlaceArgs,
 }
 
 /// Make a provider's data folder from a backup
@@ -103,8 +101,8 @@ pub async fn run(args: ProviderArgs, log: LogArgs) -> Outcome {
         None => stay(args.run, &log).await,
         Some(ProviderVerb::Backup(args)) => {
             log::start(&log, None)?;
-            let made = control::back_up(&data_folder(args.data), &args.to).await?;
-            output::line(format!("{}: {} records", args.to.display(), made.records))
+            let records = control::back_up(args.place.find()?.data(), &args.to).await?;
+            output::line(format!("{}: {records} records", args.to.display()))
         }
         Some(ProviderVerb::Restore(args)) => {
             log::start(&log, None)?;
@@ -115,14 +113,18 @@ pub async fn run(args: ProviderArgs, log: LogArgs) -> Outcome {
 
 async fn stay(args: RunArgs, log: &LogArgs) -> Outcome {
     let json = args.json;
-    let settings = args.settings()?;
+    let place = args.place()?;
+    let settings = place.settings.clone();
     log::start(log, Some(&settings.log))?;
     files::raise_limit();
-    let mut signals = Signals::listen()?;
+    let (mut signals, mut hangups) = (Signals::listen()?, Hangups::listen()?);
     let data = settings.data.clone();
     let origin = settings.dns.origin.clone();
     let mut provider = Provider::start(settings).await.map_err(|error| failures::start(error, "--data"))?;
-    let control = provider.embedded().and_then(|store| Control::open(&data, store.clone()));
+    let reloader: Arc<dyn Reload> = Arc::new(Reloader::new(provider.admin().clone(), place, move || args.place()));
+    let control = provider
+        .embedded()
+        .and_then(|store| Control::open(&data, store.clone(), provider.admin().clone(), Arc::clone(&reloader)));
     let at = provider.addresses();
     if json {
         output::json(&json!({
@@ -138,14 +140,21 @@ async fn stay(args: RunArgs, log: &LogArgs) -> Outcome {
             list(&at.dns)
         ))?;
     }
-    let outcome = tokio::select! {
-        signal = signals.told_to_go() => {
-            tracing::info!(signal, "stopping");
-            Ok(())
-        }
-        // Half a provider is worse than none: whoever supervises this process starts a whole one.
-        () = provider.failed() => {
-            Err(Failure::new(Exit::Bug, "the provider", "a part of it failed").help("please tell us what its log says; start it again"))
+    let outcome = loop {
+        tokio::select! {
+            signal = signals.told_to_go() => {
+                tracing::info!(signal, "stopping");
+                break Ok(());
+            }
+            () = hangups.next() => {
+                if let Err(failure) = reloader.reload().await {
+                    tracing::error!("the settings cannot be used, so those before go on holding: {}", failure.to_string().trim_end());
+                }
+            }
+            // Half a provider is worse than none: whoever supervises this process starts a whole one.
+            () = provider.failed() => {
+                break Err(Failure::new(Exit::Bug, "the provider", "a part of it failed").help("please tell us what its log says; start it again"));
+            }
         }
     };
     drop(control);
@@ -154,31 +163,26 @@ async fn stay(args: RunArgs, log: &LogArgs) -> Outcome {
 
 impl RunArgs {
     /// Defaults, then the file, then the environment, then the flags.
-    fn settings(self) -> Result<Settings, Failure> {
-        let mut settings = match self.config.or_else(|| variable("DIALTONE_PROVIDER_CONFIG").map(PathBuf::from)) {
-            Some(path) => Settings::load(&path).map_err(failures::settings)?,
-            None => Settings::default(),
-        };
-        if let Some(data) = self.data.or_else(|| variable("DIALTONE_DATA").map(PathBuf::from)) {
-            settings.data = data;
-        }
+    fn place(&self) -> Result<Place, Failure> {
+        let mut place = self.place.find()?;
+        let settings = &mut place.settings;
         if !self.http.is_empty() {
-            settings.http.listen = self.http;
+            settings.http.listen.clone_from(&self.http);
         }
         if !self.dns.is_empty() {
-            settings.dns.listen = self.dns;
+            settings.dns.listen.clone_from(&self.dns);
         }
         if let Some(peering) = self.peering {
             settings.peering.listen = peering;
         }
-        if let Some(origin) = self.origin {
-            settings.dns.origin = origin;
+        if let Some(origin) = &self.origin {
+            settings.dns.origin.clone_from(origin);
         }
         if !self.forward.is_empty() {
-            settings.dns.forward = self.forward;
+            settings.dns.forward.clone_from(&self.forward);
         }
-        settings.peers.extend(self.peers);
-        Ok(settings)
+        settings.peers.extend(self.peers.iter().cloned());
+        Ok(place)
     }
 }
 
@@ -196,11 +200,6 @@ async fn restore(args: &RestoreArgs) -> Outcome {
         ));
     }
     Ok(())
-}
-
-fn data_folder(said: Option<PathBuf>) -> PathBuf {
-    said.or_else(|| variable("DIALTONE_DATA").map(PathBuf::from))
-        .unwrap_or_else(|| Settings::default().data)
 }
 
 /// `NAME[@HOST:PORT]`.

@@ -228,4 +228,4 @@ fn root() -> &'static Path {
 }
 
 /// Verbs that have verbs of their own.
-const HAS_VERBS: [&str; 3] = ["key", "provider", "account"];
+const HAS_VERBS: [&str; 4] = ["key", "peer", "provider", "account"];

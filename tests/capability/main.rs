@@ -8,6 +8,7 @@ mod docs_tell_the_truth;
 mod examples;
 mod keys;
 mod operating;
+mod peering;
 mod publish_and_resolve;
 mod real_clients;
 mod templates;

@@ -2,9 +2,11 @@
 
 pub mod clock;
 pub mod coherence;
+pub mod desk;
 pub mod files;
 pub mod http;
 pub mod impatient;
+pub mod link_books;
 pub mod peering;
 pub mod peering_ask;
 pub mod peering_deferred;

@@ -19,7 +19,7 @@ use crate::settings::BURST_SECS;
 use crate::store::{RecordStore, StoreError};
 use async_trait::async_trait;
 use dialtone_shared::Name;
-use dialtone_shared::message::{Query, Refused, Request, Response};
+use dialtone_shared::message::{Answer, Query, Refused, Request, Response};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -325,6 +325,7 @@ impl Answers for Answerer {
         match answer {
             Ok(response) => {
                 tally.served += 1;
+                tally.served_hits += u64::from(matches!(response, Response::Answer(Answer::Found { .. })));
                 response
             }
             Err(why) => {

@@ -335,11 +335,13 @@ impl Feed {
     /// How far the peer is: where nothing is under way, what was read and is not for the peer counts as done.
     pub fn position(&self) -> Position {
         let done = |lane: &LaneFeed| {
-            if lane.under_way.is_empty() && lane.unsent.is_empty() {
+            let done = if lane.under_way.is_empty() && lane.unsent.is_empty() {
                 lane.read
             } else {
                 lane.acked
-            }
+            };
+            // What is acknowledged meanwhile is sent again: it may have been refused.
+            lane.back.map_or(done, |back| done.min(back))
         };
         Position {
             acked: std::array::from_fn(|lane| done(&self.lanes[lane])),

@@ -2,7 +2,7 @@
 
 use super::agreement::Agreement;
 use dialtone_shared::Name;
-use dialtone_shared::message::{Counts, Mode, Terms};
+use dialtone_shared::message::{Counts, Entry, Mode, Terms};
 use std::net::SocketAddr;
 
 /// A peer, as it stands now.
@@ -62,8 +62,16 @@ pub struct Progress {
     pub records_sent: u64,
     /// Bytes of frames sent.
     pub bytes_sent: u64,
+    /// Pointers sent, repeats too.
+    pub pointers_sent: u64,
+    /// Names mentioned to the peer, for its copy of our digest.
+    pub mentions_sent: u64,
     /// Records that arrived, repeats too.
     pub records_received: u64,
+    /// Pointers that arrived, repeats too.
+    pub pointers_received: u64,
+    /// Names that the peer mentioned, for our copy of its digest.
+    pub mentions_received: u64,
     /// Bytes of frames that arrived.
     pub bytes_received: u64,
     /// What became of the records that arrived.
@@ -80,8 +88,12 @@ impl Progress {
     /// What this and an earlier link came to together: books are added up, and how far both sides are is as of this one.
     pub fn after(mut self, earlier: &Self) -> Self {
         self.records_sent += earlier.records_sent;
+        self.pointers_sent += earlier.pointers_sent;
+        self.mentions_sent += earlier.mentions_sent;
         self.bytes_sent += earlier.bytes_sent;
         self.records_received += earlier.records_received;
+        self.pointers_received += earlier.pointers_received;
+        self.mentions_received += earlier.mentions_received;
         self.bytes_received += earlier.bytes_received;
         self.received.add(&earlier.received);
         self.invalid += earlier.invalid;
@@ -89,4 +101,18 @@ impl Progress {
         self.links += earlier.links;
         self
     }
+}
+
+/// How many of these entries are records, pointers and mentions.
+pub fn forms(entries: &[Entry]) -> [u64; 3] {
+    let mut forms = [0; 3];
+    for entry in entries {
+        let form = match entry {
+            Entry::Value(_) => 0,
+            Entry::Pointer(_) => 1,
+            Entry::Mention(_) => 2,
+        };
+        forms[form] += 1;
+    }
+    forms
 }

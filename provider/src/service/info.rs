@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 
 /// `GET /v1/info`.
 pub async fn info(State(service): State<Arc<Service>>) -> Response<Body> {
-    answer(service.info.clone(), media::JSON)
+    answer(service.info.borrow().clone(), media::JSON)
 }
 
 /// `GET /metrics`.

@@ -62,7 +62,7 @@ pub struct Service {
     /// Bounds the batch requests under way.
     pub batches: Arc<Semaphore>,
     /// What the provider says of itself, as JSON.
-    pub info: Bytes,
+    pub info: tokio::sync::watch::Receiver<Bytes>,
     /// How the write path was when it was last tried.
     pub health: info::Health,
     /// What is counted here.

@@ -80,6 +80,7 @@ fn assert_each_has(world: &World, directions: &[(usize, usize)], forgot: &BTreeS
             let there = all[to].get(name).map(|held| held.record.rank());
             let has = there.is_some_and(|there| there.order() >= rank.order());
             let hinted = has
+                || forgot.contains(&to)
                 || told[to]
                     .get(name)
                     .is_some_and(|pointer| pointer.outranks(rank) || pointer.is_of(rank));
@@ -90,7 +91,12 @@ fn assert_each_has(world: &World, directions: &[(usize, usize)], forgot: &BTreeS
                 Mode::Digest => hinted || digest.as_ref().is_some_and(|digest| digest.contains(name)),
                 Mode::None => true,
             };
-            assert!(as_agreed, "{from} holds a record {rank} of which {to} knows {there:?} ({mode})");
+            let of = |name: &Name| world.nodes.iter().position(|node| node.name == *name);
+            let learnt = here.from.as_ref().map(of);
+            assert!(
+                as_agreed,
+                "{from} holds a record {rank}, from {learnt:?}, of which {to} knows {there:?} ({mode})"
+            );
         }
         for (name, pointer) in &told[from] {
             let has = all[to].get(name).is_some_and(|held| !pointer.outranks(held.record.rank()));

@@ -5,8 +5,8 @@ use crate::world::{Publisher, World, path_of, until};
 use dialtone_provider::identity;
 use dialtone_provider::settings::PeerSettings;
 use dialtone_provider::store::MemoryStore;
-use dialtone_shared::Name;
 use dialtone_shared::message::Mode;
+use dialtone_shared::{Body, Name};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -115,8 +115,10 @@ async fn pointers_and_digests_lead_to_who_keeps_a_record_and_say_when_there_is_n
         assert!(row[0].held(record.name()).await.is_none(), "{mode}: what is fetched is a copy");
         assert_eq!(code_of(&row[0], &nobody(2)).await, 3, "{mode}");
 
-        let revoked = Publisher::number(1).revoked(row[2].now());
-        assert_eq!(row[2].put(&revoked).await.status, 200);
+        let mut revoked = Publisher::number(1).record(row[2].now());
+        revoked.body = Body::Revoked;
+        let revoked = Publisher::number(1).sign(revoked);
+        assert!(row[2].put(&revoked).await.status.is_success());
         until(async || {
             row[0]
                 .held(record.name())

@@ -43,10 +43,11 @@ pub struct Terms {
 /// How much a provider knows without asking: what another needs to tell whether its silence means absence.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Reach {
-    /// Providers that it would itself ask on a miss, since they do not push it values: [`mark`]s, ascending, at most [`REACH_MAX`].
+    /// Providers, without the listener, that it would itself ask on a miss, since they push it less than pointers: [`mark`]s, ascending, at most
+    /// [`REACH_MAX`].
     pub asks: Vec<u64>,
-    /// How many links away the nearest provider is that takes less than values from somebody, 0 for itself;
-    /// [`WHOLE`]: none is near. Of the providers that push it values, not counting the listener.
+    /// How many links away the nearest provider is that would ask somebody, along links that push values or pointers to the speaker and without
+    /// the listener; [`WHOLE`]: none is near.
     pub partial: u8,
 }
 

@@ -50,7 +50,7 @@ impl Relationship {
         }
     }
 
-    pub(super) fn from_number(number: u64) -> Option<Self> {
+    pub(crate) fn from_number(number: u64) -> Option<Self> {
         Self::ALL.into_iter().find(|one| *one as u64 == number)
     }
 
@@ -70,7 +70,7 @@ impl Mode {
     /// All of them, the least first.
     pub const ALL: [Self; 4] = [Self::None, Self::Digest, Self::Pointers, Self::Values];
 
-    pub(super) fn from_number(number: u64) -> Option<Self> {
+    pub(crate) fn from_number(number: u64) -> Option<Self> {
         Self::ALL.into_iter().find(|one| *one as u64 == number)
     }
 

@@ -1,10 +1,12 @@
 //! `docs/` says what the code does: the vectors are what the program makes, and the numbers of PROTOCOL.md are the code's.
 
 use crate::world::*;
+use dialtone_shared::invite::{INVITE_DOMAIN, SEAL_DOMAIN};
 use dialtone_shared::message::{self, CloseCode, Message, Request, Response};
 use dialtone_shared::receipt::{ROOT_DOMAIN, Receipt, STATUS_DOMAIN, Status};
 use dialtone_shared::record::rdata::{TYPE_RECORD, is_forbidden};
 use dialtone_shared::record::signed::RECORD_DOMAIN;
+use dialtone_shared::statement::STATEMENT_DOMAIN;
 use dialtone_shared::{Genesis, Name, SignedRecord, limits, z32};
 use std::collections::BTreeMap;
 
@@ -83,7 +85,8 @@ fn the_table_of_limits_is_the_codes() {
         RECORD_BYTES_MAX RECORD_BYTES_MIN SALT_BYTES_MAX CHAIN_LINKS_MAX CHAIN_LINKS_DEFAULT SCOPE_MAX BINDINGS_MAX
         DELEGATE_STEPS_MAX LABEL_BYTES_MAX ALPN_MAX ALPN_BYTES_MAX PINS_MAX REGION_BYTES_MAX OWNER_BYTES_MAX
         MEDIA_TYPE_BYTES_MAX LIFETIME_SECS_MAX TTL_SECS_DEFAULT TTL_SECS_MAX FUTURE_PUT_SECS FUTURE_PEER_SECS SEQUENCE_MAX
-        CBOR_DEPTH_MAX UNCRITICAL_FROM FRAME_BYTES_MAX BATCH_RECORDS_MAX
+        CBOR_DEPTH_MAX UNCRITICAL_FROM FRAME_BYTES_MAX BATCH_RECORDS_MAX STATEMENT_ROWS_MAX STATEMENT_BYTES_MAX
+        STATEMENT_ROW_BYTES_MAX PRICE_BYTES_MAX INVITE_ADDRESSES_MAX INVITE_ADDRESS_BYTES_MAX INVITE_BYTES_MAX
     );
     let source: Vec<&str> = include_str!("../../src/limits.rs")
         .lines()
@@ -112,7 +115,14 @@ fn section(heading: &str) -> &'static str {
 
 #[test]
 fn the_words_and_numbers_in_the_text_are_the_codes() {
-    for domain in [RECORD_DOMAIN, ROOT_DOMAIN, STATUS_DOMAIN] {
+    for domain in [
+        RECORD_DOMAIN,
+        ROOT_DOMAIN,
+        STATUS_DOMAIN,
+        STATEMENT_DOMAIN,
+        INVITE_DOMAIN,
+        SEAL_DOMAIN,
+    ] {
         assert!(section("## 1. Encoding").contains(&format!("`{domain}`")), "{domain}");
     }
     let alphabet = str::from_utf8(z32::ALPHABET).unwrap();
@@ -182,10 +192,10 @@ fn every_rule_of_the_grammar_is_defined_and_used() {
     }
     let words: Vec<&str> = used.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').collect();
     for name in &defined {
-        let top = ["signed-status", "receipt", "message", "request", "response"];
+        let top = ["signed-status", "signed-invite", "receipt", "message", "request", "response"];
         assert!(words.contains(name) || top.contains(name), "{name} is not used");
     }
-    let known = ["cbor", "size", "le", "ge", "bstr", "tstr", "uint", "bool", "any", "true"];
+    let known = ["cbor", "size", "le", "ge", "bstr", "tstr", "uint", "bool", "any", "true", "null"];
     for word in words.iter().filter(|word| word.starts_with(|c: char| c.is_ascii_lowercase())) {
         let is_known = known.contains(word) || defined.contains(word);
         assert!(is_known, "{word} is not defined");

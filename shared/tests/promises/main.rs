@@ -12,12 +12,15 @@
 //! - [`rotation`]: the one possible history of a name's keys;
 //! - [`rank`]: the total order of a name's records, a join;
 //! - [`receipts`]: what a provider promises, provable to anyone;
+//! - [`statements`]: what two providers say crossed their link, and where they differ;
+//! - [`invites`]: the line by which one provider asks another to peer;
 //! - [`documents`]: `docs/` says what the code does.
 
 mod bindings;
 mod cbor;
 mod documents;
 mod envelope;
+mod invites;
 mod names;
 mod rank;
 mod rdata;
@@ -25,6 +28,7 @@ mod receipts;
 mod records;
 mod rotation;
 mod signatures;
+mod statements;
 mod tampering;
 mod time;
 mod world;

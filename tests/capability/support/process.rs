@@ -86,13 +86,18 @@ impl Running {
 
     /// Sends it a signal by name and waits for its end.
     pub fn signal(mut self, name: &str) -> ExitStatus {
+        self.send(name);
+        self.wait()
+    }
+
+    /// Sends it a signal by name.
+    pub fn send(&self, name: &str) {
         // The shell's own `kill`: small systems have no other.
         let sent = Command::new("sh")
             .args(["-c", &format!("kill -{name} {}", self.id())])
             .status()
             .expect("a shell");
         assert!(sent.success(), "the process was gone already:\n{}", self.stderr());
-        self.wait()
     }
 
     /// Waits for its end.

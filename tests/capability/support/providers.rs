@@ -30,6 +30,11 @@ impl ProviderProcess {
         Self::start(world, "alone", &ports(0))
     }
 
+    /// Another that has no agreements, on free ports.
+    pub fn unpeered(world: &World, label: &'static str) -> Self {
+        Self::start(world, label, &ports(0))
+    }
+
     /// Two that are peered; the second connects to the first.
     pub fn peered(world: &World) -> (Self, Self) {
         let name = |key: &str| world.ok(["key", "new", key, "--chain", "0"]).stdout.trim().to_owned();
@@ -73,6 +78,11 @@ impl ProviderProcess {
     /// Waits until its log says `text`.
     pub fn logs(&self, text: &str) {
         self.running.as_ref().expect("it runs").said(text);
+    }
+
+    /// SIGHUP: it reads its settings again.
+    pub fn hang_up(&self) {
+        self.running.as_ref().expect("it runs").send("HUP");
     }
 
     /// Its name.

@@ -96,7 +96,7 @@ pub struct Link {
 
 enum Action {
     Dial(usize, usize),
-    Arrive(usize, usize, Event),
+    Arrive(usize, usize, Box<Event>),
     Finish(usize, usize, Box<Step>),
     Wake(usize, usize),
     Release(usize),
@@ -233,7 +233,7 @@ impl World {
                 let later = self.draw(0, 500);
                 self.plan(
                     later,
-                    Action::Arrive(link, end, Event::Closed(None, "the network broke".to_owned())),
+                    Action::Arrive(link, end, Box::new(Event::Closed(None, "the network broke".to_owned()))),
                 );
             }
         }
@@ -260,7 +260,7 @@ impl World {
                 if std::mem::replace(&mut self.links[link].alive, false) {
                     let later = self.draw(0, 12_000);
                     let silence = Event::Closed(None, "nothing was heard any more".to_owned());
-                    self.plan(later, Action::Arrive(link, 1 - end, silence));
+                    self.plan(later, Action::Arrive(link, 1 - end, Box::new(silence)));
                 }
             }
         }
@@ -282,7 +282,7 @@ impl World {
         match action {
             Action::Dial(node, peer) => self.dial(node, peer),
             Action::Arrive(link, end, event) => {
-                self.links[link].waiting[end].push(event);
+                self.links[link].waiting[end].push(*event);
                 self.pump(link, end);
             }
             Action::Finish(link, end, step) => {
@@ -352,9 +352,15 @@ impl World {
             if self.faulty {
                 // Most links break sooner or later.
                 let life = self.draw(50, 8_000);
-                self.plan(life, Action::Arrive(link, 0, Event::Closed(None, "the network broke".to_owned())));
+                self.plan(
+                    life,
+                    Action::Arrive(link, 0, Box::new(Event::Closed(None, "the network broke".to_owned()))),
+                );
                 let life = life + self.draw(0, 500);
-                self.plan(life, Action::Arrive(link, 1, Event::Closed(None, "the network broke".to_owned())));
+                self.plan(
+                    life,
+                    Action::Arrive(link, 1, Box::new(Event::Closed(None, "the network broke".to_owned()))),
+                );
             }
             self.pump(link, 0);
             self.pump(link, 1);
@@ -429,10 +435,10 @@ impl World {
         // A wire that is full, or a reader that does not read, holds the writer up.
         let deaf = self.nodes[receiver].deaf;
         if !deaf {
-            self.plan(free - self.now, Action::Arrive(link, end, Event::Sent));
+            self.plan(free - self.now, Action::Arrive(link, end, Box::new(Event::Sent)));
         }
         if self.links[link].alive {
-            self.plan(free + latency - self.now, Action::Arrive(link, to, Event::Frame(body)));
+            self.plan(free + latency - self.now, Action::Arrive(link, to, Box::new(Event::Frame(body))));
         }
     }
 
@@ -446,7 +452,7 @@ impl World {
         if over.by_us && std::mem::replace(&mut state.alive, false) {
             self.plan(
                 Duration::from_millis(5),
-                Action::Arrive(link, 1 - end, Event::Closed(over.code, over.reason.clone())),
+                Action::Arrive(link, 1 - end, Box::new(Event::Closed(over.code, over.reason.clone()))),
             );
         }
         let mine = proved.filter(|peer| {

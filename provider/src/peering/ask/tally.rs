@@ -43,6 +43,8 @@ pub struct PeerTally {
     pub wrong: u64,
     /// Its own questions that were answered.
     pub served: u64,
+    /// Of these, with a record.
+    pub served_hits: u64,
     /// Its own questions that were refused: too many, or not agreed.
     pub refused: u64,
 }

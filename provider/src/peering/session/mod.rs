@@ -22,7 +22,7 @@ mod terms;
 
 use super::digest::Digest;
 use super::feed::Feed;
-use super::health::Progress;
+use super::health::{self, Progress};
 use super::intake::{self, Intake};
 use super::limits::{BATCH_RECORDS, GREETING_PATIENCE, HOLD_PATIENCE};
 use super::position::Position;
@@ -356,7 +356,10 @@ impl Session {
         self.writing = Some(now.elapsed);
         self.progress.bytes_sent += frame.len() as u64;
         if let Message::Batch(batch) = message {
-            self.progress.records_sent += batch.entries.len() as u64;
+            let [records, pointers, mentions] = health::forms(&batch.entries);
+            self.progress.records_sent += records;
+            self.progress.pointers_sent += pointers;
+            self.progress.mentions_sent += mentions;
         }
         Step::Send(frame)
     }

@@ -1,10 +1,10 @@
 //! What arrives on a link, and what becomes of it.
 
 use super::{Session, State};
-use crate::peering::digest;
 use crate::peering::intake::Checked;
 use crate::peering::limits::{DIGEST_BYTES_MAX, INVALID_RECORDS_MAX};
 use crate::peering::step::{Moment, Step};
+use crate::peering::{digest, health};
 use crate::store::{Outcome, PointerOutcome};
 use dialtone_shared::message::{Batch, CloseCode, Digest, Entry, Message, MessageError, Mode};
 
@@ -47,7 +47,10 @@ impl Session {
             Ok(id) => id,
             Err(error) => return self.end(CloseCode::Protocol, error.to_string()),
         };
-        self.progress.records_received += batch.entries.len() as u64;
+        let [records, pointers, mentions] = health::forms(&batch.entries);
+        self.progress.records_received += records;
+        self.progress.pointers_received += pointers;
+        self.progress.mentions_received += mentions;
         let (mut entries, mut pointers) = (Vec::new(), Vec::new());
         for entry in batch.entries {
             match entry {

@@ -1,0 +1,302 @@
+//! Agreements in a provider's settings file, edited as a person would: what else stands there stays, comments too.
+
+use crate::exit::{Exit, Failure, plain};
+use crate::failures;
+use dialtone_provider::Settings;
+use dialtone_shared::Name;
+use dialtone_shared::message::{Mode, Relationship};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, Value};
+
+/// What is to stand in an agreement; what is `None` stays as it is, or at its default.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Change {
+    /// Where the peer is dialled.
+    pub addresses: Option<Vec<String>>,
+    /// What it is to us.
+    pub relationship: Option<Relationship>,
+    /// The most that is pushed.
+    pub push: Option<Mode>,
+    /// The most that is accepted.
+    pub accept: Option<Mode>,
+    /// Whether its queries are answered.
+    pub answers: Option<bool>,
+    /// Whether it is asked.
+    pub asks: Option<bool>,
+    /// The limits by their keys.
+    pub limits: Vec<(&'static str, u64)>,
+    /// A label.
+    pub price: Option<String>,
+}
+
+/// A settings file as it was read, to be written back otherwise.
+#[derive(Clone, Debug)]
+pub struct SettingsFile {
+    path: PathBuf,
+    /// `None`: there is no such file yet.
+    before: Option<String>,
+}
+
+impl SettingsFile {
+    /// Reads it; one that is not there yet is empty.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn read(path: &Path) -> Result<Self, Failure> {
+        // A link is followed, so that what it leads to is replaced and not the link.
+        let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let before = match std::fs::read_to_string(&path) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(Failure::file(&path, &error)),
+        };
+        Ok(Self { path, before })
+    }
+
+    /// Writes the agreement with `peer` into it. Whether there was one already.
+    ///
+    /// # Errors
+    /// The file cannot be understood or written, or the settings would not be good.
+    pub fn set(&self, peer: &Name, change: &Change) -> Result<bool, Failure> {
+        let mut document = self.parse()?;
+        let tables = self.tables(&mut document)?;
+        let found = tables.iter_mut().find(|table| names(table, peer));
+        let was = found.is_some();
+        match found {
+            Some(table) => change.apply(table),
+            None => {
+                let mut table = Table::new();
+                table.insert("name", peer.to_string().into());
+                change.apply(&mut table);
+                table.decor_mut().set_prefix("\n");
+                tables.push(table);
+            }
+        }
+        self.write(&document)?;
+        Ok(was)
+    }
+
+    /// Takes the agreement with `peer` out of it. Whether there was one.
+    ///
+    /// # Errors
+    /// As [`SettingsFile::set`].
+    pub fn remove(&self, peer: &Name) -> Result<bool, Failure> {
+        let mut document = self.parse()?;
+        let tables = self.tables(&mut document)?;
+        let Some(index) = tables.iter().position(|table| names(table, peer)) else {
+            return Ok(false);
+        };
+        tables.remove(index);
+        if tables.is_empty() {
+            document.remove("peer");
+        }
+        self.write(&document)?;
+        Ok(true)
+    }
+
+    /// Puts back what was read.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn restore(&self) -> Result<(), Failure> {
+        match &self.before {
+            Some(text) => replace(&self.path, text),
+            None => std::fs::remove_file(&self.path),
+        }
+        .map_err(|error| Failure::file(&self.path, &error))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn parse(&self) -> Result<DocumentMut, Failure> {
+        let text = self.before.as_deref().unwrap_or_default();
+        // What is wrong in it is said as everywhere else.
+        Settings::parse(text, &self.path.display().to_string()).map_err(failures::settings)?;
+        text.parse()
+            .map_err(|error: toml_edit::TomlError| Failure::new(Exit::Settings, self.path.display(), error.message()))
+    }
+
+    fn tables<'a>(&self, document: &'a mut DocumentMut) -> Result<&'a mut ArrayOfTables, Failure> {
+        let item = document.entry("peer").or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
+        item.as_array_of_tables_mut().ok_or_else(|| {
+            Failure::new(
+                Exit::Settings,
+                self.path.display(),
+                "its agreements are not written as `[[peer]]` blocks",
+            )
+            .help("write each as a block")
+        })
+    }
+
+    fn write(&self, document: &DocumentMut) -> Result<(), Failure> {
+        let text = document.to_string();
+        Settings::parse(&text, &self.path.display().to_string()).map_err(failures::settings)?;
+        replace(&self.path, &text)
+            .map_err(|error| Failure::new(Exit::Local, self.path.display(), plain(&error)).help("give this user the right to write there"))
+    }
+}
+
+impl Change {
+    fn apply(&self, table: &mut Table) {
+        let mut put = |key: &str, value: Option<Value>| {
+            if let Some(mut value) = value {
+                // The comment behind a value stays behind it.
+                if let Some(before) = table.get(key).and_then(Item::as_value) {
+                    *value.decor_mut() = before.decor().clone();
+                }
+                table.insert(key, Item::Value(value));
+            }
+        };
+        put(
+            "addresses",
+            self.addresses.as_ref().map(|list| Value::Array(list.iter().collect::<Array>())),
+        );
+        put("relationship", self.relationship.map(|one| one.word().into()));
+        put("push", self.push.map(|mode| mode.word().into()));
+        put("accept", self.accept.map(|mode| mode.word().into()));
+        put("answers", self.answers.map(Value::from));
+        put("asks", self.asks.map(Value::from));
+        for (key, limit) in &self.limits {
+            put(key, Some(i64::try_from(*limit).unwrap_or(i64::MAX).into()));
+        }
+        put("price", self.price.as_deref().map(Value::from));
+    }
+}
+
+fn names(table: &Table, peer: &Name) -> bool {
+    let name = table.get("name").and_then(Item::as_str);
+    name.is_some_and(|name| name.parse() == Ok(*peer))
+}
+
+/// Writes a file whole or not at all; who may read it stays who could.
+fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let mut draft = tempfile::NamedTempFile::new_in(folder)?;
+    draft.write_all(text.as_bytes())?;
+    if let Ok(about) = std::fs::metadata(path) {
+        draft
+            .as_file()
+            .set_permissions(std::fs::Permissions::from_mode(about.permissions().mode()))?;
+    }
+    draft.as_file().sync_all()?;
+    draft.persist(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "# mine\ndata = 'd' # here\n\n# a friend\n[[peer]]\nname = \"NAME\" # Ada's\nrelationship = \"mutual\" # for now\n\n[http]\n# nothing\n";
+
+    fn peer(n: u8) -> Name {
+        Name::key_set([n; 32])
+    }
+
+    fn folder(text: &str) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.toml");
+        std::fs::write(&path, text.replace("NAME", &peer(1).to_string())).unwrap();
+        (folder, path)
+    }
+
+    fn change() -> Change {
+        Change {
+            relationship: Some(Relationship::Customer),
+            push: Some(Mode::Pointers),
+            limits: vec![("names_max", 7)],
+            ..Change::default()
+        }
+    }
+
+    #[test]
+    fn an_agreement_is_changed_and_all_comments_stay() {
+        let (_folder, path) = folder(FILE);
+        assert!(SettingsFile::read(&path).unwrap().set(&peer(1), &change()).unwrap());
+        let text = std::fs::read_to_string(&path).unwrap();
+        for comment in ["# mine", "# here", "# a friend", "# Ada's", "# for now", "# nothing"] {
+            assert!(text.contains(comment), "{text}");
+        }
+        let settings = Settings::parse(&text, "p").unwrap();
+        assert_eq!(settings.peers.len(), 1);
+        assert_eq!((settings.peers[0].push, settings.peers[0].names_max), (Mode::Pointers, 7));
+        assert_eq!(settings.peers[0].relationship, Relationship::Customer);
+    }
+
+    #[test]
+    fn an_agreement_is_added_to_a_file_with_others_and_to_one_that_is_not_there() {
+        let (folder, path) = folder(FILE);
+        for path in [path, folder.path().join("new/provider.toml")] {
+            let change = Change {
+                addresses: Some(vec!["a.example:4381".into(), "[::1]:1".into()]),
+                asks: Some(false),
+                price: Some("gold".into()),
+                ..change()
+            };
+            assert!(!SettingsFile::read(&path).unwrap().set(&peer(2), &change).unwrap());
+            let settings = Settings::load(&path).unwrap();
+            let added = settings.peers.iter().find(|found| found.name == peer(2)).unwrap();
+            assert_eq!(added.addresses, ["a.example:4381", "[::1]:1"]);
+            assert!(!added.asks && added.answers && added.price.as_deref() == Some("gold"));
+        }
+    }
+
+    #[test]
+    fn an_agreement_is_removed_and_the_rest_stays() {
+        let (_folder, path) = folder(FILE);
+        let file = SettingsFile::read(&path).unwrap();
+        assert!(!file.remove(&peer(2)).unwrap());
+        assert!(file.remove(&peer(1)).unwrap());
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(
+            text.contains("# mine") && text.contains("[http]") && !text.contains("[[peer]]"),
+            "{text}"
+        );
+        file.restore().unwrap();
+        assert_eq!(Settings::load(&path).unwrap().peers.len(), 1);
+    }
+
+    #[test]
+    fn a_file_with_a_mistake_or_another_shape_is_left_alone() {
+        for text in ["dta = 1\n", "[[peer]]\nname = 'x'\n", "peer = []\n", "[http\n"] {
+            let (_folder, path) = folder(text);
+            let file = SettingsFile::read(&path).unwrap();
+            let failure = file.set(&peer(1), &change()).unwrap_err();
+            assert_eq!(failure.exit, Exit::Settings, "{text}: {failure}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_change_that_makes_the_settings_bad_is_not_written() {
+        let (_folder, path) = folder(FILE);
+        let before = std::fs::read_to_string(&path).unwrap();
+        let change = Change {
+            price: Some("two words".into()),
+            ..Change::default()
+        };
+        assert!(SettingsFile::read(&path).unwrap().set(&peer(1), &change).is_err());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), before);
+    }
+
+    #[test]
+    fn who_may_read_the_file_stays_and_a_link_stays_a_link() {
+        let (folder, path) = folder(FILE);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let link = folder.path().join("link.toml");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        SettingsFile::read(&link).unwrap().set(&peer(1), &change()).unwrap();
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(Settings::load(&path).unwrap().peers[0].push, Mode::Pointers);
+    }
+}
