@@ -13,7 +13,8 @@
 //! 7. [`accounting`]: who may put how much, what they did, and what crossed the links;
 //! 8. [`store`]: where records are kept;
 //! 9. [`peering`]: whom they are shared with;
-//! 10. [`metrics`], [`error`]: what is counted, and why a provider does not start.
+//! 10. [`metrics`], [`error`]: what is counted, and why a provider does not start;
+//! 11. [`planted`]: bugs that only tests have.
 
 pub mod accounting;
 pub mod admin;
@@ -22,6 +23,7 @@ pub mod identity;
 pub mod io;
 pub mod metrics;
 pub mod peering;
+pub mod planted;
 pub mod provider;
 pub mod service;
 pub mod settings;

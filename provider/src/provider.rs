@@ -381,14 +381,13 @@ async fn start_peering(
     signer: &Arc<Signer>,
     clock: &Arc<dyn Clock>,
 ) -> Result<Arc<PeeringHandle>, StartError> {
-    let clock = Arc::clone(clock);
     let context = PeeringContext {
         store: Arc::clone(store),
         signer: Arc::clone(signer),
         listen: settings.peering.listen,
         addresses: Vec::new(),
         agreements: settings.peers.iter().map(PeerSettings::agreement).collect(),
-        clock: Arc::new(move || clock.now()),
+        clock: Arc::clone(clock),
         seed: rand::random(),
     };
     match peering::start(context).await {

@@ -1,5 +1,6 @@
 //! Links on the loopback: real sockets, real TLS, several providers in one process.
 
+use dialtone_provider::io::clock::SystemClock;
 use dialtone_provider::io::peering::{self, PeeringContext, PeeringHandle};
 use dialtone_provider::io::quic::{self, LinkKey};
 use dialtone_provider::peering::agreement::Agreement;
@@ -40,7 +41,7 @@ async fn start(signer: &Arc<Signer>, store: &Arc<MemoryStore>, listen: SocketAdd
         listen,
         addresses: Vec::new(),
         agreements,
-        clock: Arc::new(now),
+        clock: Arc::new(SystemClock),
         seed: rand::random(),
     })
     .await

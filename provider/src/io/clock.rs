@@ -1,4 +1,8 @@
 //! The clock, as something that is handed in: tests shift it.
+//!
+//! Time has two sides, and each has one source. What the calendar says, by which records are judged and which may jump, comes from a
+//! [`Clock`]. How long something has taken, by which patience is measured, comes from `tokio::time::Instant`: the runtime's own clock,
+//! which a simulation moves together with every timer.
 
 use dialtone_shared::UnixMicros;
 use std::fmt;

@@ -7,8 +7,9 @@ use crate::peering::health::{LinkState, PeerStatus};
 use dialtone_shared::message::Mode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Watches the links.
 #[derive(Debug)]

@@ -1,8 +1,9 @@
 //! Peering, running: listens, dials, keeps one link for each agreement, and says how they are.
 
+use crate::io::clock::Clock;
 use crate::io::peering_node::{Guest, Node};
 use crate::io::peering_requests::{Answers, RequestError};
-use crate::io::quic::{self, Ended, EndpointError, LinkKey};
+use crate::io::quic::{self, Ended, EndpointError, Sockets, SystemSockets};
 use crate::io::{peering_deferred, peering_link};
 use crate::peering::agreement::{self, Agreement, AgreementError, Agreements};
 use crate::peering::ask::reach::{self, Inbound};
@@ -11,12 +12,12 @@ use crate::peering::digest::Digest;
 use crate::peering::greeting;
 use crate::peering::guests::Welcome;
 use crate::peering::health::PeerStatus;
-use crate::peering::limits::{DEFERRED_EVERY, DIGESTS_AT_ONCE, GREETING_PATIENCE};
+use crate::peering::limits::{DEFERRED_EVERY, DIAL_PATIENCE, DIGESTS_AT_ONCE, GREETING_PATIENCE};
 use crate::store::RecordStore;
 use dialtone_shared::message::{CloseCode, Request, Response};
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::record::signed::SignError;
-use dialtone_shared::{Name, SignedRecord, UnixMicros};
+use dialtone_shared::{Name, SignedRecord};
 use quinn::{Connection, Endpoint, VarInt};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -24,15 +25,12 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::lookup_host;
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, error, info, warn};
-
-/// Tells the time.
-pub type Clock = Arc<dyn Fn() -> UnixMicros + Send + Sync>;
 
 /// What peering needs.
 pub struct PeeringContext {
@@ -47,7 +45,7 @@ pub struct PeeringContext {
     /// With whom.
     pub agreements: Vec<Agreement>,
     /// Tells the time.
-    pub clock: Clock,
+    pub clock: Arc<dyn Clock>,
     /// Seeds the jitter of pauses and the id of this process.
     pub seed: u64,
 }
@@ -91,10 +89,18 @@ struct Running {
 /// # Errors
 /// [`PeeringError`]: what was configured cannot stand, or the address cannot be listened on.
 pub async fn start(context: PeeringContext) -> Result<PeeringHandle, PeeringError> {
+    start_on(&SystemSockets, context).await
+}
+
+/// As [`start`], on other sockets than the system's: those of a simulated network.
+///
+/// # Errors
+/// [`PeeringError`].
+pub async fn start_on(sockets: &dyn Sockets, context: PeeringContext) -> Result<PeeringHandle, PeeringError> {
     let own = context.signer.name();
     let agreements = agreement::file(&own, context.agreements)?;
-    let key = LinkKey::generate()?;
-    let (endpoint, ended) = quic::endpoint(context.listen, &key)?;
+    let key = sockets.key()?;
+    let (endpoint, ended) = quic::endpoint_on(sockets, context.listen, &key)?;
     let listens = endpoint.local_addr().ok();
     let mut rng = StdRng::seed_from_u64(context.seed);
     let node = Arc::new(Node {
@@ -191,7 +197,7 @@ impl PeeringHandle {
     /// [`SignError`].
     pub fn record(&self) -> Result<SignedRecord, SignError> {
         let node = &self.node;
-        greeting::own_record(&node.signer, (node.clock)(), node.port, &node.addresses, vec![node.pin])
+        greeting::own_record(&node.signer, node.clock.now(), node.port, &node.addresses, vec![node.pin])
     }
 
     /// Says goodbye on every link, finishes what was begun, stops, and frees the port. Idempotent.
@@ -232,12 +238,13 @@ async fn listen(node: Arc<Node>, endpoint: Endpoint) {
     let mut links = JoinSet::new();
     loop {
         let incoming = tokio::select! {
-            Some(incoming) = endpoint.accept() => incoming,
+            biased;
+            () = node.stopped() => break,
             Some(ended) = links.join_next() => {
                 told_of(ended);
                 continue;
             }
-            () = node.stopped() => break,
+            Some(incoming) = endpoint.accept() => incoming,
         };
         let (address, proved) = (incoming.remote_address(), incoming.remote_address_validated());
         let guest = match Guest::welcome(&node.guests, address.ip(), proved) {
@@ -255,9 +262,10 @@ async fn listen(node: Arc<Node>, endpoint: Endpoint) {
         let node = node.clone();
         links.spawn(async move {
             // One patience for all of it: handshake, stream, greeting.
-            let began = tokio::time::Instant::now();
+            let began = Instant::now();
             let handshake = async { incoming.accept()?.await };
             let shaken = tokio::select! {
+                biased;
                 shaken = timeout_at(began + GREETING_PATIENCE, handshake) => shaken,
                 () = node.stopped() => return,
             };
@@ -274,6 +282,7 @@ async fn listen(node: Arc<Node>, endpoint: Endpoint) {
     // Who dials meanwhile hears at once that nobody is at home: left without an answer, it would wait for one, and its own stop with it.
     loop {
         tokio::select! {
+            biased;
             Some(incoming) = endpoint.accept() => incoming.refuse(),
             ended = links.join_next() => match ended {
                 Some(ended) => told_of(ended),
@@ -307,6 +316,7 @@ async fn supervise(node: Arc<Node>, endpoint: Endpoint, mut rng: StdRng) {
             }
         }
         tokio::select! {
+            biased;
             Ok(()) = changed.changed() => {}
             Some(ended) = diallers.join_next() => match ended {
                 Ok(peer) => drop(dialled.remove(&peer)),
@@ -339,6 +349,7 @@ async fn keep_dialling(node: &Arc<Node>, endpoint: &Endpoint, peer: Name, seed: 
         last = Some(agreement.clone());
         let hosts = agreement.endpoints.len();
         tokio::select! {
+            biased;
             () = place.free() => {}
             Ok(()) = changed.changed() => continue,
             () = node.stopped() => return,
@@ -347,6 +358,7 @@ async fn keep_dialling(node: &Arc<Node>, endpoint: &Endpoint, peer: Name, seed: 
             dialler.ended(node.now().elapsed, stood, code);
         }
         tokio::select! {
+            biased;
             () = sleep(dialler.due().saturating_sub(node.now().elapsed)) => {}
             Ok(()) = changed.changed() => continue,
             () = node.stopped() => return,
@@ -357,8 +369,9 @@ async fn keep_dialling(node: &Arc<Node>, endpoint: &Endpoint, peer: Name, seed: 
         let target = &agreement.endpoints[attempt % hosts];
         place.dialling(true);
         let dialled = tokio::select! {
-            dialled = timeout(GREETING_PATIENCE, dial(endpoint, target, attempt / hosts)) => {
-                dialled.unwrap_or_else(|_| Err(format!("no answer within {} s", GREETING_PATIENCE.as_secs())))
+            biased;
+            dialled = timeout(DIAL_PATIENCE, dial(endpoint, target, attempt / hosts)) => {
+                dialled.unwrap_or_else(|_| Err(format!("no answer within {} s", DIAL_PATIENCE.as_secs())))
             }
             () = node.stopped() => return,
         };
@@ -368,7 +381,7 @@ async fn keep_dialling(node: &Arc<Node>, endpoint: &Endpoint, peer: Name, seed: 
                 let (node, peer) = (node.clone(), agreement.peer);
                 // In a task of its own, which ends with this one: should it panic, the peer is dialled again.
                 let mut link = JoinSet::new();
-                let began = tokio::time::Instant::now();
+                let began = Instant::now();
                 link.spawn(async move { peering_link::run(&node, connection, Some(peer), None, began).await });
                 if let Some(Err(error)) = link.join_next().await {
                     told_of(Err(error));
@@ -413,6 +426,7 @@ async fn release(node: Arc<Node>) {
             Err(error) => warn!(%error, "records that are due stay aside"),
         }
         tokio::select! {
+            biased;
             () = sleep(DEFERRED_EVERY) => {}
             () = node.stopped() => return,
         }

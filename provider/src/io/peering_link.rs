@@ -19,8 +19,9 @@ use dialtone_shared::{Name, UnixSecs};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Mutex, Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, info, warn};
 
@@ -29,6 +30,7 @@ use tracing::{debug, info, warn};
 pub(super) async fn run(node: &Arc<Node>, connection: Connection, dialled: Option<Name>, guest: Option<Guest>, began: Instant) {
     let address = connection.remote_address();
     let streams = tokio::select! {
+        biased;
         streams = streams(&connection, dialled.is_some(), began) => streams,
         () = node.stopped() => Err(ours(CloseCode::Stopping, "this provider stops".to_owned())),
     };
@@ -94,7 +96,7 @@ async fn drive(
     let (stop, mut stopped) = mpsc::channel(1);
     let mut all_stop = node.stopping.subscribe();
     let mut heads = node.store.watch();
-    let elapsed = began.into_std().saturating_duration_since(node.began);
+    let elapsed = began.saturating_duration_since(node.began);
     let mut session = Session::new(opening, Moment { elapsed, ..node.now() });
     let mut jobs: JoinSet<Event> = JoinSet::new();
     let mut permit: Option<Permit> = None;
@@ -141,18 +143,20 @@ async fn drive(
             Err(end) => break end,
         };
         let wait = due.map_or(LONG, |due| due.saturating_sub(node.began.elapsed()));
+        // In this order, so that the same happens twice in a simulation: to stop first, and last what a peer can make much of.
         let event = tokio::select! {
-            Some(done) = jobs.join_next() => done.unwrap_or_else(|error| {
-                Event::Failed(CloseCode::Store, format!("a task failed: {error} (this is a bug, please tell us)"))
-            }),
-            Some(event) = frames.recv(), if session.reads() => event,
-            Ok(()) = heads.changed() => Event::Heads(*heads.borrow_and_update()),
-            Ok(()) = agreements.changed() => Event::Agreed(agreements.borrow_and_update().clone()),
-            Ok(()) = inbound.changed() => Event::Inbound(inbound.borrow_and_update().clone()),
-            Some((code, reason)) = stopped.recv() => Event::Stop(code, reason),
+            biased;
             Ok(_) = all_stop.wait_for(|stopping| *stopping), if !session.is_stopping() => {
                 Event::Stop(CloseCode::Stopping, "this provider stops".to_owned())
             }
+            Some((code, reason)) = stopped.recv() => Event::Stop(code, reason),
+            Some(done) = jobs.join_next() => done.unwrap_or_else(|error| {
+                Event::Failed(CloseCode::Store, format!("a task failed: {error} (this is a bug, please tell us)"))
+            }),
+            Ok(()) = heads.changed() => Event::Heads(*heads.borrow_and_update()),
+            Ok(()) = agreements.changed() => Event::Agreed(agreements.borrow_and_update().clone()),
+            Ok(()) = inbound.changed() => Event::Inbound(inbound.borrow_and_update().clone()),
+            Some(event) = frames.recv(), if session.reads() => event,
             () = sleep(wait) => Event::Tick,
         };
         session.handle(node.now(), event);
@@ -175,7 +179,7 @@ async fn drive(
 /// What this end knows when the link comes up.
 fn opening(node: &Node, connection: &Connection, dialled: Option<Name>) -> Result<Opening, End> {
     let pin = quic::presented_pin(connection).ok_or_else(|| ours(CloseCode::BadProof, "no certificate was presented".to_owned()))?;
-    let record = greeting::own_record(&node.signer, (node.clock)(), node.port, &node.addresses, vec![node.pin])
+    let record = greeting::own_record(&node.signer, node.clock.now(), node.port, &node.addresses, vec![node.pin])
         .map_err(|error| ours(CloseCode::Store, format!("our own record cannot be signed: {error}")))?;
     Ok(Opening {
         own: node.own,
@@ -395,7 +399,7 @@ async fn check_part(
         return Ok(checked);
     }
     let turn = verifiers.acquire_owned().await.map_err(|_| StoreError::Closed)?;
-    tokio::task::spawn_blocking(move || {
+    apart(move || {
         for candidate in candidates {
             match intake::believe(candidate) {
                 Ok(believed) => checked.believed(&terms, believed),
@@ -407,6 +411,15 @@ async fn check_part(
     })
     .await
     .map_err(|error| StoreError::Failed(error.to_string()))
+}
+
+/// Does what takes a core for a while beside the runtime's threads; where the runtime has but one, on that: in a simulation nothing may
+/// run beside it.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
+    if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await
 }
 
 /// Reads frames until the link ends.

@@ -1,7 +1,7 @@
 //! What all links of one provider share: its store, its identity, its clock, and for each peer the one link that may stand.
 
 use crate::accounting::admission::network;
-use crate::io::peering::Clock;
+use crate::io::clock::Clock;
 use crate::io::peering_requests::Answers;
 use crate::peering::agreement::Agreements;
 use crate::peering::ask::reach::Inbound;
@@ -19,15 +19,16 @@ use quinn::Connection;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::time::Instant;
 
 /// One provider, as its links see it.
 pub(super) struct Node {
     pub store: Arc<dyn RecordStore>,
     pub signer: Arc<Signer>,
     pub own: Name,
-    pub clock: Clock,
+    pub clock: Arc<dyn Clock>,
     pub began: Instant,
     pub port: u16,
     pub addresses: Vec<IpAddr>,
@@ -121,7 +122,7 @@ impl Node {
     /// Now.
     pub fn now(&self) -> Moment {
         Moment {
-            wall: (self.clock)().secs(),
+            wall: self.clock.now().secs(),
             elapsed: self.began.elapsed(),
         }
     }

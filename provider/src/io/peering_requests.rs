@@ -94,6 +94,7 @@ pub(super) async fn serve(node: Arc<Node>, peer: Name, connection: Connection) {
     let mut answering = JoinSet::new();
     loop {
         tokio::select! {
+            biased;
             stream = connection.accept_bi() => match stream {
                 Ok((send, recv)) => {
                     let node = node.clone();

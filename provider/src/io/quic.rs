@@ -3,6 +3,7 @@
 //! A certificate here is only a container for a key: it is self-made, made anew by every process, and its names and dates
 //! mean nothing. TLS proves that the other side holds the key; whose key it is, the greeting proves.
 
+use dialtone_shared::SecretKey;
 use dialtone_shared::message::ALPN;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{AsyncTimer, AsyncUdpSocket, ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, Runtime};
@@ -10,13 +11,15 @@ use quinn::{MtuDiscoveryConfig, ServerConfig, TokioRuntime, TransportConfig, Var
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, ring, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate};
 use rustls::version::TLS13;
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, PeerIncompatible, SignatureScheme};
 use sha2::{Digest, Sha256};
 use std::convert::Infallible;
+use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -55,9 +58,24 @@ impl LinkKey {
     /// [`EndpointError::Key`].
     pub fn generate() -> Result<Self, EndpointError> {
         let bug = |error: rcgen::Error| EndpointError::Key(error.to_string());
-        let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).map_err(bug)?;
+        Self::certify(&rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).map_err(bug)?)
+    }
+
+    /// That of a secret: a simulated world draws its keys from a seed.
+    ///
+    /// # Errors
+    /// [`EndpointError::Key`].
+    pub fn of(secret: &SecretKey) -> Result<Self, EndpointError> {
+        let bug = |error: rcgen::Error| EndpointError::Key(error.to_string());
+        let der = secret.to_der();
+        let der = PrivatePkcs8KeyDer::from(&der[..]);
+        Self::certify(&rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&der, &rcgen::PKCS_ED25519).map_err(bug)?)
+    }
+
+    fn certify(pair: &rcgen::KeyPair) -> Result<Self, EndpointError> {
+        let bug = |error: rcgen::Error| EndpointError::Key(error.to_string());
         let made = rcgen::CertificateParams::new(Vec::new())
-            .and_then(|params| params.self_signed(&pair))
+            .and_then(|params| params.self_signed(pair))
             .map_err(bug)?;
         let certificate = made.der().clone();
         let pin = pin_of(&certificate).ok_or_else(|| EndpointError::Key("the certificate made does not read back".to_owned()))?;
@@ -66,12 +84,50 @@ impl LinkKey {
     }
 }
 
+/// Where the datagrams of an endpoint come from and go to, and what else is given by the world around it.
+pub trait Sockets: Send + Sync + fmt::Debug {
+    /// A socket at this address, to be driven by `runtime`; and the endpoint's own settings.
+    ///
+    /// # Errors
+    /// The address cannot be had.
+    fn open(&self, listen: SocketAddr, runtime: &dyn Runtime) -> io::Result<(Arc<dyn AsyncUdpSocket>, EndpointConfig)>;
+
+    /// The key that the endpoint presents.
+    ///
+    /// # Errors
+    /// [`EndpointError::Key`].
+    fn key(&self) -> Result<LinkKey, EndpointError>;
+}
+
+/// The sockets of the system, and a new key for every process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemSockets;
+
+impl Sockets for SystemSockets {
+    fn open(&self, listen: SocketAddr, runtime: &dyn Runtime) -> io::Result<(Arc<dyn AsyncUdpSocket>, EndpointConfig)> {
+        let socket = std::net::UdpSocket::bind(listen)?;
+        Ok((runtime.wrap_udp_socket(socket)?, EndpointConfig::default()))
+    }
+
+    fn key(&self) -> Result<LinkKey, EndpointError> {
+        LinkKey::generate()
+    }
+}
+
 /// The endpoint at `listen`, presenting `key` both as who dials and as who is dialled.
 ///
 /// # Errors
 /// [`EndpointError`].
 pub fn endpoint(listen: SocketAddr, key: &LinkKey) -> Result<(Endpoint, Ended), EndpointError> {
-    endpoint_speaking(listen, key, ALPN)
+    endpoint_on(&SystemSockets, listen, key)
+}
+
+/// As [`endpoint`], on these sockets.
+///
+/// # Errors
+/// [`EndpointError`].
+pub fn endpoint_on(sockets: &dyn Sockets, listen: SocketAddr, key: &LinkKey) -> Result<(Endpoint, Ended), EndpointError> {
+    build(sockets, listen, key, ALPN)
 }
 
 /// As [`endpoint`], for another application protocol.
@@ -79,6 +135,10 @@ pub fn endpoint(listen: SocketAddr, key: &LinkKey) -> Result<(Endpoint, Ended), 
 /// # Errors
 /// [`EndpointError`].
 pub fn endpoint_speaking(listen: SocketAddr, key: &LinkKey, alpn: &[u8]) -> Result<(Endpoint, Ended), EndpointError> {
+    build(&SystemSockets, listen, key, alpn)
+}
+
+fn build(sockets: &dyn Sockets, listen: SocketAddr, key: &LinkKey, alpn: &[u8]) -> Result<(Endpoint, Ended), EndpointError> {
     let bug = |error: &dyn std::fmt::Display| EndpointError::Key(error.to_string());
     let provider = Arc::new(ring::default_provider());
     let verifier = Arc::new(AnyCertificate(provider.signature_verification_algorithms));
@@ -116,12 +176,13 @@ pub fn endpoint_speaking(listen: SocketAddr, key: &LinkKey, alpn: &[u8]) -> Resu
     let mut client = ClientConfig::new(Arc::new(crypto));
     client.transport_config(transport);
 
-    let mut config = EndpointConfig::default();
-    config.max_udp_payload_size(DATAGRAM_BYTES_MAX).map_err(|error| bug(&error))?;
     let (alive, ended) = mpsc::channel(1);
-    let made =
-        std::net::UdpSocket::bind(listen).and_then(|socket| Endpoint::new(config, Some(server), socket, Arc::new(Tracked { alive })));
-    let mut endpoint = made.map_err(|error| EndpointError::Listen { address: listen, error })?;
+    let runtime = Arc::new(Tracked { alive });
+    let taken = |error| EndpointError::Listen { address: listen, error };
+    let (socket, mut config) = sockets.open(listen, &*runtime).map_err(taken)?;
+    config.max_udp_payload_size(DATAGRAM_BYTES_MAX).map_err(|error| bug(&error))?;
+    let made = Endpoint::new_with_abstract_socket(config, Some(server), socket, runtime);
+    let mut endpoint = made.map_err(taken)?;
     endpoint.set_default_client_config(client);
     Ok((endpoint, Ended(ended)))
 }

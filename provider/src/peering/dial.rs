@@ -1,6 +1,6 @@
 //! When to dial again, and which of two links between the same providers stays.
 
-use super::limits::{LINK_STEADY, REDIAL_CONFIGURED, REDIAL_FIRST, REDIAL_MAX, REDIAL_QUARANTINE};
+use super::limits::{LINK_STEADY, REDIAL_CONFIGURED, REDIAL_FIRST, REDIAL_MAX, REDIAL_QUARANTINE, REDIAL_UNREACHED};
 use dialtone_shared::Name;
 use dialtone_shared::message::CloseCode;
 use rand::rngs::StdRng;
@@ -39,8 +39,13 @@ impl Dialler {
         let pause = match code.map_or(Patience::BackOff, patience) {
             Patience::BackOff => {
                 let doubled = REDIAL_FIRST.saturating_mul(1 << self.failures.min(16));
-                self.failures += 1;
-                doubled.min(REDIAL_MAX)
+                // Who does not answer is spared nothing by longer pauses; who does, and cannot keep a link, is.
+                let unreached = stood.is_none() && code.is_none();
+                let longest = if unreached { REDIAL_UNREACHED } else { REDIAL_MAX };
+                if doubled < longest {
+                    self.failures += 1;
+                }
+                doubled.min(longest)
             }
             Patience::Configured => REDIAL_CONFIGURED,
             Patience::Quarantine => REDIAL_QUARANTINE,
@@ -116,7 +121,7 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_a_minute_and_are_spread() {
-        for (attempt, pause) in pauses(1, 20, None, None).into_iter().enumerate() {
+        for (attempt, pause) in pauses(1, 20, Some(secs(1)), None).into_iter().enumerate() {
             let whole = REDIAL_FIRST.saturating_mul(1 << attempt).min(REDIAL_MAX);
             assert!(pause >= whole / 2 && pause <= whole, "attempt {attempt}: {pause:?}");
         }
@@ -132,6 +137,20 @@ mod tests {
     fn a_link_that_held_makes_pauses_small_again_and_a_short_one_does_not() {
         assert!(pauses(1, 9, Some(LINK_STEADY), None).iter().all(|pause| *pause <= REDIAL_FIRST));
         assert!(pauses(1, 9, Some(secs(1)), None)[8] >= REDIAL_MAX / 2);
+    }
+
+    #[test]
+    fn who_does_not_answer_is_tried_every_other_second() {
+        let mut dialler = Dialler::new(1, secs(0));
+        for _ in 0..10_000 {
+            dialler.ended(secs(0), None, None);
+            assert!(dialler.due() <= REDIAL_UNREACHED);
+        }
+        dialler.ended(secs(0), Some(secs(1)), None);
+        assert!(
+            dialler.due() <= REDIAL_UNREACHED * 2,
+            "that it could not be reached is not held against its links"
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Whom a record is passed on to, and what it is here once it has been: the whole of the routing policy.
 
+use crate::planted::{self, Bug};
 use crate::store::{Class, Held, Pointer};
 use dialtone_shared::message::{Mode, Relationship};
 use dialtone_shared::{Name, SignedRecord, UnixSecs};
@@ -20,7 +21,7 @@ pub fn class_from(relationship: Relationship) -> Class {
 pub fn exports(relationship: Relationship, class: Class) -> bool {
     match relationship {
         Relationship::Mutual | Relationship::Customer | Relationship::Sibling => true,
-        Relationship::Upstream | Relationship::Peer => class == Class::Customer,
+        Relationship::Upstream | Relationship::Peer => class == Class::Customer || planted::is(Bug::Leak),
     }
 }
 

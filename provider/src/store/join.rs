@@ -1,6 +1,7 @@
 //! The join: what becomes of a put, given what is held. Pure, and the same for every engine.
 
 use super::{Class, Condition, Put};
+use crate::planted::{self, Bug};
 use dialtone_shared::{Rank, UnixSecs};
 use std::cmp::Ordering;
 
@@ -52,6 +53,7 @@ pub(super) fn judge(held: Option<&Standing<'_>>, put: &Put) -> Verdict {
     let Some(held) = held else { return Verdict::Store };
     let order = put.record.rank().order().cmp(&held.rank.order());
     match order.then_with(|| put.record.bytes()[..].cmp(held.bytes)) {
+        Ordering::Greater if order.is_eq() && planted::is(Bug::NoTieBreak) => Verdict::Same,
         Ordering::Greater => Verdict::Store,
         Ordering::Less => Verdict::Older,
         Ordering::Equal if put.class > held.class || put.keep_until.day() > held.keep_until.day() => Verdict::Renew {

@@ -21,6 +21,7 @@ pub use embedded::{EmbeddedOptions, EmbeddedStore};
 pub use memory::MemoryStore;
 pub use pointer::{Pointer, PointerChange, PointerOutcome};
 
+use crate::planted::{self, Bug};
 use async_trait::async_trait;
 use dialtone_shared::{Name, Rank, UnixSecs, VerifiedRecord};
 use std::fmt;
@@ -285,6 +286,7 @@ impl Held {
         let record = self.record.record();
         match record.expiry() {
             Some(expiry) if self.keep_until < expiry => Some(self.keep_until),
+            expiry if planted::is(Bug::NoFloor) => expiry,
             _ => record.forget_at(),
         }
     }

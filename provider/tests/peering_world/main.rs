@@ -9,39 +9,18 @@ mod modes;
 use dialtone_provider::store::Class;
 use dialtone_shared::message::CloseCode;
 use dialtone_shared::{UnixMicros, UnixSecs};
+use dialtone_world::graph::of_seed;
 use dialtone_world::{BEGIN, World, record, twin};
 use rand::RngExt;
 use std::time::Duration;
 
 /// Runs `promise` in worlds of many seeds, and says which one broke it.
-fn in_worlds(name: &str, promise: impl Fn(u64) + std::panic::RefUnwindSafe) {
-    let number = |variable: &str| std::env::var(variable).ok().and_then(|value| value.parse::<u64>().ok());
-    let seeds = match number("PEERING_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("PEERING_SEEDS").unwrap_or(40),
-    };
-    for seed in seeds {
-        if std::panic::catch_unwind(|| promise(seed)).is_err() {
-            panic!("broken by seed {seed}: PEERING_SEED={seed} cargo test -p dialtone-provider --test peering_world {name}");
-        }
-    }
-}
-
-/// A line, a ring, a star or a full mesh of 3 to 7.
-fn topology(seed: u64) -> (usize, Vec<(usize, usize)>) {
-    let nodes = 3 + (seed / 4 % 5) as usize;
-    let line = (1..nodes).map(|n| (n - 1, n));
-    let pairs = match seed % 4 {
-        0 => line.collect(),
-        1 => line.chain([(nodes - 1, 0)]).collect(),
-        2 => (1..nodes).map(|n| (0, n)).collect(),
-        _ => (0..nodes).flat_map(|a| (a + 1..nodes).map(move |b| (a, b))).collect(),
-    };
-    (nodes, pairs)
-}
-
-fn at(world: &World) -> UnixMicros {
-    UnixMicros(BEGIN * 1_000_000 + world.now.as_micros() as u64)
+fn in_worlds(name: &str, promise: impl Fn(u64)) {
+    let test = format!("-p dialtone-provider --test peering_world {name}");
+    dialtone_world::seeds::in_worlds(&test, 40, |seed| {
+        promise(seed);
+        Ok(())
+    });
 }
 
 fn assert_all_equal(world: &World) {
@@ -56,7 +35,7 @@ fn assert_all_equal(world: &World) {
 #[test]
 fn all_providers_hold_the_same_once_the_faults_stop() {
     in_worlds("all_providers_hold_the_same_once_the_faults_stop", |seed| {
-        let (nodes, pairs) = topology(seed);
+        let (nodes, pairs) = of_seed(seed);
         let mut world = World::new(seed, nodes, &pairs);
         world.faulty = true;
         for node in 0..nodes {
@@ -65,7 +44,7 @@ fn all_providers_hold_the_same_once_the_faults_stop() {
         for _ in 0..150 {
             let (node, name) = (world.rng.random_range(0..nodes), world.rng.random_range(0..40));
             let revoked = world.rng.random_bool(0.03);
-            let put = record(name, at(&world), &[], revoked);
+            let put = record(name, world.time(), &[], revoked);
             let keep_until = UnixSecs(BEGIN + world.rng.random_range(10..30) * 86_400);
             world.put(node, put.clone(), keep_until);
             if world.rng.random_bool(0.2) {
@@ -76,7 +55,7 @@ fn all_providers_hold_the_same_once_the_faults_stop() {
             if world.rng.random_bool(0.2) {
                 // One sequence, two records: a publisher that signs on two machines, or one that equivocates.
                 let (node, ttl) = (world.rng.random_range(0..nodes), world.rng.random_range(50..70));
-                let put = twin(name, at(&world), ttl);
+                let put = twin(name, world.time(), ttl);
                 world.put_all(node, vec![put]);
             }
             if world.rng.random_bool(0.03) {
@@ -105,12 +84,12 @@ fn all_providers_hold_the_same_once_the_faults_stop() {
 #[test]
 fn a_change_crosses_each_link_at_most_once_each_way() {
     in_worlds("a_change_crosses_each_link_at_most_once_each_way", |seed| {
-        let (nodes, pairs) = topology(seed);
+        let (nodes, pairs) = of_seed(seed);
         let mut world = World::new(seed, nodes, &pairs);
         world.run(Duration::from_secs(5));
         for name in 0..100 {
             let node = world.rng.random_range(0..nodes);
-            let put = record(name, at(&world), &[], false);
+            let put = record(name, world.time(), &[], false);
             world.put_all(node, vec![put]);
             let pause = world.draw(0, 50);
             world.run(pause);
@@ -142,7 +121,7 @@ fn a_name_that_changes_faster_than_the_link_is_sent_at_its_latest() {
     let mut world = World::new(1, 2, &[(0, 1)]);
     world.run(Duration::from_secs(5));
     for _ in 0..1_000 {
-        let put = record(1, at(&world), &[], false);
+        let put = record(1, world.time(), &[], false);
         world.put_all(0, vec![put]);
         world.run(Duration::from_millis(1));
     }
@@ -168,7 +147,7 @@ fn a_revocation_overtakes_a_long_backlog() {
         world.run(Duration::from_secs(2));
         let there = world.map(1).len();
         assert!(there < 2_000, "the link is too fast for this test: {there}");
-        let revocation = record(4_999, at(&world), &[], true);
+        let revocation = record(4_999, world.time(), &[], true);
         world.put(0, revocation.clone(), UnixSecs(BEGIN));
         let mut waited = Duration::ZERO;
         while world.held(1, revocation.name()).is_none_or(|held| held.record != revocation) {
@@ -187,13 +166,13 @@ fn a_revocation_overtakes_a_long_backlog() {
 fn a_record_never_leaves_its_scope() {
     in_worlds("a_record_never_leaves_its_scope", |seed| {
         // The world itself watches every frame that is sent.
-        let (nodes, pairs) = topology(seed);
+        let (nodes, pairs) = of_seed(seed);
         let mut world = World::new(seed, nodes, &pairs);
         world.faulty = true;
         let inside = [world.nodes[0].name, world.nodes[1].name];
         for name in 0..30 {
             let scope = if name % 3 == 0 { &inside[..] } else { &[] };
-            let put = record(name, at(&world), scope, false);
+            let put = record(name, world.time(), scope, false);
             world.put_all(0, vec![put]);
             let pause = world.draw(0, 300);
             world.run(pause);
@@ -213,7 +192,7 @@ fn records_from_the_future_arrive_when_they_are_due_and_not_before() {
         // By its own clock provider 0 takes what is 20 minutes ahead for the others.
         let ahead = UnixMicros((BEGIN + 1_200) * 1_000_000);
         world.run(Duration::from_secs(5));
-        let (early, usual) = (record(1, ahead, &[], false), record(2, at(&world), &[], false));
+        let (early, usual) = (record(1, ahead, &[], false), record(2, world.time(), &[], false));
         world.put_all(0, vec![early.clone(), usual.clone()]);
         world.run(Duration::from_secs(60));
         for node in 1..3 {
@@ -237,7 +216,7 @@ fn a_clock_that_is_two_days_off_is_told_so_and_peers_as_soon_as_it_is_right() {
     for days in [-2, 2] {
         let mut world = World::new(6, 2, &[(0, 1)]);
         world.nodes[1].skew = days * 86_400;
-        let put = record(1, at(&world), &[], false);
+        let put = record(1, world.time(), &[], false);
         world.put_all(0, vec![put]);
         world.run(Duration::from_secs(120));
         assert!(world.map(1).is_empty());
@@ -285,7 +264,7 @@ fn a_peer_that_stops_reading_is_closed_and_the_others_do_not_feel_it() {
         world.run(Duration::from_secs(5));
         world.nodes[1].deaf = true;
         for name in 0..500 {
-            let put = record(name, at(&world), &[], false);
+            let put = record(name, world.time(), &[], false);
             world.put_all(0, vec![put]);
             world.run(Duration::from_millis(10));
         }
@@ -324,12 +303,12 @@ fn a_link_that_comes_and_goes_is_dialled_ever_more_slowly() {
 #[test]
 fn the_same_seed_is_the_same_world() {
     let story = |seed| {
-        let (nodes, pairs) = topology(seed);
+        let (nodes, pairs) = of_seed(seed);
         let mut world = World::new(seed, nodes, &pairs);
         world.faulty = true;
         for name in 0..50 {
             let node = world.rng.random_range(0..nodes);
-            let put = record(name, at(&world), &[], false);
+            let put = record(name, world.time(), &[], false);
             world.put_all(node, vec![put]);
             let pause = world.draw(0, 200);
             world.run(pause);

@@ -1,9 +1,10 @@
 //! What every mix of modes promises: what is held, pointed to and filtered follows what is put, on every shape of network.
 
-use crate::{at, in_worlds, topology};
+use crate::in_worlds;
 use dialtone_provider::store::Held;
 use dialtone_shared::message::Mode;
 use dialtone_shared::{Name, UnixSecs};
+use dialtone_world::graph::of_seed;
 use dialtone_world::modes::rotating;
 use dialtone_world::{BEGIN, World, record};
 use rand::RngExt;
@@ -18,7 +19,7 @@ fn any_mode(world: &mut World) -> Mode {
 
 /// Every direction of every link in a mode of its own: either side may be what limits it.
 fn mixed(seed: u64) -> (World, Vec<(usize, usize)>) {
-    let (nodes, pairs) = topology(seed);
+    let (nodes, pairs) = of_seed(seed);
     let mut world = World::new(seed, nodes, &pairs);
     let directions: Vec<_> = pairs.iter().flat_map(|(a, b)| [(*a, *b), (*b, *a)]).collect();
     for (from, to) in &directions {
@@ -41,10 +42,10 @@ fn put_something(world: &mut World) {
     let (node, name) = (world.rng.random_range(0..world.nodes.len()), world.rng.random_range(0..40));
     let keep_until = UnixSecs(BEGIN + world.rng.random_range(10..30) * 86_400);
     let put = match world.rng.random_range(0..40) {
-        0 => record(name, at(world), &[], true),
-        1 | 2 => rotating(name % 10, world.rng.random_range(1..3), at(world)),
-        3..10 => rotating(name % 10, 0, at(world)),
-        _ => record(name, at(world), &[], false),
+        0 => record(name, world.time(), &[], true),
+        1 | 2 => rotating(name % 10, world.rng.random_range(1..3), world.time()),
+        3..10 => rotating(name % 10, 0, world.time()),
+        _ => record(name, world.time(), &[], false),
     };
     world.put(node, put, keep_until);
 }
@@ -166,7 +167,7 @@ fn nothing_comes_where_less_was_agreed() {
         let mut put_at = BTreeMap::new();
         for name in 0..60 {
             let node = world.rng.random_range(0..world.nodes.len());
-            let put = record(name, at(&world), &[], name % 20 == 0);
+            let put = record(name, world.time(), &[], name % 20 == 0);
             put_at.insert((node, *put.name()), ());
             world.put_all(node, vec![put]);
             let pause = world.draw(0, 50);
@@ -194,17 +195,17 @@ fn a_mode_changes_on_a_link_that_stands_each_way_and_the_other_side_follows() {
                     }
                 };
                 change(&mut world, before);
-                let some = (0..400).map(|name| record(name, at(&world), &[], false)).collect();
+                let some = (0..400).map(|name| record(name, world.time(), &[], false)).collect();
                 world.put_all(0, some);
                 world.run(Duration::from_secs(20));
                 assert_each_has_what_was_agreed(&world, &[(0, 1)]);
                 change(&mut world, after);
                 // While it is under way: news, an update, and what goes by value whatever is agreed.
                 let news = vec![
-                    record(1_000, at(&world), &[], false),
-                    record(1, at(&world), &[], false),
-                    record(2, at(&world), &[], true),
-                    rotating(3, 1, at(&world)),
+                    record(1_000, world.time(), &[], false),
+                    record(1, world.time(), &[], false),
+                    record(2, world.time(), &[], true),
+                    rotating(3, 1, world.time()),
                 ];
                 world.put_all(0, news);
                 world.run(Duration::from_secs(20));
@@ -281,7 +282,7 @@ fn a_digest_follows_names_by_mention_and_is_sent_anew_when_they_are_many() {
     assert_eq!(first.names(), 0);
     let names = 3_000;
     for name in 0..names {
-        let put = record(name, at(&world), &[], false);
+        let put = record(name, world.time(), &[], false);
         world.put_all(0, vec![put]);
         world.run(Duration::from_millis(5));
     }
@@ -289,7 +290,7 @@ fn a_digest_follows_names_by_mention_and_is_sent_anew_when_they_are_many() {
     let last = world.digest(1, 0).expect("a digest");
     assert!(last.seed() != first.seed() && last.names() > 1_000, "made anew: {last:?}");
     assert_each_has_what_was_agreed(&world, &[(0, 1)]);
-    let others = (names..names + 10_000).map(|name| *record(name, at(&world), &[], false).name());
+    let others = (names..names + 10_000).map(|name| *record(name, world.time(), &[], false).name());
     let mistakes = others.filter(|name| last.contains(name)).count();
     assert!(mistakes < 200, "{mistakes} mistakes in 10000");
 }
@@ -301,7 +302,7 @@ fn what_is_for_some_only_goes_by_value_where_pointers_are_pushed() {
         world.agree(from, to, |agreement| agreement.push = Mode::Pointers);
     }
     let inside = [world.nodes[0].name, world.nodes[1].name];
-    let (scoped, open) = (record(1, at(&world), &inside, false), record(2, at(&world), &[], false));
+    let (scoped, open) = (record(1, world.time(), &inside, false), record(2, world.time(), &[], false));
     world.put_all(0, vec![scoped.clone(), open.clone()]);
     world.run(Duration::from_secs(10));
     assert!(world.held(1, scoped.name()).is_some_and(|held| held.record == scoped));

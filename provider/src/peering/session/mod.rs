@@ -27,6 +27,7 @@ use super::intake::{self, Intake};
 use super::limits::{BATCH_RECORDS, GREETING_PATIENCE, HOLD_PATIENCE};
 use super::position::Position;
 use super::step::{End, Event, Moment, Opening, Step};
+use crate::planted::{self, Bug};
 use crate::store::Lane;
 use dialtone_shared::message::{Ack, CloseCode, Hello, Message, Mode, Terms};
 use dialtone_shared::{Name, SignedRecord};
@@ -238,6 +239,9 @@ impl Session {
             && let Some(commit) = running.intake.next_commit()
         {
             let peer = running.peer;
+            if planted::is(Bug::AckBeforeDurable) {
+                self.committed(&[], &[]);
+            }
             return Some(Step::Commit { peer, commit });
         }
         if self.stopping.is_none() {

@@ -1,0 +1,78 @@
+//! What holds whatever happens: random faults, drawn from seeds. One again: `PEERING_SEED=7 cargo test -p dialtone-world --test faults`;
+//! more: `PEERING_SEEDS=1000`, and then with `--release`.
+
+use dialtone_world::seeds::in_worlds;
+use dialtone_world::story::{self, Script};
+use dialtone_world::{World, graph, record};
+use std::time::Duration;
+
+#[test]
+fn no_fault_breaks_a_promise_and_a_minute_after_the_last_all_is_well() {
+    let test = "-p dialtone-world --test faults no_fault_breaks_a_promise_and_a_minute_after_the_last_all_is_well";
+    let lives = in_worlds(test, 100, |seed| Script::of(seed).play());
+    let mut took: Vec<_> = lives.iter().map(|life| life.converged).collect();
+    took.sort();
+    let events: u64 = lives.iter().map(|life| life.events).sum();
+    println!(
+        "{} lives, {events} events; well again after {:?} in the middle, {:?} at worst",
+        lives.len(),
+        took[took.len() / 2],
+        took[took.len() - 1],
+    );
+}
+
+#[test]
+fn what_has_expired_or_was_stolen_does_not_come_back_in_400_days() {
+    let test = "-p dialtone-world --test faults what_has_expired_or_was_stolen_does_not_come_back_in_400_days";
+    let sent = in_worlds(test, 2, story::of_replays);
+    assert!(sent.iter().all(|sent| *sent > 5_000), "the liar said too little: {sent:?}");
+}
+
+#[test]
+fn five_seconds_after_a_partition_all_is_equal_and_each_difference_has_crossed_once() {
+    for (seconds, differences) in [(1, 10), (8, 100), (30, 0), (30, 100), (600, 1), (600, 1_000), (86_400, 100)] {
+        let mut world = World::new(seconds, 2, &[(0, 1)]);
+        world.put_all(0, (0..1_000).map(|name| record(name, world.time(), &[], false)).collect());
+        world.run(Duration::from_secs(20));
+        assert!(world.all_equal());
+        let before = world.records_received();
+        world.partition(&[0], &[1]);
+        for number in 0..differences {
+            let put = record(500 + number, world.time(), &[], false);
+            world.put_all(number as usize % 2, vec![put]);
+        }
+        world.run(Duration::from_secs(seconds));
+        world.heal();
+        world.run(Duration::from_secs(5));
+        let what = format!("{differences} differences, a partition of {seconds} s");
+        assert!(world.all_equal(), "{what}: not equal after 5 s");
+        assert_eq!(
+            world.records_received() - before,
+            u64::from(differences),
+            "{what}: records that crossed"
+        );
+    }
+}
+
+#[test]
+fn many_providers_that_are_cut_apart_for_an_hour_are_equal_five_seconds_later() {
+    in_worlds("-p dialtone-world --test faults many_providers", 4, |seed| {
+        let (nodes, pairs) = graph::of_seed(seed + 12);
+        let mut world = World::new(seed, nodes, &pairs);
+        world.run(Duration::from_secs(5));
+        let (ones, others): (Vec<_>, Vec<_>) = (0..nodes).partition(|node| node % 2 == 0);
+        world.partition(&ones, &others);
+        for number in 0..100 {
+            let put = record(number, world.time(), &[], false);
+            world.put_all(number as usize % nodes, vec![put]);
+            world.try_run(Duration::from_secs(36))?;
+        }
+        world.heal();
+        world.try_run(Duration::from_secs(5))?;
+        world.check()?;
+        world
+            .all_equal()
+            .then_some(())
+            .ok_or_else(|| "not equal 5 s after the hour".to_owned())
+    });
+}
