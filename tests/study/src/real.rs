@@ -70,11 +70,13 @@ pub async fn measure(dialtone: &Path, trace: &Trace, providers: usize, riders: u
     put_all(&http, &records, &home).await?;
     let pushed = network.until("all that was put has arrived", |counts| at(counts, "dialtone_peer_lag") == 0.0).await?;
     let put_cpu_us = cpu.zip(network.cpu_us()).map(|(before, after)| (after - before) / trace.names as f64);
-    let fed = |counts: &Counts, key: &str| (at(counts, key) - at(&before, key)) / trace.names as f64;
-    let (put_messages, put_bytes) = (
-        fed(&pushed, "dialtone_peer_records_sent_total"),
-        fed(&pushed, "dialtone_peer_bytes_sent_total"),
-    );
+    let fed = |keys: &[&str]| keys.iter().map(|key| at(&pushed, key) - at(&before, key)).sum::<f64>() / trace.names as f64;
+    let put_messages = fed(&[
+        "dialtone_peer_records_sent_total",
+        "dialtone_peer_pointers_sent_total",
+        "dialtone_peer_mentions_sent_total",
+    ]);
+    let put_bytes = fed(&["dialtone_peer_bytes_sent_total"]);
 
     // The trace.
     sleep(Duration::from_secs(u64::from(TTL.0))).await;

@@ -8,8 +8,8 @@ use crate::trace::Trace;
 use dialtone_provider::peering::ask::desk::Reply;
 use dialtone_provider::store::RecordStore;
 use dialtone_shared::message::Mode;
-use dialtone_shared::{Name, Ttl, UnixMicros};
-use dialtone_world::{World, ready};
+use dialtone_shared::{Name, Ttl};
+use dialtone_world::{World, graph, ready};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::BTreeSet;
@@ -72,26 +72,22 @@ pub fn measure(trace: &Trace, setting: Setting, form: Form) -> Result<Row, Error
     let mut rng = StdRng::seed_from_u64(7);
     let Setting { providers, shape, riders } = setting;
     let pairs = match shape {
-        Shape::Mesh => (0..providers).flat_map(|a| (a + 1..providers).map(move |b| (a, b))).collect(),
-        Shape::Random(degree) => random(&mut rng, providers, degree),
+        Shape::Mesh => graph::mesh(providers),
+        Shape::Random(degree) => graph::random(&mut rng, providers, degree),
     };
     let gives = |provider: usize| provider < providers - riders;
-    let mut world = World::new(11, providers, &pairs);
-    for (a, b) in &pairs {
-        for (own, other) in [(*a, *b), (*b, *a)] {
-            world.agree(own, other, |agreement| {
-                agreement.accept = mode(form);
-                agreement.push = if gives(own) { mode(form) } else { Mode::None };
-                agreement.answers = gives(own);
-            });
-        }
-    }
+    let mut world = World::with_terms(11, providers, &pairs, |own, _, agreement| {
+        agreement.accept = mode(form);
+        agreement.push = if gives(own) { mode(form) } else { Mode::None };
+        agreement.answers = gives(own);
+    })
+    .unwatched();
     world.run(SETTLES);
 
     let home: Vec<usize> = (0..trace.names).map(|_| rng.random_range(0..providers)).collect();
     let before = sent(&world, &pairs);
     for (number, home) in home.iter().enumerate() {
-        let record = names::verified(number, time(&world), TTL)?;
+        let record = names::verified(number, world.time(), TTL)?;
         world.put_all(*home, vec![record]);
         world.run(Duration::from_secs(1) / PUTS_PER_SECOND);
     }
@@ -204,7 +200,7 @@ fn update(asking: &mut Asking<'_>, number: usize, home: usize, elsewhere: usize,
     asking.get(elsewhere, names::name(number))?;
     let put = asking.world().now + later;
     asking.run_until(put)?;
-    let record = names::verified(number, time(asking.world()), TTL)?;
+    let record = names::verified(number, asking.world().time(), TTL)?;
     asking.world().put_all(home, vec![record.clone()]);
     let mut pause = Duration::from_millis(1);
     while asking.world().now - put < WATCHED {
@@ -227,24 +223,10 @@ fn update(asking: &mut Asking<'_>, number: usize, home: usize, elsewhere: usize,
 /// What has been sent over all links: entries of feeds, and bytes.
 fn sent(world: &World, pairs: &[(usize, usize)]) -> (u64, u64) {
     let ends = pairs.iter().flat_map(|(a, b)| [world.progress(*a, *b), world.progress(*b, *a)]).flatten();
-    ends.fold((0, 0), |(entries, bytes), end| (entries + end.records_sent, bytes + end.bytes_sent))
-}
-
-fn time(world: &World) -> UnixMicros {
-    UnixMicros(dialtone_world::BEGIN * 1_000_000 + world.now.as_micros() as u64)
-}
-
-/// A connected graph, by chance: each provider is linked with one before it, and more links follow until each has `degree` on average.
-fn random(rng: &mut StdRng, providers: usize, degree: usize) -> Vec<(usize, usize)> {
-    let mut pairs: BTreeSet<_> = (1..providers).map(|one| (rng.random_range(0..one), one)).collect();
-    let most = providers * (providers - 1) / 2;
-    while pairs.len() < (providers * degree / 2).min(most) {
-        let (a, b) = (rng.random_range(0..providers), rng.random_range(0..providers));
-        if a < b {
-            pairs.insert((a, b));
-        }
-    }
-    pairs.into_iter().collect()
+    ends.fold((0, 0), |(entries, bytes), end| {
+        let sent = end.records_sent + end.pointers_sent + end.mentions_sent;
+        (entries + sent, bytes + end.bytes_sent)
+    })
 }
 
 fn mode(form: Form) -> Mode {
