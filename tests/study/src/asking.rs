@@ -12,8 +12,8 @@ use dialtone_provider::peering::ask::whom::{Hint, View};
 use dialtone_provider::peering::health::{LinkState, PeerStatus, Progress};
 use dialtone_provider::peering::step::Moment;
 use dialtone_provider::store::RecordStore;
-use dialtone_shared::message::{Query, Reach, Refused, Request, Response, Terms};
 use dialtone_shared::Name;
+use dialtone_shared::message::{Query, Reach, Refused, Request, Response, Terms};
 use dialtone_world::{World, ready};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -260,7 +260,9 @@ impl<'a> Asking<'a> {
         loop {
             let now = self.world.now;
             let asker = &mut self.askers[node];
-            let Some(running) = asker.running.get_mut(&number) else { return Ok(()) };
+            let Some(running) = asker.running.get_mut(&number) else {
+                return Ok(());
+            };
             match running.question.poll(now) {
                 Step::Ask {
                     peer,
@@ -307,12 +309,14 @@ impl<'a> Asking<'a> {
         let (own, name) = (self.world.nodes[node].name, self.world.nodes[peer].name);
         let relationship = self.world.nodes[node].agreements.get(&name).map(|agreement| agreement.relationship);
         let asker = &mut self.askers[node];
-        let Some(running) = asker.running.get_mut(&number) else { return Ok(()) };
-        let Some((since, hint)) = running.asked.remove(&name) else { return Ok(()) };
+        let Some(running) = asker.running.get_mut(&number) else {
+            return Ok(());
+        };
+        let Some((since, hint)) = running.asked.remove(&name) else {
+            return Ok(());
+        };
         let said = match (response, relationship) {
-            (Ok(Response::Answer(answer)), Some(relationship)) => {
-                judge(&own, running.question.ask(), &name, relationship, answer, wall)
-            }
+            (Ok(Response::Answer(answer)), Some(relationship)) => judge(&own, running.question.ask(), &name, relationship, answer, wall),
             (Ok(other), _) => Said::Nothing(format!("{other:?}")),
             (Err(why), _) => Said::Nothing(why),
         };
@@ -324,7 +328,9 @@ impl<'a> Asking<'a> {
     fn over(&mut self, node: usize, number: u64, outcome: Outcome) -> Result<(), Error> {
         let now = self.moment(node);
         let asker = &mut self.askers[node];
-        let Some(running) = asker.running.remove(&number) else { return Ok(()) };
+        let Some(running) = asker.running.remove(&number) else {
+            return Ok(());
+        };
         let late = now.elapsed >= running.question.until();
         for (peer, (since, _)) in &running.asked {
             asker.desk.not_awaited(now.elapsed, peer, now.elapsed - *since, late);

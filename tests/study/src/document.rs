@@ -98,7 +98,11 @@ fn stale(study: &Study) -> String {
         let own = [
             row.stale_ms.count.to_string(),
             time(row.stale_ms, "ms"),
-            if row.unseen == 0 { "0".to_owned() } else { format!("**{}**", row.unseen) },
+            if row.unseen == 0 {
+                "0".to_owned()
+            } else {
+                format!("**{}**", row.unseen)
+            },
         ];
         network(row).into_iter().chain(own).collect()
     };
@@ -158,7 +162,13 @@ fn rings(study: &Study) -> String {
 }
 
 fn population(study: &Study) -> String {
-    let ttls: Vec<u64> = study.populations.iter().take(1).flat_map(|one| &one.hits).map(|hit| hit.0).collect();
+    let ttls: Vec<u64> = study
+        .populations
+        .iter()
+        .take(1)
+        .flat_map(|one| &one.hits)
+        .map(|hit| hit.0)
+        .collect();
     let mut head = vec!["clients behind one provider".to_owned(), "their queries".to_owned()];
     for ttl in &ttls {
         head.push(format!("own copies, {}", lasting(*ttl)));
@@ -232,9 +242,14 @@ fn missing(study: &Study) -> String {
         lines.push("- Bytes of gets between real providers: a provider does not count them apart from all that a link carries.".to_owned());
     }
     if study.runs.values().any(|run| run.scale < 1.0) {
-        lines.push("- The whole trace, where the scale above is less than 1: small parts have fewer unpopular names for each popular one.".to_owned());
+        lines.push(
+            "- The whole trace, where the scale above is less than 1: small parts have fewer unpopular names for each popular one."
+                .to_owned(),
+        );
     }
-    lines.push("- Networks whose links have different forms, which a provider may have; losses; distances other than the world's.".to_owned());
+    lines.push(
+        "- Networks whose links have different forms, which a provider may have; losses; distances other than the world's.".to_owned(),
+    );
     lines.push("- More than one machine: real providers here share two cores, so 16 of them wait for each other.".to_owned());
     lines.join("\n")
 }

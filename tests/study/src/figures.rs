@@ -205,9 +205,7 @@ impl Study {
 
     /// The rows without or with providers that only take.
     pub fn rows(&self, place: Place, riders: bool) -> impl Iterator<Item = &Row> {
-        self.rows
-            .iter()
-            .filter(move |row| row.place == place && (row.riders > 0) == riders)
+        self.rows.iter().filter(move |row| row.place == place && (row.riders > 0) == riders)
     }
 }
 
@@ -218,7 +216,14 @@ mod tests {
     #[test]
     fn quantiles_are_values_that_were_seen() {
         let of = |values: &[f64]| Quantiles::of(values.to_vec());
-        assert_eq!(of(&[3.0, 1.0, 2.0]), Quantiles { count: 3, p50: 2.0, p99: 3.0 });
+        assert_eq!(
+            of(&[3.0, 1.0, 2.0]),
+            Quantiles {
+                count: 3,
+                p50: 2.0,
+                p99: 3.0
+            }
+        );
         assert_eq!(Quantiles::of((1..=1_000).map(f64::from).collect()).p99, 990.0);
         assert_eq!(of(&[]), Quantiles::default());
     }

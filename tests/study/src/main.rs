@@ -31,6 +31,7 @@ mod trace;
 
 use clap::{Parser, ValueEnum};
 use figures::{Form, Run, Study};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -43,7 +44,7 @@ pub type Error = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Parser, Debug)]
 struct Args {
     /// Which part of the trace is run against providers, real and simulated: 1 is all of it
-    #[arg(long, default_value_t = 0.02)]
+    #[arg(long, default_value_t = 0.01)]
     scale: f64,
     /// What is measured anew; what is not keeps its figures
     #[arg(long, value_enum, value_delimiter = ',', default_value = "real,world,trace")]
@@ -105,8 +106,8 @@ fn main() -> Result<(), Error> {
     }
     if args.part.contains(&Part::Trace) {
         let trace = Trace::new(SEED, args.trace_scale);
-        let all: Vec<usize> = args.real.iter().chain(&args.world).copied().collect();
-        study.rings = ring::rings(&trace, &all);
+        let all: BTreeSet<usize> = args.real.iter().chain(&args.world).copied().collect();
+        study.rings = ring::rings(&trace, all);
         study.populations = population::populations(&trace);
         study.runs.insert("trace".to_owned(), run(&trace, args.trace_scale));
     }
@@ -163,7 +164,10 @@ fn world(args: &Args, forms: &[Form], study: &mut Study, keep: Keep<'_>) -> Resu
 
 fn forms(words: &[String]) -> Result<Vec<Form>, Error> {
     let of = |word: &String| Form::ALL.into_iter().find(|form| form.word() == word);
-    words.iter().map(|word| of(word).ok_or_else(|| format!("`{word}` is no form").into())).collect()
+    words
+        .iter()
+        .map(|word| of(word).ok_or_else(|| format!("`{word}` is no form").into()))
+        .collect()
 }
 
 /// How a part is run, for the document.
@@ -186,7 +190,9 @@ fn run(trace: &Trace, scale: f64) -> Run {
 fn build() -> Result<PathBuf, Error> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "-p", "dialtone", "--bin", "dialtone"]).current_dir(root());
+    build
+        .args(["build", "--quiet", "-p", "dialtone", "--bin", "dialtone"])
+        .current_dir(root());
     if !cfg!(debug_assertions) {
         build.arg("--release");
     }
@@ -195,7 +201,10 @@ fn build() -> Result<PathBuf, Error> {
     }
     let own = std::env::current_exe()?;
     let built = own.parent().ok_or("a program without a folder")?.join("dialtone");
-    built.exists().then_some(built).ok_or_else(|| "the command was built elsewhere: say where with --dialtone".into())
+    built
+        .exists()
+        .then_some(built)
+        .ok_or_else(|| "the command was built elsewhere: say where with --dialtone".into())
 }
 
 /// The repository.

@@ -49,8 +49,16 @@ struct Scale {
 impl Plot {
     /// The plot as a file. What cannot be on a logarithmic axis, being 0, is drawn at its lower end.
     pub fn to_svg(&self) -> String {
-        let x = Scale::of(self.x.is_log, self.lines.iter().flat_map(|line| &line.points).map(|at| at.0), [LEFT, RIGHT]);
-        let y = Scale::of(self.y.is_log, self.lines.iter().flat_map(|line| &line.points).map(|at| at.1), [BOTTOM, TOP]);
+        let x = Scale::of(
+            self.x.is_log,
+            self.lines.iter().flat_map(|line| &line.points).map(|at| at.0),
+            [LEFT, RIGHT],
+        );
+        let y = Scale::of(
+            self.y.is_log,
+            self.lines.iter().flat_map(|line| &line.points).map(|at| at.1),
+            [BOTTOM, TOP],
+        );
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" font-size=\"12\">\n\
              <rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"white\"/>\n\

@@ -17,15 +17,43 @@ pub fn all(study: &Study) -> Vec<(&'static str, Plot)> {
         lines: lines(study, of),
     };
     vec![
-        ("put-messages.svg", by("What a put costs, in messages", "feed entries a put", true, &|row| Some(row.put_messages))),
-        ("put-bytes.svg", by("What a put costs, in bytes", "bytes of feeds a put", true, &|row| Some(row.put_bytes))),
-        ("get-messages.svg", by("What a get costs, in messages", "questions a get", true, &|row| Some(row.get_messages))),
-        ("storage.svg", by("What a provider stores", "bytes held a provider", true, &|row| row.held_bytes)),
-        ("local.svg", by("Gets answered without asking a peer", "share of gets", false, &|row| Some(row.local))),
-        ("latency.svg", by("How long 99 of 100 gets take at most", "µs", true, &|row| Some(row.latency_us.p99))),
+        (
+            "put-messages.svg",
+            by("What a put costs, in messages", "feed entries a put", true, &|row| {
+                Some(row.put_messages)
+            }),
+        ),
+        (
+            "put-bytes.svg",
+            by("What a put costs, in bytes", "bytes of feeds a put", true, &|row| {
+                Some(row.put_bytes)
+            }),
+        ),
+        (
+            "get-messages.svg",
+            by("What a get costs, in messages", "questions a get", true, &|row| {
+                Some(row.get_messages)
+            }),
+        ),
+        (
+            "storage.svg",
+            by("What a provider stores", "bytes held a provider", true, &|row| row.held_bytes),
+        ),
+        (
+            "local.svg",
+            by("Gets answered without asking a peer", "share of gets", false, &|row| {
+                Some(row.local)
+            }),
+        ),
+        (
+            "latency.svg",
+            by("How long 99 of 100 gets take at most", "µs", true, &|row| Some(row.latency_us.p99)),
+        ),
         (
             "staleness.svg",
-            by("From a put until another provider has it, 99 of 100", "ms", true, &|row| Some(row.stale_ms.p99)),
+            by("From a put until another provider has it, 99 of 100", "ms", true, &|row| {
+                Some(row.stale_ms.p99)
+            }),
         ),
         ("population.svg", population(study)),
     ]
@@ -80,7 +108,10 @@ fn population(study: &Study) -> Plot {
             points
         };
         let colour = ["#0072B2", "#009E73", "#E69F00"][index % 3];
-        for (dash, what, points) in [("", "own copies", points(|one| &one.hits)), ("2 3", "everybody's", points(|one| &one.together))] {
+        for (dash, what, points) in [
+            ("", "own copies", points(|one| &one.hits)),
+            ("2 3", "everybody's", points(|one| &one.together)),
+        ] {
             lines.push(Line {
                 label: format!("{what}, {}", lasting(ttl)),
                 colour,

@@ -72,7 +72,9 @@ impl Network {
             _folder: folder,
         };
         let links = (count * (count - 1)) as f64;
-        network.until("every link stands", |counts| at(counts, "dialtone_peer_up") >= links).await?;
+        network
+            .until("every link stands", |counts| at(counts, "dialtone_peer_up") >= links)
+            .await?;
         Ok(network)
     }
 
@@ -148,11 +150,7 @@ impl Process {
         let (Some(http), Some(peering)) = at else {
             return Err(format!("a provider listens nowhere: {said}").into());
         };
-        Ok(Self {
-            http,
-            peering,
-            child,
-        })
+        Ok(Self { http, peering, child })
     }
 
     /// Its counters, each over all labels.
@@ -200,7 +198,10 @@ pub fn at(counts: &Counts, key: &str) -> f64 {
 /// The block of settings for a peer. Who rides for free pushes nothing and answers nothing, and takes what it can get.
 fn agreement(peer: &Name, at: Option<SocketAddr>, form: Form, rides: bool) -> String {
     let (push, accept) = (if rides { Form::None } else { form }.word(), form.word());
-    let mut block = format!("[[peer]]\nname = \"{peer}\"\npush = \"{push}\"\naccept = \"{accept}\"\nanswers = {}\n", !rides);
+    let mut block = format!(
+        "[[peer]]\nname = \"{peer}\"\npush = \"{push}\"\naccept = \"{accept}\"\nanswers = {}\n",
+        !rides
+    );
     if let Some(at) = at {
         let _ = writeln!(block, "addresses = [\"{at}\"]");
     }

@@ -19,10 +19,15 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant as Clock, sleep, sleep_until};
 
-/// How many times faster than in the trace time goes by. Records live as much shorter: they have a TTL of one second, of 60 in the trace.
-pub const FASTER: u32 = 60;
-/// The TTL of records here, which is the shortest.
-pub const TTL: Ttl = Ttl(1);
+/// How many times faster than in the trace time goes by.
+const FASTER: u32 = 60;
+/// The TTL of records here. In the trace it is 60 seconds, so here it ought to be one; but what is left of a TTL is told and counted in whole
+/// seconds, rounded down, so that a copy of two seconds serves for one.
+const TTL: Ttl = Ttl(2);
+/// How long a copy serves.
+const SERVES: Duration = Duration::from_secs(1);
+/// How long after the start all have told each other whom they would ask: up to 16 rounds of looking at links, five a second.
+const SETTLES: Duration = Duration::from_secs(4);
 /// Updates that are watched until another provider has them.
 const UPDATES: usize = 96;
 /// So many of them at a time.
@@ -58,6 +63,7 @@ struct Got {
 pub async fn measure(dialtone: &Path, trace: &Trace, providers: usize, riders: usize, form: Form) -> Result<Row, Error> {
     let mut rng = StdRng::seed_from_u64(7);
     let network = Network::start(dialtone, providers, riders, form).await?;
+    let linked = Instant::now();
     let http: Vec<SocketAddr> = network.providers.iter().map(|one| one.http).collect();
     let home: Vec<usize> = (0..trace.names).map(|_| rng.random_range(0..providers)).collect();
     let gives = |provider: usize| provider < providers - riders;
@@ -68,8 +74,12 @@ pub async fn measure(dialtone: &Path, trace: &Trace, providers: usize, riders: u
         .map(|number| names::record(number, now(), TTL))
         .collect::<Result<_, _>>()?;
     put_all(&http, &records, &home).await?;
-    let pushed = network.until("all that was put has arrived", |counts| at(counts, "dialtone_peer_lag") == 0.0).await?;
-    let put_cpu_us = cpu.zip(network.cpu_us()).map(|(before, after)| (after - before) / trace.names as f64);
+    let pushed = network
+        .until("all that was put has arrived", |counts| at(counts, "dialtone_peer_lag") == 0.0)
+        .await?;
+    let put_cpu_us = cpu
+        .zip(network.cpu_us())
+        .map(|(before, after)| (after - before) / trace.names as f64);
     let fed = |keys: &[&str]| keys.iter().map(|key| at(&pushed, key) - at(&before, key)).sum::<f64>() / trace.names as f64;
     let put_messages = fed(&[
         "dialtone_peer_records_sent_total",
@@ -79,7 +89,7 @@ pub async fn measure(dialtone: &Path, trace: &Trace, providers: usize, riders: u
     let put_bytes = fed(&["dialtone_peer_bytes_sent_total"]);
 
     // The trace.
-    sleep(Duration::from_secs(u64::from(TTL.0))).await;
+    sleep(Duration::from_secs(u64::from(TTL.0)) + SETTLES.saturating_sub(linked.elapsed())).await;
     let (before, cpu) = (network.counts().await?, network.cpu_us());
     let start = Clock::now() + Duration::from_millis(50);
     let mut gets: Vec<Vec<Get>> = http.iter().map(|_| Vec::new()).collect();
@@ -100,7 +110,7 @@ pub async fn measure(dialtone: &Path, trace: &Trace, providers: usize, riders: u
         for _ in 0..AT_A_TIME {
             let (_, number) = trace.queries[rng.random_range(0..trace.queries.len())];
             let elsewhere = (home[number] + rng.random_range(1..providers)) % providers;
-            let later = Duration::from_secs(u64::from(TTL.0)).mul_f64(rng.random());
+            let later = SERVES.mul_f64(rng.random());
             if gives(home[number]) && updated.insert(number) {
                 updates.spawn(update(number, http[home[number]], http[elsewhere], later));
             }
@@ -167,7 +177,12 @@ async fn put_all(http: &[SocketAddr], records: &[SignedRecord], home: &[usize]) 
     for (provider, address) in http.iter().copied().enumerate() {
         let own: Vec<_> = records.iter().zip(home).filter(|(_, home)| **home == provider).collect();
         for part in 0..CONNECTIONS {
-            let mine: Vec<SignedRecord> = own.iter().skip(part).step_by(CONNECTIONS).map(|(record, _)| (*record).clone()).collect();
+            let mine: Vec<SignedRecord> = own
+                .iter()
+                .skip(part)
+                .step_by(CONNECTIONS)
+                .map(|(record, _)| (*record).clone())
+                .collect();
             tasks.spawn(async move {
                 let mut connection = Connection::open(address).await?;
                 for record in mine {
@@ -201,7 +216,9 @@ async fn get_all(http: &[SocketAddr], gets: Vec<Vec<Get>>) -> Result<Got, Error>
                     // One waits for the next to be due, and then lets another wait.
                     let get = {
                         let mut receive = receive.lock().await;
-                        let Some(get) = receive.recv().await else { return Ok::<_, Error>(got) };
+                        let Some(get) = receive.recv().await else {
+                            return Ok::<_, Error>(got);
+                        };
                         sleep_until(get.due).await;
                         get
                     };

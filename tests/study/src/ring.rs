@@ -8,10 +8,10 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 /// For each number of providers, what the trace costs on such a ring.
-pub fn rings(trace: &Trace, providers: &[usize]) -> Vec<Ring> {
+pub fn rings(trace: &Trace, providers: impl IntoIterator<Item = usize>) -> Vec<Ring> {
     // The hash of a name is the name.
     let hashes: Vec<u64> = (0..trace.names).map(hash).collect();
-    providers.iter().map(|providers| ring(trace, &hashes, *providers)).collect()
+    providers.into_iter().map(|providers| ring(trace, &hashes, providers)).collect()
 }
 
 fn hash(number: usize) -> u64 {
@@ -23,7 +23,9 @@ fn ring(trace: &Trace, hashes: &[u64], providers: usize) -> Ring {
     // Each provider has many places on the ring, so many that their parts are as good as equal.
     let home = |number: usize| (u128::from(hashes[number]) * providers as u128 >> 64) as usize;
     let mut served = vec![0_usize; providers];
-    let puts_crossing = (0..trace.names).filter(|number| rng.random_range(0..providers) != home(*number)).count();
+    let puts_crossing = (0..trace.names)
+        .filter(|number| rng.random_range(0..providers) != home(*number))
+        .count();
     let mut gets_crossing = 0;
     for (_, number) in &trace.queries {
         let home = home(*number);
@@ -47,7 +49,7 @@ mod tests {
     #[test]
     fn all_but_one_in_n_operations_cross_a_border_of_a_ring_of_n() {
         let trace = Trace::new(1, 0.05);
-        for ring in rings(&trace, &[2, 16]) {
+        for ring in rings(&trace, [2, 16]) {
             let expected = 1.0 - 1.0 / ring.providers as f64;
             assert!((ring.gets_crossing - expected).abs() < 0.02, "{ring:?}");
             assert!((ring.puts_crossing - expected).abs() < 0.03, "{ring:?}");

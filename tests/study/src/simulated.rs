@@ -29,11 +29,7 @@ pub struct Setting {
 /// The networks for these numbers of providers.
 pub fn settings(providers: &[usize]) -> Vec<Setting> {
     let (mesh, random) = (Shape::Mesh, Shape::Random(DEGREE));
-    let of = |providers: usize, shape, riders| Setting {
-        providers,
-        shape,
-        riders,
-    };
+    let of = |providers: usize, shape, riders| Setting { providers, shape, riders };
     let small = |providers: &&usize| **providers <= MESH_MAX;
     let meshes = providers.iter().filter(small).map(|providers| of(*providers, mesh, 0));
     let randoms = providers.iter().map(|providers| of(*providers, random, 0));
@@ -222,7 +218,10 @@ fn update(asking: &mut Asking<'_>, number: usize, home: usize, elsewhere: usize,
 
 /// What has been sent over all links: entries of feeds, and bytes.
 fn sent(world: &World, pairs: &[(usize, usize)]) -> (u64, u64) {
-    let ends = pairs.iter().flat_map(|(a, b)| [world.progress(*a, *b), world.progress(*b, *a)]).flatten();
+    let ends = pairs
+        .iter()
+        .flat_map(|(a, b)| [world.progress(*a, *b), world.progress(*b, *a)])
+        .flatten();
     ends.fold((0, 0), |(entries, bytes), end| {
         let sent = end.records_sent + end.pointers_sent + end.mentions_sent;
         (entries + sent, bytes + end.bytes_sent)

@@ -5,7 +5,11 @@ use std::process::Command;
 
 /// Runs the program, which writes into `out`.
 fn study(out: &Path, args: &[&str]) {
-    let run = Command::new(env!("CARGO_BIN_EXE_dialtone-study")).arg("--out").arg(out).args(args).output();
+    let run = Command::new(env!("CARGO_BIN_EXE_dialtone-study"))
+        .arg("--out")
+        .arg(out)
+        .args(args)
+        .output();
     let run = run.expect("the program runs");
     assert!(run.status.success(), "{args:?}: {}", String::from_utf8_lossy(&run.stderr));
 }
@@ -60,14 +64,24 @@ fn a_small_study_measures_real_and_simulated_providers_and_writes_every_table_an
     };
     for place in ["Real", "World"] {
         let values = of(place, "Values");
-        assert_eq!((values["local"].as_f64(), values["found"].as_f64()), (Some(1.0), Some(1.0)), "{values}");
+        assert_eq!(
+            (values["local"].as_f64(), values["found"].as_f64()),
+            (Some(1.0), Some(1.0)),
+            "{values}"
+        );
         assert_eq!(values["get_messages"].as_f64(), Some(0.0), "{values}");
         // Every provider holds all; each put is sent to each other provider at least once.
         assert_eq!(values["held"].as_f64(), values["puts"].as_f64(), "{values}");
-        assert!(values["put_messages"].as_f64() >= Some(if place == "Real" { 2.0 } else { 4.0 }), "{values}");
+        assert!(
+            values["put_messages"].as_f64() >= Some(if place == "Real" { 2.0 } else { 4.0 }),
+            "{values}"
+        );
         let digest = of(place, "Digest");
         assert_eq!(digest["found"].as_f64(), Some(1.0), "{digest}");
-        assert!(digest["get_messages"].as_f64() > Some(0.0) && digest["held"].as_f64() < values["held"].as_f64(), "{digest}");
+        assert!(
+            digest["get_messages"].as_f64() > Some(0.0) && digest["held"].as_f64() < values["held"].as_f64(),
+            "{digest}"
+        );
     }
     for form in FORMS {
         let row = of("World", form);
