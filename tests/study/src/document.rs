@@ -1,6 +1,6 @@
 //! The document: the text of `document.md`, with a table of the figures in the place of each mark.
 
-use crate::figures::{Form, Place, Quantiles, Row, Run, Shape, Study};
+use crate::figures::{Form, Place, Quantiles, Row, Run, Study};
 use crate::plots::lasting;
 
 /// Writes it.
@@ -258,12 +258,8 @@ fn missing(study: &Study) -> String {
 const NETWORK: [&str; 3] = ["providers", "what", "form"];
 
 fn network(row: &Row) -> Vec<String> {
-    let what = match (row.place, row.shape) {
-        (Place::Real, _) => "processes",
-        (Place::World, Shape::Mesh) => "simulated, all linked",
-        (Place::World, Shape::Random(_)) => "simulated, few links",
-    };
-    vec![row.providers.to_string(), what.to_owned(), format!("`{}`", row.form.word())]
+    let what = format!("{}, {}", row.place.word(), row.shape.word());
+    vec![row.providers.to_string(), what, format!("`{}`", row.form.word())]
 }
 
 fn of_networks(study: &Study, head: &[&str], row: impl Fn(&Row) -> Vec<String>) -> String {

@@ -43,8 +43,10 @@ pub enum Place {
 /// How providers are linked.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Shape {
-    /// Every one with every other.
+    /// Every one with every other, as mutual peers: everything is passed on.
     Mesh,
+    /// Every one with every other, as peers: what comes from a peer goes to customers only, of which there are none.
+    Peers,
     /// Connected, by chance, so many peers each on average.
     Random(usize),
 }
@@ -181,6 +183,27 @@ impl Form {
             Self::Digest => "digest",
             Self::Pointers => "pointers",
             Self::Values => "values",
+        }
+    }
+}
+
+impl Place {
+    /// In words.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Real => "processes",
+            Self::World => "simulated",
+        }
+    }
+}
+
+impl Shape {
+    /// In words.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Mesh => "all linked, mutual",
+            Self::Peers => "all linked, peers",
+            Self::Random(_) => "few links, mutual",
         }
     }
 }

@@ -30,7 +30,7 @@ mod simulated;
 mod trace;
 
 use clap::{Parser, ValueEnum};
-use figures::{Form, Run, Study};
+use figures::{Form, Run, Shape, Study};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -129,16 +129,22 @@ fn real(args: &Args, forms: &[Form], study: &mut Study, keep: Keep<'_>) -> Resul
     study.runs.insert("real".to_owned(), run(&trace, args.scale));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     for providers in &args.real {
-        let mut riders = vec![0];
+        let mut settings = vec![(Shape::Mesh, 0)];
         // One in ten: of fewer than five that is nobody.
         if args.real.iter().max() == Some(providers) && *providers >= 5 {
-            riders.push((*providers as f64 / 10.0).round() as usize);
+            settings.push((Shape::Peers, 0));
+            settings.push((Shape::Mesh, (*providers as f64 / 10.0).round() as usize));
         }
-        for riders in riders {
+        for (shape, riders) in settings {
             for form in forms {
                 let began = Instant::now();
-                let row = runtime.block_on(real::measure(&dialtone, &trace, *providers, riders, *form))?;
-                eprintln!("{providers} processes, {riders} riders, {}: {:.1?}", form.word(), began.elapsed());
+                let row = runtime.block_on(real::measure(&dialtone, &trace, *providers, shape, riders, *form))?;
+                eprintln!(
+                    "{providers} processes, {}, {riders} riders, {}: {:.1?}",
+                    shape.word(),
+                    form.word(),
+                    began.elapsed()
+                );
                 study.enter(row);
                 keep(study)?;
             }

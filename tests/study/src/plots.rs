@@ -72,17 +72,23 @@ pub fn draw(study: &Study, folder: &Path) -> Result<(), Error> {
 
 /// A line for each form and way of linking, of rows where all give.
 fn lines(study: &Study, of: &dyn Fn(&Row) -> Option<f64>) -> Vec<Line> {
+    let shapes = |shape: Shape| match shape {
+        Shape::Mesh => 0,
+        Shape::Peers => 1,
+        Shape::Random(_) => 2,
+    };
     let kinds = [
-        (Place::Real, true, "", "processes"),
-        (Place::World, true, "6 3", "simulated, all linked"),
-        (Place::World, false, "2 3", "simulated, few links"),
+        (Place::Real, 0, "", "processes"),
+        (Place::World, 0, "8 3", "simulated, mutual"),
+        (Place::World, 1, "8 3 2 3", "simulated, peers"),
+        (Place::World, 2, "2 3", "simulated, few links"),
     ];
     let mut lines = Vec::new();
     for form in Form::ALL {
-        for (place, is_mesh, dash, what) in kinds {
+        for (place, shape, dash, what) in kinds {
             let rows = study
                 .rows(place, false)
-                .filter(|row| row.form == form && (row.shape == Shape::Mesh) == is_mesh);
+                .filter(|row| row.form == form && shapes(row.shape) == shape);
             let points: Vec<_> = rows.filter_map(|row| Some((row.providers as f64, of(row)?))).collect();
             if !points.is_empty() {
                 lines.push(Line {

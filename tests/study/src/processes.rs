@@ -2,7 +2,7 @@
 //! agreements with others.
 
 use crate::Error;
-use crate::figures::Form;
+use crate::figures::{Form, Shape};
 use crate::http::Connection;
 use dialtone_provider::identity;
 use dialtone_shared::Name;
@@ -43,7 +43,7 @@ impl Network {
     ///
     /// # Errors
     /// A folder or process cannot be made, or the links do not come up in time.
-    pub async fn start(dialtone: &Path, count: usize, riders: usize, form: Form) -> Result<Self, Error> {
+    pub async fn start(dialtone: &Path, count: usize, shape: Shape, riders: usize, form: Form) -> Result<Self, Error> {
         let folder = TempDir::with_prefix("dialtone-study-")?;
         let mut names = Vec::new();
         let mut folders = Vec::new();
@@ -61,7 +61,7 @@ impl Network {
             for (other, name) in names.iter().enumerate().filter(|(other, _)| *other != number) {
                 // Whoever is started later dials.
                 let at = providers.get(other).map(|peer| peer.peering);
-                settings.push_str(&agreement(name, at, form, rides));
+                settings.push_str(&agreement(name, at, shape, form, rides));
             }
             let file = data.join("provider.toml");
             std::fs::write(&file, settings)?;
@@ -196,12 +196,15 @@ pub fn at(counts: &Counts, key: &str) -> f64 {
 }
 
 /// The block of settings for a peer. Who rides for free pushes nothing and answers nothing, and takes what it can get.
-fn agreement(peer: &Name, at: Option<SocketAddr>, form: Form, rides: bool) -> String {
+fn agreement(peer: &Name, at: Option<SocketAddr>, shape: Shape, form: Form, rides: bool) -> String {
     let (push, accept) = (if rides { Form::None } else { form }.word(), form.word());
     let mut block = format!(
         "[[peer]]\nname = \"{peer}\"\npush = \"{push}\"\naccept = \"{accept}\"\nanswers = {}\n",
         !rides
     );
+    if shape == Shape::Peers {
+        block.push_str("relationship = \"peer\"\n");
+    }
     if let Some(at) = at {
         let _ = writeln!(block, "addresses = [\"{at}\"]");
     }

@@ -60,9 +60,9 @@ struct Got {
 ///
 /// # Errors
 /// A provider fails.
-pub async fn measure(dialtone: &Path, trace: &Trace, providers: usize, riders: usize, form: Form) -> Result<Row, Error> {
+pub async fn measure(dialtone: &Path, trace: &Trace, providers: usize, shape: Shape, riders: usize, form: Form) -> Result<Row, Error> {
     let mut rng = StdRng::seed_from_u64(7);
-    let network = Network::start(dialtone, providers, riders, form).await?;
+    let network = Network::start(dialtone, providers, shape, riders, form).await?;
     let linked = Instant::now();
     let http: Vec<SocketAddr> = network.providers.iter().map(|one| one.http).collect();
     let home: Vec<usize> = (0..trace.names).map(|_| rng.random_range(0..providers)).collect();
@@ -140,7 +140,7 @@ pub async fn measure(dialtone: &Path, trace: &Trace, providers: usize, riders: u
         place: Place::Real,
         form,
         providers,
-        shape: Shape::Mesh,
+        shape,
         riders,
         puts: trace.names,
         gets: trace.queries.len(),

@@ -7,7 +7,7 @@ use crate::names;
 use crate::trace::Trace;
 use dialtone_provider::peering::ask::desk::Reply;
 use dialtone_provider::store::RecordStore;
-use dialtone_shared::message::Mode;
+use dialtone_shared::message::{Mode, Relationship};
 use dialtone_shared::{Name, Ttl};
 use dialtone_world::{World, graph, ready};
 use rand::rngs::StdRng;
@@ -28,13 +28,14 @@ pub struct Setting {
 
 /// The networks for these numbers of providers.
 pub fn settings(providers: &[usize]) -> Vec<Setting> {
-    let (mesh, random) = (Shape::Mesh, Shape::Random(DEGREE));
+    let (mesh, peers, random) = (Shape::Mesh, Shape::Peers, Shape::Random(DEGREE));
     let of = |providers: usize, shape, riders| Setting { providers, shape, riders };
     let small = |providers: &&usize| **providers <= MESH_MAX;
     let meshes = providers.iter().filter(small).map(|providers| of(*providers, mesh, 0));
+    let peers = providers.iter().filter(small).map(|providers| of(*providers, peers, 0));
     let randoms = providers.iter().map(|providers| of(*providers, random, 0));
     let riders = providers.iter().filter(small).max().map(|most| of(*most, mesh, (most / 10).max(1)));
-    meshes.chain(randoms).chain(riders).collect()
+    meshes.chain(peers).chain(randoms).chain(riders).collect()
 }
 
 /// Peers of a provider on average, where not all are each other's.
@@ -68,7 +69,7 @@ pub fn measure(trace: &Trace, setting: Setting, form: Form) -> Result<Row, Error
     let mut rng = StdRng::seed_from_u64(7);
     let Setting { providers, shape, riders } = setting;
     let pairs = match shape {
-        Shape::Mesh => graph::mesh(providers),
+        Shape::Mesh | Shape::Peers => graph::mesh(providers),
         Shape::Random(degree) => graph::random(&mut rng, providers, degree),
     };
     let gives = |provider: usize| provider < providers - riders;
@@ -76,6 +77,9 @@ pub fn measure(trace: &Trace, setting: Setting, form: Form) -> Result<Row, Error
         agreement.accept = mode(form);
         agreement.push = if gives(own) { mode(form) } else { Mode::None };
         agreement.answers = gives(own);
+        if shape == Shape::Peers {
+            agreement.relationship = Relationship::Peer;
+        }
     })
     .unwatched();
     world.run(SETTLES);
