@@ -247,6 +247,7 @@ fn missing(study: &Study) -> String {
                 .to_owned(),
         );
     }
+    lines.push("- Gets over DNS: all are HTTP.".to_owned());
     lines.push(
         "- Networks whose links have different forms, which a provider may have; losses; distances other than the world's.".to_owned(),
     );
