@@ -6,6 +6,7 @@
 use dialtone_provider::peering::agreement::{Agreement, Agreements};
 use dialtone_provider::peering::greeting;
 use dialtone_provider::peering::intake::{self, Checked, Verdict};
+use dialtone_provider::peering::quota::Quotas;
 use dialtone_provider::peering::session::Session;
 use dialtone_provider::peering::step::{Event, Moment, Opening, Step};
 use dialtone_provider::store::{Class, Condition, MemoryStore, Put, RecordStore};
@@ -36,6 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             dialled: (own == 0).then_some(other),
             pin: [1 - own as u8; 32],
             heads: [0; 3],
+            quotas: Quotas::of_nothing(),
             inbound: Arc::default(),
         };
         sessions.push(Session::new(opening, at(Duration::ZERO)));
@@ -115,6 +117,8 @@ async fn settle(session: &mut Session, store: &MemoryStore, now: Duration) -> Re
             Step::Commit { commit, .. } => Event::Committed(store.put(commit.puts).await?, Vec::new()),
             // Only where less than values is agreed.
             Step::ReadPointers { .. } | Step::Build { .. } | Step::Forget { .. } => return Err("values are agreed".into()),
+            // Only after two stores were compared.
+            Step::Fetch(_) => return Err("nobody compares".into()),
             Step::Save { .. } => Event::Saved,
             Step::Wait(_) => return Ok(frames),
             Step::End(end) => return Err(end.reason.into()),

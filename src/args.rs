@@ -35,6 +35,7 @@ pub enum Verb {
     Template(commands::template::TemplateArgs),
     CheckConfig(commands::check_config::CheckConfigArgs),
     Doctor(commands::doctor::DoctorArgs),
+    Audit(commands::audit::AuditArgs),
     Completions(commands::completions::CompletionsArgs),
 }
 

@@ -55,6 +55,7 @@ fn run(cli: Cli) -> Outcome {
         Verb::Template(args) => commands::template::run(args),
         Verb::CheckConfig(args) => commands::check_config::run(args),
         Verb::Doctor(args) => wait_for(commands::doctor::run(args)),
+        Verb::Audit(args) => wait_for(commands::audit::run(args)),
         Verb::Completions(args) => commands::completions::run(args),
     }
 }

@@ -9,9 +9,11 @@ use crate::accounting::{Admission, Ledger};
 use crate::admin::{self, Admin};
 use crate::error::StartError;
 use crate::identity;
+use crate::io::audit::Auditor;
 use crate::io::clock::{Clock, SystemClock};
 use crate::io::coherence::Links;
 use crate::io::desk::Desk;
+use crate::io::evidence::Evidence;
 use crate::io::link_books::LinkBooks;
 use crate::io::peering::{self, PeeringContext, PeeringError, PeeringHandle};
 use crate::io::peering_ask::{Answerer, Asking};
@@ -161,7 +163,18 @@ impl Provider {
             queueing.stopping.subscribe(),
         );
 
+        let evidence = Evidence::open(Arc::clone(&store), Arc::clone(&clock), name).await?;
+        keeping.tasks.spawn(Arc::clone(&evidence).watch(keeping.told()));
+        registry.register_collector(Box::new(scraped::Wrongs(Arc::clone(&evidence))));
+
         let peering = start_peering(&settings, &store, &signer, &clock).await?;
+        peering.prove_by(Arc::clone(&evidence));
+        keeping
+            .tasks
+            .spawn(Arc::clone(&evidence).spread(Arc::clone(&peering), keeping.told()));
+        let auditor = Auditor::new(Arc::clone(&store), Arc::clone(&peering), Arc::clone(&clock));
+        keeping.tasks.spawn(Arc::clone(&auditor).run(keeping.told()));
+        registry.register_collector(Box::new(scraped::Audits(auditor)));
         let books = LinkBooks::open(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&signer), &peering).await?;
         let books = Arc::new(books);
         keeping.tasks.spawn(Arc::clone(&books).keep(keeping.told()));
@@ -202,6 +215,7 @@ impl Provider {
             source: Arc::clone(&source),
             clock,
             admission: Admission::new(&settings),
+            evidence,
             ledger,
             queue,
             batches: service::batches(),
@@ -387,6 +401,7 @@ async fn start_peering(
         listen: settings.peering.listen,
         addresses: Vec::new(),
         agreements: settings.peers.iter().map(PeerSettings::agreement).collect(),
+        compare_every: std::time::Duration::from_secs(u64::from(settings.peering.compare_hours) * 3_600),
         clock: Arc::clone(clock),
         seed: rand::random(),
     };

@@ -88,6 +88,8 @@ pub struct DnsSettings {
 pub struct PeeringSettings {
     /// Where peers connect (QUIC, UDP); port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Stores that are to hold the same are compared about this often, in hours; 0: only when there is reason to.
+    pub compare_hours: u32,
 }
 
 /// One agreement. The other side has its own.
@@ -412,6 +414,7 @@ impl Default for PeeringSettings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 4381)),
+            compare_hours: 6,
         }
     }
 }

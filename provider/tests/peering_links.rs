@@ -36,6 +36,7 @@ fn now() -> UnixMicros {
 
 async fn start(signer: &Arc<Signer>, store: &Arc<MemoryStore>, listen: SocketAddr, agreements: Vec<Agreement>) -> PeeringHandle {
     peering::start(PeeringContext {
+        compare_every: Duration::ZERO,
         store: store.clone(),
         signer: signer.clone(),
         listen,

@@ -7,6 +7,7 @@ use dialtone_provider::peering::greeting;
 use dialtone_provider::peering::hearsay;
 use dialtone_provider::peering::intake::{self, Checked, Verdict};
 use dialtone_provider::peering::limits::{GREETING_PATIENCE, HOLD_PATIENCE};
+use dialtone_provider::peering::quota::Quotas;
 use dialtone_provider::peering::session::Session;
 use dialtone_provider::peering::step::{End, Event, Moment, Opening, Step};
 use dialtone_provider::store::{Class, Condition, MemoryStore, Put, RecordStore};
@@ -48,6 +49,7 @@ fn opening(own: u8, peer: u8, dials: bool) -> Opening {
         dialled: dials.then_some(peer_name),
         pin: [peer; 32],
         heads: [0; 3],
+        quotas: Quotas::of_nothing(),
         inbound: Arc::default(),
     }
 }
@@ -101,6 +103,7 @@ impl Side {
                 Event::Admitted { position, heads }
             }
             Step::Read { lane, after, limit } => Event::Read(lane, ready(store.changes(lane, after, limit)).unwrap()),
+            Step::Fetch(names) => Event::Fetched(names.iter().filter_map(|name| ready(store.get(name)).unwrap()).collect()),
             Step::ReadPointers { after, limit } => Event::PointersRead(ready(store.pointer_changes(after, limit)).unwrap()),
             Step::Build { peer, relationship } => {
                 let (digest, covers) = ready(peering_hearsay::digest(&**store, &peer, relationship, NOW, 5)).unwrap();
@@ -126,11 +129,8 @@ impl Side {
                         }
                     };
                     let held = ready(store.get(signed.name())).unwrap();
-                    match intake::triage(&terms, signed, entry.keep_until, held.as_ref(), NOW) {
-                        Verdict::Verify(candidate) => checked.believed(&terms, intake::believe(*candidate).unwrap()),
-                        Verdict::Renew(put) => checked.puts.push(*put),
-                        Verdict::Same => checked.counts.same += 1,
-                        Verdict::Older => checked.counts.older += 1,
+                    if let Some(candidate) = checked.judged(intake::triage(&terms, signed, entry.keep_until, held.as_ref(), NOW)) {
+                        checked.believed(&terms, intake::believe(candidate).unwrap());
                     }
                 }
                 for pointer in pointers {
@@ -431,6 +431,7 @@ fn a_record_promised_longer_than_it_lives_is_kept_until_its_expiry() {
             own: signer(1).name(),
             peer: signer(2).name(),
             relationship: Relationship::Mutual,
+            takes_new: true,
             accepts: Mode::Values,
         },
         record(10, false),
@@ -441,6 +442,7 @@ fn a_record_promised_longer_than_it_lives_is_kept_until_its_expiry() {
     };
     let mut checked = Checked::default();
     checked.believed(&terms, intake::believe(*candidate).unwrap());
+    checked.admit(1);
     assert_eq!(checked.puts[0].keep_until, NOW.plus(86_400));
     assert_eq!((checked.puts[0].class, checked.puts[0].from), (Class::Peer, Some(terms.peer)));
 }

@@ -12,6 +12,7 @@ use dialtone_shared::message::{
     self, Ack, Answer, Batch, Counts, Entry, Hello, Message, Mode, Pointer, Query, Reach, Refused, Relationship, Request, Response, Terms,
     mark,
 };
+use dialtone_shared::proof::Proof;
 use dialtone_shared::receipt::{Signer, Status, issue};
 use dialtone_shared::record::signed::RECORD_DOMAIN;
 use dialtone_shared::record::{Address, Delegate, DnsData, Opaque, Service, Step, Target, Transport, rdata::types};
@@ -38,6 +39,7 @@ pub fn document() -> Value {
         "ranks_ascending": ranks_ascending(),
         "receipts": receipts(),
         "statuses": statuses(),
+        "proofs": proofs(),
         "messages": messages(),
     })
 }
@@ -543,6 +545,43 @@ fn statuses() -> Vec<Value> {
         .collect()
 }
 
+/// A proof of each kind.
+fn proofs() -> Vec<Value> {
+    let secret = SecretKey::from_seed(&[9; 32]);
+    let twin = |ttl| {
+        let record = Record {
+            genesis: Genesis::of(secret.public()),
+            chain: Vec::new(),
+            sequence: SIGNED.micros(),
+            scope: Vec::new(),
+            body: Body::Live {
+                expiry: SIGNED.plus(86_400),
+                ttl: Ttl(ttl),
+                bindings: Vec::new(),
+            },
+        };
+        let signed = SignedRecord::sign(record, &secret).expect("a record");
+        signed.verify().expect("just signed")
+    };
+    let (one, other) = (twin(60), twin(61));
+    let until = SIGNED.plus(86_400);
+    let receipt = issue(&provider(), SIGNED.micros(), &[(*one.name(), *one.rank(), Some(until))]).remove(0);
+    let status = Status::sign(&provider(), UnixMicros(SIGNED.micros().0 + 60_000_000), one.name(), None);
+    let proofs = [
+        ("equivocation", Proof::of_twins(&one, &other).expect("twins")),
+        ("broken promise", Proof::BrokenPromise { receipt, status }),
+    ];
+    let describe = |(what, proof): &(&str, Proof)| {
+        json!({
+            "what": what,
+            "proof": hex::encode(proof.encode()),
+            "of": proof.subject().expect("a claim").of.to_string(),
+            "says": proof.check().expect("it holds").to_string(),
+        })
+    };
+    proofs.iter().map(describe).collect()
+}
+
 /// One of each message between providers, as frames.
 fn messages() -> Vec<Value> {
     let records = records();
@@ -639,6 +678,7 @@ fn messages() -> Vec<Value> {
                 hours: 24,
             },
         ),
+        ("proofs", Request::Proofs(vec![vec![0xa0].into()])),
     ];
     let responses = [
         (
@@ -650,6 +690,7 @@ fn messages() -> Vec<Value> {
         ),
         ("answer: not newer", Response::Answer(Answer::NotNewer { fresh: Ttl(60) })),
         ("answer: absent", Response::Answer(Answer::Absent { certain: true })),
+        ("noted", Response::Noted),
         ("refused", Response::Refused(Refused::Busy)),
     ];
     let frame = |what: &str, frame: Vec<u8>| json!({ "what": what, "frame": hex::encode(frame) });

@@ -14,9 +14,10 @@
 //! 6. [`key`]: keys, the genesis that a name commits to, the chain of keys that follow;
 //! 7. [`record`]: what a publisher says, and the one door through which it becomes believed;
 //! 8. [`receipt`]: what a provider says about what it holds;
-//! 9. [`message`]: what two providers say to each other;
-//! 10. [`invite`]: the line by which one asks another to peer;
-//! 11. [`statement`]: what each says crossed their link, and where the two differ.
+//! 9. [`proof`]: two statements of one signer that cannot both be honest;
+//! 10. [`message`]: what two providers say to each other;
+//! 11. [`invite`]: the line by which one asks another to peer;
+//! 12. [`statement`]: what each says crossed their link, and where the two differ.
 
 pub mod cbor;
 pub mod invite;
@@ -24,6 +25,7 @@ pub mod key;
 pub mod limits;
 pub mod message;
 pub mod name;
+pub mod proof;
 pub mod receipt;
 pub mod record;
 pub mod statement;

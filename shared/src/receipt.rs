@@ -204,6 +204,14 @@ impl Receipt {
         Ok(Self { body, index, path, root })
     }
 
+    /// What it claims was promised. Nothing of it is checked.
+    ///
+    /// # Errors
+    /// [`CborError`].
+    pub fn claims(&self) -> Result<Promise, CborError> {
+        Promise::decode(&self.body)
+    }
+
     /// Checks the signature and that the promise is under it, and says what was promised.
     ///
     /// # Errors

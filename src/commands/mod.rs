@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod alias;
+pub mod audit;
 pub mod check_config;
 pub mod completions;
 pub mod dns;

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod audit;
 mod docs_tell_the_truth;
 mod examples;
 mod keys;

@@ -137,6 +137,12 @@ fn reasons(peers: &[PeerStatus]) -> String {
             .as_deref()
             .unwrap_or("it has not been heard yet, check that it runs and lists us");
         match peer.state {
+            LinkState::Up if peer.brought.refusing => {
+                format!(
+                    "{} has more names for us than its agreement allows: raise its `names` or its rates",
+                    peer.name
+                )
+            }
             LinkState::Up => format!("{} is still catching us up", peer.name),
             LinkState::Awaited | LinkState::Dialling | LinkState::BackingOff => format!("no link with {}: {why}", peer.name),
         }
@@ -175,6 +181,7 @@ mod tests {
         let peer = |index, state, last_error: Option<&str>, received_all| {
             let name = Name::key_set([index; 32]);
             PeerStatus {
+                brought: Default::default(),
                 name,
                 agreement: Agreement::mutual(name, Vec::new()),
                 theirs: None,

@@ -24,6 +24,8 @@ impl Answers for Desk {
             Request::Query(_) => &self.queries,
             Request::Reconcile(_) => &self.rounds,
             Request::Statement { .. } => &self.statements,
+            // They went to whoever keeps them before they came here: see `peering_requests`.
+            Request::Proofs(_) => &None,
         };
         match who {
             Some(who) => who.answer(peer, request).await,

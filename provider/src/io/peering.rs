@@ -1,10 +1,12 @@
 //! Peering, running: listens, dials, keeps one link for each agreement, and says how they are.
 
 use crate::io::clock::Clock;
+use crate::io::evidence::Evidence;
 use crate::io::peering_node::{Guest, Node};
+use crate::io::peering_reconcile::Comparisons;
 use crate::io::peering_requests::{Answers, RequestError};
 use crate::io::quic::{self, Ended, EndpointError, Sockets, SystemSockets};
-use crate::io::{peering_deferred, peering_link};
+use crate::io::{peering_deferred, peering_link, peering_quota};
 use crate::peering::agreement::{self, Agreement, AgreementError, Agreements};
 use crate::peering::ask::reach::{self, Inbound};
 use crate::peering::dial::Dialler;
@@ -21,6 +23,7 @@ use dialtone_shared::{Name, SignedRecord};
 use quinn::{Connection, Endpoint, VarInt};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -44,6 +47,8 @@ pub struct PeeringContext {
     pub addresses: Vec<IpAddr>,
     /// With whom.
     pub agreements: Vec<Agreement>,
+    /// About how long after one comparison with a peer that is to hold the same the next follows by itself; zero: none does.
+    pub compare_every: Duration,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Seeds the jitter of pauses and the id of this process.
@@ -113,9 +118,13 @@ pub async fn start_on(sockets: &dyn Sockets, context: PeeringContext) -> Result<
         addresses: context.addresses,
         pin: key.pin,
         boot: rng.random(),
+        evidence: OnceLock::new(),
+        quotas: Arc::default(),
         guests: Arc::default(),
         told_of_strangers: std::sync::Mutex::default(),
         verifiers: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from))),
+        comparisons: Comparisons::default(),
+        compare_every: context.compare_every,
         builders: Semaphore::new(DIGESTS_AT_ONCE),
         stopping: watch::Sender::new(false),
         peers: RwLock::default(),
@@ -124,7 +133,11 @@ pub async fn start_on(sockets: &dyn Sockets, context: PeeringContext) -> Result<
         answers: OnceLock::new(),
     });
     node.agree(agreements);
+    if node.store.count().records == 0 {
+        node.quotas.counted(&BTreeMap::new());
+    }
     let mut tasks = JoinSet::new();
+    tasks.spawn(peering_quota::count(node.clone()));
     tasks.spawn(listen(node.clone(), endpoint.clone()));
     tasks.spawn(release(node.clone()));
     tasks.spawn(supervise(node.clone(), endpoint.clone(), rng));
@@ -164,6 +177,12 @@ impl PeeringHandle {
     pub fn answer_by(&self, answers: Arc<dyn Answers>) {
         // The second is ignored, as documented.
         let _ = self.node.answers.set(answers);
+    }
+
+    /// Who keeps the proofs that peers tell of: said once, the first counts. Until then they hear that we are busy.
+    pub fn prove_by(&self, evidence: Arc<Evidence>) {
+        // The second is ignored, as documented.
+        let _ = self.node.evidence.set(evidence);
     }
 
     /// What the peers push and what lies behind them, as far as is known: every peer is told what follows for it when that changes.
@@ -372,6 +391,11 @@ async fn keep_dialling(node: &Arc<Node>, endpoint: &Endpoint, peer: Name, seed: 
             biased;
             dialled = timeout(DIAL_PATIENCE, dial(endpoint, target, attempt / hosts)) => {
                 dialled.unwrap_or_else(|_| Err(format!("no answer within {} s", DIAL_PATIENCE.as_secs())))
+            }
+            // The peer was faster: two links would only take turns.
+            () = place.stands() => {
+                place.dialling(false);
+                continue;
             }
             () = node.stopped() => return,
         };

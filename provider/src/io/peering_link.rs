@@ -1,14 +1,16 @@
 //! Drives one link: does what the session says and tells it what happened. One task for each link, and one that reads.
 
+use crate::io::peering_comparing::Comparing;
 use crate::io::peering_node::{Guest, Node, Permit};
 use crate::io::{peering_hearsay, peering_requests, quic};
 use crate::peering::deferred::{self, Note};
 use crate::peering::dial::Which;
 use crate::peering::greeting;
 use crate::peering::hearsay;
-use crate::peering::intake::{self, Checked, Commit, Terms, Verdict};
+use crate::peering::intake::{self, Checked, Commit, Terms};
 use crate::peering::limits::{DEFERRED_MAX, GREETING_PATIENCE, VERIFY_CHUNK};
 use crate::peering::position::Position;
+use crate::peering::reconcile::Seen;
 use crate::peering::session::Session;
 use crate::peering::step::{End, Event, Moment, Opening, Step};
 use crate::store::{Cursors, RecordStore, StoreError};
@@ -17,6 +19,7 @@ use dialtone_shared::limits::FRAME_BYTES_MAX;
 use dialtone_shared::message::{CloseCode, HELLO_BYTES_MAX, Value, body_length};
 use dialtone_shared::{Name, UnixSecs};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -101,6 +104,7 @@ async fn drive(
     let mut jobs: JoinSet<Event> = JoinSet::new();
     let mut permit: Option<Permit> = None;
     let mut requests = JoinSet::new();
+    let mut comparing: Option<Comparing> = None;
     let mut agreements = node.agreements.subscribe();
     let mut inbound = node.inbound.subscribe();
 
@@ -123,7 +127,8 @@ async fn drive(
                                     quic::open_wide(connection);
                                     requests.spawn(peering_requests::serve(node.clone(), peer, connection.clone()));
                                     let heads = *heads.borrow_and_update();
-                                    admitted(&*node.store, &peer, &store, heads).await
+                                    comparing = Some(Comparing::new(node, &place, peer, store, dialled));
+                                    admitted(&*node.store, &peer, &store, heads, session.their_heads()).await
                                 }
                                 Ok(Err((code, reason))) => Event::NotAdmitted(code, reason),
                                 Err(_) => Event::NotAdmitted(CloseCode::Busy, "the link before does not end".to_owned()),
@@ -137,6 +142,9 @@ async fn drive(
         };
         if let (Some(_), Some(place)) = (&permit, session.proved().and_then(|peer| node.peer(&peer))) {
             place.progress(session.progress(), session.theirs(), session.digest());
+        }
+        if let Some(comparing) = &mut comparing {
+            comparing.look(&session);
         }
         let due = match due {
             Ok(due) => due,
@@ -157,6 +165,7 @@ async fn drive(
             Ok(()) = agreements.changed() => Event::Agreed(agreements.borrow_and_update().clone()),
             Ok(()) = inbound.changed() => Event::Inbound(inbound.borrow_and_update().clone()),
             Some(event) = frames.recv(), if session.reads() => event,
+            event = next_of(&mut comparing, session.progress().received.total()) => event,
             () = sleep(wait) => Event::Tick,
         };
         session.handle(node.now(), event);
@@ -168,6 +177,9 @@ async fn drive(
         connection.close(code, end.reason.as_bytes());
     }
     while jobs.join_next().await.is_some() {}
+    if let Some(comparing) = comparing {
+        comparing.ended().await;
+    }
     let proved = session.proved();
     if let Some(place) = proved.or(dialled).and_then(|peer| node.peer(&peer)) {
         place.ended(node.now().elapsed, &end, address, permit.is_some());
@@ -190,6 +202,7 @@ fn opening(node: &Node, connection: &Connection, dialled: Option<Name>) -> Resul
         dialled,
         pin,
         heads: *node.store.watch().borrow(),
+        quotas: node.quotas.clone(),
         inbound: node.inbound.borrow().clone(),
     })
 }
@@ -223,6 +236,18 @@ fn begin(node: &Arc<Node>, step: Step, send: &Arc<Mutex<SendStream>>, connection
                 }
             });
         }
+        Step::Fetch(names) => {
+            jobs.spawn(async move {
+                let mut all = Vec::with_capacity(names.len());
+                for name in &names {
+                    match store.get(name).await {
+                        Ok(held) => all.extend(held),
+                        Err(error) => return failed(&error),
+                    }
+                }
+                Event::Fetched(all)
+            });
+        }
         Step::ReadPointers { after, limit } => {
             jobs.spawn(async move {
                 match store.pointer_changes(after, limit).await {
@@ -236,6 +261,7 @@ fn begin(node: &Arc<Node>, step: Step, send: &Arc<Mutex<SendStream>>, connection
             jobs.spawn(async move {
                 let turn = node.builders.acquire().await;
                 let made = tokio::select! {
+                    biased;
                     made = peering_hearsay::digest(&*store, &peer, relationship, node.now().wall, rand::random()) => made,
                     () = node.stopped() => Err(StoreError::Closed),
                 };
@@ -292,8 +318,17 @@ fn begin(node: &Arc<Node>, step: Step, send: &Arc<Mutex<SendStream>>, connection
     }
 }
 
-/// What was saved of the peer's store; what was saved of stores that it or we had before is forgotten.
-async fn admitted(store: &dyn RecordStore, peer: &Name, peers_store: &[u8; 16], heads: Cursors) -> Event {
+/// What comparing brings next, once the link stands.
+async fn next_of(comparing: &mut Option<Comparing>, received: u64) -> Event {
+    match comparing {
+        Some(comparing) => comparing.next(received).await,
+        None => pending().await,
+    }
+}
+
+/// What was saved of the peer's store; what was saved of stores that it or we had before is forgotten. Of a store that went back
+/// in time, nothing that was saved counts.
+async fn admitted(store: &dyn RecordStore, peer: &Name, peers_store: &[u8; 16], heads: Cursors, their_heads: Option<[u64; 3]>) -> Event {
     let key = Position::key(peer, peers_store, &store.id());
     let notes = match store.notes(&Position::keys(peer), STORES_FORGOTTEN_AT_ONCE).await {
         Ok(notes) => notes,
@@ -304,6 +339,12 @@ async fn admitted(store: &dyn RecordStore, peer: &Name, peers_store: &[u8; 16], 
         Ok(note) => note.and_then(|note| Position::decode(&note).ok()),
         Err(error) => return failed(&error),
     };
+    let seen = match store.note(&Seen::key(peer, peers_store)).await {
+        Ok(note) => note.and_then(|note| Seen::decode(&note).ok()),
+        Err(error) => return failed(&error),
+    };
+    let went_back = seen.zip(their_heads).is_some_and(|(seen, now)| seen.went_back(&now));
+    let position = position.filter(|_| !went_back);
     let left: Vec<Note> = notes
         .into_iter()
         .filter(|(other, _)| *other != key)
@@ -388,24 +429,22 @@ async fn check_part(
             }
         };
         let held = store.get(signed.name()).await?;
-        match intake::triage(&terms, signed, entry.keep_until, held.as_ref(), now) {
-            Verdict::Renew(put) => checked.puts.push(*put),
-            Verdict::Verify(candidate) => candidates.push(*candidate),
-            Verdict::Same => checked.counts.same += 1,
-            Verdict::Older => checked.counts.older += 1,
-        }
+        candidates.extend(checked.judged(intake::triage(&terms, signed, entry.keep_until, held.as_ref(), now)));
     }
     if candidates.is_empty() {
         return Ok(checked);
     }
     let turn = verifiers.acquire_owned().await.map_err(|_| StoreError::Closed)?;
     apart(move || {
+        let began = std::time::Instant::now();
+        checked.verified = candidates.len() as u64;
         for candidate in candidates {
             match intake::believe(candidate) {
                 Ok(believed) => checked.believed(&terms, believed),
                 Err(refusal) => checked.refuse(refusal),
             }
         }
+        checked.verify_time = began.elapsed();
         drop(turn);
         checked
     })

@@ -2,6 +2,8 @@
 
 use crate::accounting::admission::network;
 use crate::io::clock::Clock;
+use crate::io::evidence::Evidence;
+use crate::io::peering_reconcile::{Asked, Comparisons};
 use crate::io::peering_requests::Answers;
 use crate::peering::agreement::Agreements;
 use crate::peering::ask::reach::Inbound;
@@ -10,6 +12,7 @@ use crate::peering::digest::Digest;
 use crate::peering::guests::{Guests, Welcome};
 use crate::peering::health::{LinkState, PeerStatus, Progress};
 use crate::peering::limits::{LINK_STEADY, REDIAL_QUARANTINE, STRANGERS_TOLD_EVERY};
+use crate::peering::quota::Quotas;
 use crate::peering::step::{End, Moment};
 use crate::store::RecordStore;
 use dialtone_shared::Name;
@@ -40,12 +43,20 @@ pub(super) struct Node {
     pub inbound: watch::Sender<Arc<[Inbound]>>,
     /// Who answers requests, once there is somebody.
     pub answers: OnceLock<Arc<dyn Answers>>,
+    /// Who keeps proofs, once there is somebody.
+    pub evidence: OnceLock<Arc<Evidence>>,
+    /// What peers have brought, over all links.
+    pub quotas: Arc<Quotas>,
     /// Strangers who are greeting.
     pub guests: Arc<Mutex<Guests>>,
     /// When the log was last told of a stranger who was turned away.
     pub told_of_strangers: Mutex<Option<Instant>>,
     /// As many as there are cores: verification takes no more than that, however many peers send.
     pub verifiers: Arc<Semaphore>,
+    /// Comparisons of our store with peers'.
+    pub comparisons: Comparisons,
+    /// About how long after one comparison with a peer the next follows by itself; zero: none does.
+    pub compare_every: Duration,
     /// Digests are made one after the other: each reads everything.
     pub builders: Semaphore,
     /// Whether everything is to end.
@@ -58,6 +69,7 @@ pub(super) struct Node {
 pub(super) struct Peer {
     slot: Mutex<Slot>,
     freed: Notify,
+    taken: Notify,
 }
 
 #[derive(Default)]
@@ -65,6 +77,8 @@ struct Slot {
     standing: Option<Standing>,
     dialling: bool,
     address: Option<SocketAddr>,
+    /// Where the link that stands hears of comparisons.
+    comparer: Option<mpsc::Sender<Asked>>,
     last_error: Option<String>,
     past: Progress,
     present: Progress,
@@ -193,6 +207,7 @@ impl Node {
                 address: slot.address,
                 last_error: slot.last_error.clone().filter(|_| !steady),
                 progress: slot.present.after(&slot.past),
+                brought: self.quotas.standing(name),
             })
         };
         let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
@@ -234,6 +249,8 @@ impl Peer {
                         });
                         slot.address = Some(connection.remote_address());
                         slot.present = Progress::default();
+                        drop(slot);
+                        self.taken.notify_waiters();
                         return Ok(Permit(self.clone()));
                     }
                     Some(standing) if dial::replaces(&node.own, name, standing.which, which) => {
@@ -246,6 +263,17 @@ impl Peer {
                 }
             }
             freed.await;
+        }
+    }
+
+    /// Waits until a link stands.
+    pub async fn stands(&self) {
+        loop {
+            let taken = self.taken.notified();
+            if self.is_up() {
+                return;
+            }
+            taken.await;
         }
     }
 
@@ -286,6 +314,16 @@ impl Peer {
     /// The digest that the peer sent on the link that stands, where digests are what it pushes.
     pub fn digest(&self) -> Option<Arc<Digest>> {
         self.slot().standing.as_ref().and_then(|standing| standing.digest.clone())
+    }
+
+    /// The link that stands hears of comparisons there.
+    pub fn compare_by(&self, asks: mpsc::Sender<Asked>) {
+        self.slot().comparer = Some(asks);
+    }
+
+    /// Where the link that stands hears of comparisons.
+    pub fn comparer(&self) -> Option<mpsc::Sender<Asked>> {
+        self.slot().comparer.clone()
     }
 
     /// The connection of the link that stands.
@@ -337,6 +375,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut slot = self.0.slot();
         slot.standing = None;
+        slot.comparer = None;
         slot.address = None;
         slot.past = slot.present.after(&slot.past);
         slot.present = Progress::default();

@@ -1,6 +1,7 @@
 //! Requests over links: a stream each, beside the feed, so that no question waits behind a batch.
 
 use crate::io::peering_node::Node;
+use crate::io::peering_reconcile;
 use async_trait::async_trait;
 use dialtone_shared::Name;
 use dialtone_shared::message::{Refused, Request, Response, body_length};
@@ -113,12 +114,17 @@ pub(super) async fn serve(node: Arc<Node>, peer: Name, connection: Connection) {
     }
 }
 
-async fn answer(node: &Node, peer: &Name, mut send: SendStream, mut recv: RecvStream) -> Result<(), String> {
+async fn answer(node: &Arc<Node>, peer: &Name, mut send: SendStream, mut recv: RecvStream) -> Result<(), String> {
     let body = match read_frame(&mut recv).await? {
         Ok(body) => body,
         Err(reason) => return Err(reason),
     };
     let response = match (Request::decode(&body), node.answers.get()) {
+        (Ok(Request::Proofs(proofs)), _) => match node.evidence.get() {
+            Some(evidence) => evidence.told(peer, proofs).await,
+            None => Response::Refused(Refused::Busy),
+        },
+        (Ok(Request::Reconcile(body)), _) => peering_reconcile::answer(node, peer, &body).await,
         (Ok(request), Some(answers)) => answers.answer(peer, request).await,
         (Ok(_), None) => Response::Refused(Refused::Busy),
         (Err(error), _) => {

@@ -7,10 +7,10 @@ use dialtone_shared::SecretKey;
 use dialtone_shared::message::ALPN;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{AsyncTimer, AsyncUdpSocket, ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, Runtime};
-use quinn::{MtuDiscoveryConfig, ServerConfig, TokioRuntime, TransportConfig, VarInt};
+use quinn::{ServerConfig, TokioRuntime, TransportConfig, VarInt};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, ring, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate};
@@ -97,6 +97,14 @@ pub trait Sockets: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`EndpointError::Key`].
     fn key(&self) -> Result<LinkKey, EndpointError>;
+
+    /// What TLS computes and draws with.
+    fn crypto(&self) -> CryptoProvider {
+        ring::default_provider()
+    }
+
+    /// What is otherwise to be when a peer is dialled.
+    fn dialling(&self, _: &mut ClientConfig) {}
 }
 
 /// The sockets of the system, and a new key for every process.
@@ -140,7 +148,7 @@ pub fn endpoint_speaking(listen: SocketAddr, key: &LinkKey, alpn: &[u8]) -> Resu
 
 fn build(sockets: &dyn Sockets, listen: SocketAddr, key: &LinkKey, alpn: &[u8]) -> Result<(Endpoint, Ended), EndpointError> {
     let bug = |error: &dyn std::fmt::Display| EndpointError::Key(error.to_string());
-    let provider = Arc::new(ring::default_provider());
+    let provider = Arc::new(sockets.crypto());
     let verifier = Arc::new(AnyCertificate(provider.signature_verification_algorithms));
     let chain = || vec![key.certificate.clone()];
 
@@ -175,12 +183,12 @@ fn build(sockets: &dyn Sockets, listen: SocketAddr, key: &LinkKey, alpn: &[u8]) 
     let crypto = QuicClientConfig::try_from(client).map_err(|error| bug(&error))?;
     let mut client = ClientConfig::new(Arc::new(crypto));
     client.transport_config(transport);
+    sockets.dialling(&mut client);
 
     let (alive, ended) = mpsc::channel(1);
     let runtime = Arc::new(Tracked { alive });
     let taken = |error| EndpointError::Listen { address: listen, error };
-    let (socket, mut config) = sockets.open(listen, &*runtime).map_err(taken)?;
-    config.max_udp_payload_size(DATAGRAM_BYTES_MAX).map_err(|error| bug(&error))?;
+    let (socket, config) = sockets.open(listen, &*runtime).map_err(taken)?;
     let made = Endpoint::new_with_abstract_socket(config, Some(server), socket, runtime);
     let mut endpoint = made.map_err(taken)?;
     endpoint.set_default_client_config(client);
@@ -245,8 +253,6 @@ fn pin_of(certificate: &CertificateDer<'_>) -> Option<[u8; 32]> {
 
 fn transport() -> TransportConfig {
     let mut config = TransportConfig::default();
-    let mut largest = MtuDiscoveryConfig::default();
-    largest.upper_bound(DATAGRAM_BYTES_MAX);
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(1))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
@@ -255,7 +261,6 @@ fn transport() -> TransportConfig {
         .receive_window(VarInt::from_u32(STRANGERS_WINDOW))
         .send_window(SEND_WINDOW)
         .initial_rtt(INITIAL_RTT)
-        .mtu_discovery_config(Some(largest))
         .keep_alive_interval(Some(KEEP_ALIVE))
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_MILLIS))));
     config
@@ -369,10 +374,6 @@ const STRANGERS_WINDOW: u32 = 32 << 10;
 
 /// Bytes written and not yet acknowledged by QUIC. Small, so that what overtakes does so before and not inside the socket.
 const SEND_WINDOW: u64 = 1 << 20;
-
-/// Largest datagram that is tried, in bytes of its payload: an Ethernet jumbo frame less the headers of IPv6 and UDP. Between machines of one
-/// centre, and on loopback, a feed then costs a sixth of the packets; where the way is narrower, discovery (RFC 8899) stays below.
-const DATAGRAM_BYTES_MAX: u16 = 9_000 - 40 - 8;
 
 /// What the way there and back is taken to be before it has been measured. RFC 9002 proposes 333 ms; with a third of it a lost first
 /// datagram is sent again after 0.3 s, and a dial to nobody is over 0.9 s after it was given up, which a stop waits for.

@@ -1,8 +1,11 @@
 //! What others count already, read when somebody asks: links with peers, and DNS.
 
+use crate::io::audit::Auditor;
+use crate::io::evidence::Evidence;
 use crate::io::peering::PeeringHandle;
 use crate::io::peering_ask::Asking;
 use crate::peering::ask::tally::PeerTally;
+use crate::peering::audit::Finding;
 use crate::peering::health::{LinkState, PeerStatus};
 use dialtone_resolver::dns::Frontend;
 use prometheus_client::collector::Collector;
@@ -20,6 +23,14 @@ pub struct Links(pub Arc<PeeringHandle>);
 /// What peers are asked, and ask.
 #[derive(Debug)]
 pub struct Questions(pub Arc<Asking>);
+
+/// The wrongs that can be proved.
+#[derive(Debug)]
+pub struct Wrongs(pub Arc<Evidence>);
+
+/// What audits found of peers.
+#[derive(Debug)]
+pub struct Audits(pub Arc<Auditor>);
 
 /// The DNS frontend.
 #[derive(Debug)]
@@ -84,6 +95,36 @@ impl Collector for Links {
             "Records that arrived and were refused",
             counter,
             |peer| peer.progress.received.refused,
+        )?;
+        write(
+            "dialtone_peer_records_invalid",
+            "Records that arrived and are none, or are not by the key of their name",
+            counter,
+            |peer| peer.progress.invalid,
+        )?;
+        write(
+            "dialtone_peer_records_limited",
+            "Records of new names that a limit of the agreement kept out",
+            counter,
+            |peer| peer.progress.received.limited,
+        )?;
+        write(
+            "dialtone_peer_verify_micros",
+            "Microseconds of a core spent on checking the peer's signatures",
+            counter,
+            |peer| u64::try_from(peer.progress.verify_time.as_micros()).unwrap_or(u64::MAX),
+        )?;
+        write(
+            "dialtone_peer_limit",
+            "How near the peer is to its limit of names: 0 well, 1 near, 2 full",
+            gauge,
+            |peer| peer.brought.level as u64,
+        )?;
+        write(
+            "dialtone_peer_takes_all",
+            "Whether the peer takes all that we have for it: 0 while a limit of its own keeps something out",
+            gauge,
+            |peer| u64::from(peer.theirs.as_ref().is_none_or(|theirs| theirs.takes_all)),
         )
     }
 }
@@ -162,6 +203,45 @@ impl Collector for Questions {
     }
 }
 
+impl Collector for Wrongs {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let counts = self.0.counts();
+        let proved = [("equivocation", counts.equivocations), ("broken-promise", counts.promises)];
+        family(
+            &mut encoder,
+            "dialtone_wrongs_proved",
+            "Wrongs that were proved, each once",
+            MetricType::Counter,
+            proved.into_iter().map(|(kind, count)| ([("kind", kind.to_owned())], count)),
+        )?;
+        for (name, help, count) in [
+            ("dialtone_proofs_dropped", "Proofs that there was no room for", counts.dropped),
+            (
+                "dialtone_proofs_invalid",
+                "What peers sent as proofs and proves nothing",
+                counts.invalid,
+            ),
+        ] {
+            let counter = ConstCounter::new(count);
+            counter.encode(encoder.encode_descriptor(name, help, None, ConstCounter::<u64>::TYPE)?)?;
+        }
+        Ok(())
+    }
+}
+
+impl Collector for Audits {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let found = self.0.findings();
+        let rows = found.iter().flat_map(|(peer, findings)| {
+            let row =
+                move |(finding, count): (&Finding, &u64)| ([("peer", peer.to_string()), ("finding", finding.as_str().to_owned())], *count);
+            findings.iter().map(row)
+        });
+        let help = "Second opinions that were asked for, by what they came to";
+        family(&mut encoder, "dialtone_peer_audits", help, MetricType::Counter, rows)
+    }
+}
+
 impl Collector for Dns {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let counts = self.0.counts();
@@ -196,12 +276,12 @@ impl Collector for Dns {
 }
 
 /// One metric with a row for each set of labels.
-fn family(
+fn family<const LABELS: usize>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
     kind: MetricType,
-    rows: impl Iterator<Item = ([(&'static str, String); 1], u64)>,
+    rows: impl Iterator<Item = ([(&'static str, String); LABELS], u64)>,
 ) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
     for (labels, value) in rows {

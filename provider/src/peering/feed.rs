@@ -12,11 +12,19 @@
 //! A lane *goes back* when the peer is to have more than it was sent: to the beginning where a richer mode was agreed, to where a digest was
 //! made when one was sent. It does so once nothing is under way in it; an empty batch that ends at 0 says that it begins anew.
 
+mod missing;
+
+pub use missing::Comparison;
+
+use super::again::Again;
+use super::damping::Damping;
 use super::digest::Digest;
 use super::limits::{BATCH_BYTES, BATCH_RECORDS, SAVE_EVERY, WINDOW_BATCHES};
 use super::policy::{self, Form};
 pub use super::position::Position;
+use super::step::Moment;
 use crate::store::{Change, Cursor, Cursors, Held, LANES, Lane, PointerChange};
+use dialtone_shared::limits::RECORD_BYTES_MAX;
 use dialtone_shared::message::{Ack, Batch, Entry, Mode, Pointer, Relationship, Value};
 use dialtone_shared::{Name, UnixSecs};
 use std::collections::VecDeque;
@@ -33,10 +41,12 @@ pub struct Feed {
     reached: Mode,
     whole: Cursors,
     lanes: [LaneFeed; LANES],
+    damping: Damping,
     digest: Option<Told>,
     saved: Position,
     saved_at: Option<Duration>,
     saving: Option<Position>,
+    missing: missing::Missing,
 }
 
 /// The digest that the peer was sent last.
@@ -61,6 +71,10 @@ struct LaneFeed {
     told: Option<u64>,
     /// Where to go back to, once nothing is under way.
     back: Option<Cursor>,
+    /// What the peer had no room for.
+    again: Again,
+    /// The read that is under way was asked for before reading went on elsewhere: what it brings is dropped.
+    moved: bool,
 }
 
 /// An acknowledgement of what was not sent. The peer's bug.
@@ -92,6 +106,7 @@ impl Feed {
             reached: start.mode,
             whole: start.whole,
             lanes: std::array::from_fn(lane),
+            damping: Damping::default(),
             digest: None,
             // What is not known to be saved is saved at once, so that a peer that is never caught up keeps its `whole`.
             saved: position.unwrap_or(Position {
@@ -100,6 +115,7 @@ impl Feed {
             }),
             saved_at: None,
             saving: None,
+            missing: missing::Missing::default(),
         };
         feed.set_mode(mode);
         feed
@@ -164,6 +180,7 @@ impl Feed {
                 state.acked = state.acked.min(to);
                 state.read = state.acked;
                 state.told = None;
+                state.again.begin_before(state.acked);
                 if to == 0 {
                     state.unsent.push_back(batch(lane, 0, Vec::new()));
                 }
@@ -183,7 +200,7 @@ impl Feed {
 
     /// The next read of the log, urgent lane first: lane, after which cursor. At most [`BATCH_RECORDS`] changes are wanted.
     pub fn next_read(&mut self) -> Option<(Lane, Cursor)> {
-        for lane in LANE_ORDER {
+        for lane in LANE_ORDER.into_iter().filter(|lane| !self.missing.rests(*lane)) {
             let state = &mut self.lanes[lane as usize];
             let room = state.unsent.is_empty() && state.under_way.len() < window(lane);
             if room && state.back.is_none() && state.reading.is_none() && state.head > state.read {
@@ -195,27 +212,50 @@ impl Feed {
     }
 
     /// What a read of what is held brought.
-    pub fn changes_read(&mut self, lane: Lane, changes: Vec<Change>, now: UnixSecs) {
-        let formed = changes.into_iter().map(|change| {
-            let (held, cursor) = (&change.held, change.cursor);
+    pub fn changes_read(&mut self, lane: Lane, changes: Vec<Change>, now: Moment) {
+        if self.missing.is_open() {
+            changes.iter().for_each(|change| self.missing.strike_off(change.held.record.name()));
+        }
+        let mut formed = Vec::with_capacity(changes.len());
+        for change in changes {
+            let cursor = change.cursor;
             let everything = cursor <= self.whole[lane as usize];
-            if !policy::sends(held, &self.peer, self.relationship, everything, now) {
-                return (cursor, None);
-            }
-            let entry = match policy::form(held, self.mode, now) {
-                Form::Value => Some(Entry::Value(Value {
-                    class: held.class as u8,
-                    keep_until: held.keep_until,
-                    record: held.record.bytes().clone(),
-                })),
-                Form::Pointer => Some(Entry::Pointer(pointer_to(held))),
-                Form::Mention => self.mention(lane, cursor, held.record.name()),
-                Form::Nothing => None,
+            let sends = policy::sends(&change.held, &self.peer, self.relationship, everything, now.wall);
+            let change = match (sends, lane) {
+                (false, _) => None,
+                // A revocation overtakes what waits.
+                (true, Lane::Urgent) => {
+                    self.damping.forget(change.held.record.name());
+                    Some(change)
+                }
+                // What is read only to be dropped is not counted.
+                (true, Lane::Ordinary | Lane::Hearsay) if self.drops(lane) => None,
+                (true, Lane::Ordinary | Lane::Hearsay) => self.damping.pass(change, now.elapsed),
             };
-            (cursor, entry)
-        });
-        let formed = formed.collect();
+            formed.push((cursor, change.and_then(|change| self.entry(lane, &change, now.wall))));
+        }
         self.formed(lane, formed);
+    }
+
+    /// In what form a change goes to the peer, if in any.
+    fn entry(&self, lane: Lane, change: &Change, now: UnixSecs) -> Option<Entry> {
+        let held = &change.held;
+        match policy::form(held, self.mode, now) {
+            Form::Value => Some(Entry::Value(Value {
+                class: held.class as u8,
+                keep_until: held.keep_until,
+                record: held.record.bytes().clone(),
+            })),
+            Form::Pointer => Some(Entry::Pointer(pointer_to(held))),
+            Form::Mention => self.mention(lane, change.cursor, held.record.name()),
+            Form::Nothing => None,
+        }
+    }
+
+    /// Whether what a read of a lane brings is of no use.
+    fn drops(&self, lane: Lane) -> bool {
+        let state = &self.lanes[lane as usize];
+        state.back.is_some() || state.moved
     }
 
     /// What a read of the hearsay lane brought.
@@ -256,8 +296,9 @@ impl Feed {
     fn formed(&mut self, lane: Lane, formed: Vec<(Cursor, Option<Entry>)>) {
         let state = &mut self.lanes[lane as usize];
         let asked_at = state.reading.take().unwrap_or_default();
-        if state.back.is_some() {
-            // It is read again, maybe in another form.
+        let moved = std::mem::take(&mut state.moved);
+        if moved || state.back.is_some() {
+            // It is read again, maybe in another form, or from elsewhere.
             return self.settle();
         }
         let last = formed.last().map_or(state.read, |(cursor, _)| *cursor);
@@ -292,18 +333,22 @@ impl Feed {
         }
     }
 
-    /// The next batch to send of these lanes, in this order. An empty one tells the peer that it is caught up.
-    pub fn next_send(&mut self, lanes: &[Lane]) -> Option<Batch> {
+    /// The next batch to send of these lanes, in this order. An empty one tells the peer how far it is, once it has everything that is read.
+    pub fn next_send(&mut self, lanes: &[Lane], now: Moment) -> Option<Batch> {
+        self.release(now);
         for lane in lanes.iter().copied() {
             let state = &mut self.lanes[lane as usize];
             if state.under_way.len() >= window(lane) {
                 continue;
             }
-            let idle = state.reading.is_none() && state.back.is_none() && state.read == state.head;
+            let left = self.missing.left(lane);
+            let caught_up =
+                state.reading.is_none() && state.back.is_none() && state.read == state.head && !state.is_under_way_at(state.read);
+            let idle = caught_up && !self.missing.rests(lane) && left == 0;
+            let tells = idle && state.told != Some(state.behind(state.read));
             let next = state.unsent.pop_front();
-            let next = next.or_else(|| (idle && state.told != Some(0)).then(|| batch(lane, state.read, Vec::new())));
-            if let Some(mut next) = next {
-                next.behind = state.head.saturating_sub(next.cursor);
+            if let Some(mut next) = next.or_else(|| tells.then(|| batch(lane, state.read, Vec::new()))) {
+                next.behind = state.behind(next.cursor).saturating_add(left);
                 state.told = Some(next.behind);
                 state.under_way.push_back(next.cursor);
                 return Some(next);
@@ -312,17 +357,56 @@ impl Feed {
         None
     }
 
+    /// What damping kept aside and is to be sent now goes after everything that was read.
+    fn release(&mut self, now: Moment) {
+        let lane = Lane::Ordinary;
+        let state = &self.lanes[lane as usize];
+        // Two batches that end at one position could not be told apart when they are acknowledged.
+        if !state.unsent.is_empty() || state.back.is_some() || state.is_under_way_at(state.read) {
+            return;
+        }
+        let released = self.damping.release(now.elapsed, BATCH_BYTES / RECORD_BYTES_MAX);
+        let entries: Vec<Entry> = released.iter().filter_map(|change| self.entry(lane, change, now.wall)).collect();
+        if !entries.is_empty() {
+            let state = &mut self.lanes[lane as usize];
+            state.unsent.push_back(batch(lane, state.read, entries));
+        }
+    }
+
+    /// Offers again what the peer refused for want of room, in lanes that have nothing else to do; `takes_all`: it says that it has room.
+    pub fn offer_again(&mut self, takes_all: bool, now: Duration) {
+        for state in &mut self.lanes {
+            let still = state.reading.is_none() && state.unsent.is_empty() && state.under_way.is_empty();
+            let idle = still && state.back.is_none() && state.read == state.head;
+            if let Some(from) = idle.then(|| state.again.go_back(state.read, takes_all, now)).flatten() {
+                (state.read, state.acked) = (from, from);
+            }
+        }
+    }
+
+    /// When there will be something to send or to offer again, if nothing else happens.
+    pub fn due(&self) -> Option<Duration> {
+        let again = self.lanes.iter().filter_map(|state| state.again.due());
+        again.chain(self.damping.due()).min()
+    }
+
     /// The peer has dealt with everything up to a position.
     ///
     /// # Errors
     /// [`StrayAck`].
-    pub fn acked(&mut self, ack: &Ack) -> Result<(), StrayAck> {
+    pub fn acked(&mut self, ack: &Ack, now: Duration) -> Result<(), StrayAck> {
         let (lane, cursor) = (ack.lane, ack.cursor);
         let state = self.lanes.get_mut(usize::from(lane)).ok_or(StrayAck { lane, cursor })?;
-        // The last of equal cursors: empty batches may share one.
         let ends = state.under_way.iter().rposition(|sent| *sent == cursor);
         state.under_way.drain(..=ends.ok_or(StrayAck { lane, cursor })?);
+        let front = state.again.acked(state.acked, cursor, ack.counts.limited, now);
         state.acked = cursor;
+        if let Some(front) = front {
+            state.read = front;
+            state.unsent.clear();
+            state.moved = state.reading.is_some();
+        }
+        self.missing.acked(usize::from(lane), state);
         self.settle();
         Ok(())
     }
@@ -343,8 +427,15 @@ impl Feed {
             // What is acknowledged meanwhile is sent again: it may have been refused.
             lane.back.map_or(done, |back| done.min(back))
         };
+        let done = |index: usize| {
+            let state = &self.lanes[index];
+            // What waits here, and what the peer had no room for, it does not have.
+            let waits = self.damping.oldest().filter(|_| index == Lane::Ordinary as usize);
+            let waits = waits.map(|cursor| cursor.saturating_sub(1));
+            waits.into_iter().chain(state.again.floor()).fold(done(state), Cursor::min)
+        };
         Position {
-            acked: std::array::from_fn(|lane| done(&self.lanes[lane])),
+            acked: std::array::from_fn(done),
             whole: self.whole,
             mode: self.reached,
         }
@@ -356,7 +447,7 @@ impl Feed {
         // That less was sent must be known before the peer forgets what it would then have again.
         let hurry = hurry || !self.is_mode_saved();
         let rested = hurry || self.saved_at.is_none_or(|at| now >= at + SAVE_EVERY);
-        (self.saving.is_none() && position != self.saved && rested).then(|| {
+        (self.saving.is_none() && position != self.saved && rested && !self.missing.is_open()).then(|| {
             self.saving = Some(position);
             self.saved_at = Some(now);
             position
@@ -365,7 +456,7 @@ impl Feed {
 
     /// When [`Feed::next_save`] will have something, if nothing else happens.
     pub fn save_due(&self) -> Option<Duration> {
-        let waits = self.saving.is_none() && self.position() != self.saved;
+        let waits = self.saving.is_none() && self.position() != self.saved && !self.missing.is_open();
         self.saved_at.filter(|_| waits).map(|at| at + SAVE_EVERY)
     }
 
@@ -388,7 +479,19 @@ impl Feed {
     pub fn lag(&self) -> u64 {
         let position = self.position();
         let behind = |(lane, acked): (&LaneFeed, Cursor)| lane.head.saturating_sub(acked);
-        self.lanes.iter().zip(position.acked).map(behind).sum()
+        self.missing.unacked() + self.lanes.iter().zip(position.acked).map(behind).sum::<u64>()
+    }
+}
+
+impl LaneFeed {
+    /// Whether a batch that ends at this position is under way.
+    fn is_under_way_at(&self, cursor: Cursor) -> bool {
+        self.under_way.back() == Some(&cursor)
+    }
+
+    /// How far behind the peer is once it has everything up to `cursor` but what it had no room for.
+    fn behind(&self, cursor: Cursor) -> u64 {
+        self.head.saturating_sub(self.again.floor().unwrap_or(cursor).min(cursor))
     }
 }
 

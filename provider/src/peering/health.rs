@@ -1,9 +1,11 @@
 //! How the links are: what operators and metrics see of each peer.
 
 use super::agreement::Agreement;
+use super::quota::Standing;
 use dialtone_shared::Name;
 use dialtone_shared::message::{Counts, Entry, Mode, Terms};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// A peer, as it stands now.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -22,6 +24,8 @@ pub struct PeerStatus {
     pub last_error: Option<String>,
     /// What the present link has seen so far, and all before it.
     pub progress: Progress,
+    /// How it stands to what it may bring.
+    pub brought: Standing,
 }
 
 impl PeerStatus {
@@ -56,7 +60,8 @@ pub struct Progress {
     pub lag: u64,
     /// Whether the peer has acknowledged everything that is for it.
     pub sent_all: bool,
-    /// Whether the peer has said, on this link, that we have everything that it has for us; also if it pushes nothing to us.
+    /// Whether the peer has said, on this link, that we have everything that it has for us, and no limit kept any of it out; also if it pushes
+    /// nothing to us.
     pub received_all: bool,
     /// Records sent, repeats too.
     pub records_sent: u64,
@@ -78,10 +83,16 @@ pub struct Progress {
     pub received: Counts,
     /// Of the refused ones: those that are not records of the name at all.
     pub invalid: u64,
+    /// Signatures of its records that were checked.
+    pub verified: u64,
+    /// The time that this took, of one core.
+    pub verify_time: Duration,
     /// What the peer says became of what was sent.
     pub acknowledged: Counts,
     /// Links that stood.
     pub links: u64,
+    /// Times that the two stores were compared, and all their differences found.
+    pub compared: u64,
 }
 
 impl Progress {
@@ -97,8 +108,11 @@ impl Progress {
         self.bytes_received += earlier.bytes_received;
         self.received.add(&earlier.received);
         self.invalid += earlier.invalid;
+        self.verified += earlier.verified;
+        self.verify_time += earlier.verify_time;
         self.acknowledged.add(&earlier.acknowledged);
         self.links += earlier.links;
+        self.compared += earlier.compared;
         self
     }
 }

@@ -23,6 +23,8 @@ pub enum Pointed {
     Older,
     /// It points to the future. It is not kept: where it would lead the keeper tells too, when it is asked.
     Early,
+    /// It is of a new name, and there is no room for one.
+    Limited,
     /// Not wanted, or of a record that cannot be.
     Refused,
 }
@@ -66,6 +68,9 @@ pub fn judge(terms: &Terms, pointer: &message::Pointer, held: Option<&Held>, now
     if keeper == terms.own {
         return Pointed::Same;
     }
+    if held.is_none() && !terms.takes_new {
+        return Pointed::Limited;
+    }
     if pointer.sequence.secs() > now.plus(FUTURE_PEER_SECS) {
         return Pointed::Early;
     }
@@ -81,6 +86,7 @@ impl intake::Checked {
             Pointed::Same => self.counts.same += 1,
             Pointed::Older => self.counts.older += 1,
             Pointed::Early => self.counts.deferred += 1,
+            Pointed::Limited => self.counts.limited += 1,
             Pointed::Refused => self.counts.refused += 1,
         }
     }

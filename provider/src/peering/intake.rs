@@ -1,7 +1,7 @@
 //! The receiving half of a link: what becomes of each record that a peer sends, cheap questions first.
 //!
 //! ```text
-//! decode → in scope? → held already? → verify → put, or keep aside until its time comes → acknowledge
+//! decode → in scope? → held already? → room for a new name? → verify → put, or keep aside until its time comes → acknowledge
 //! ```
 //!
 //! What becomes of a pointer is told in `hearsay`. A record costs a signature check only if it would change something. One that is broken costs itself and no neighbour.
@@ -15,6 +15,7 @@ use dialtone_shared::record::Timeliness;
 use dialtone_shared::{Name, RecordError, SignedRecord, UnixSecs, VerifiedRecord, VerifyError};
 use std::cmp::Ordering;
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// Between whom a record passes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,6 +26,8 @@ pub struct Terms {
     pub peer: Name,
     /// What the sender is to us.
     pub relationship: Relationship,
+    /// Whether there is room for names that are not held yet: see [`super::quota`].
+    pub takes_new: bool,
     /// In what form it pushes to us: the lesser of what it pushes and what we accept.
     pub accepts: Mode,
 }
@@ -62,6 +65,8 @@ pub enum Verdict {
     Same,
     /// What is held outranks it, or nobody may keep it any longer.
     Older,
+    /// It is of a new name, and there is no room for one.
+    Limited,
 }
 
 /// A record that would change something.
@@ -70,6 +75,7 @@ pub struct Candidate {
     signed: SignedRecord,
     keep_until: UnixSecs,
     future: bool,
+    new: bool,
 }
 
 /// What a batch came to.
@@ -77,12 +83,20 @@ pub struct Candidate {
 pub struct Checked {
     /// To be put.
     pub puts: Vec<Put>,
+    /// To be put if there is room for so many new names.
+    pub new: Vec<Put>,
+    /// How many of `puts` were `new`, and took room.
+    pub taken: usize,
     /// To be kept aside.
     pub deferred: Vec<Deferred>,
     /// To be kept as what is said of others.
     pub pointers: Vec<Pointer>,
     /// What needs neither, counted.
     pub counts: Counts,
+    /// Signatures checked, and the time that took: of one core.
+    pub verified: u64,
+    /// See above.
+    pub verify_time: Duration,
     /// The first refusal, and how many there were that no honest provider sends.
     pub invalid: Option<(u64, Refusal)>,
 }
@@ -112,22 +126,27 @@ pub fn triage(terms: &Terms, signed: SignedRecord, keep_until: UnixSecs, held: O
         return Verdict::Older;
     }
     let future = matches!(record.from_peer(now), Timeliness::Future(_));
-    let Some(held) = held else {
-        return Verdict::Verify(Box::new(Candidate {
+    let candidate = |signed, new| {
+        Verdict::Verify(Box::new(Candidate {
             signed,
             keep_until,
             future,
-        }));
+            new,
+        }))
     };
-    let rank = signed.rank();
-    let order = rank.order().cmp(&held.record.rank().order());
-    match order.then_with(|| signed.bytes().cmp(held.record.bytes())) {
+    let Some(held) = held else {
+        return if terms.takes_new {
+            candidate(signed, true)
+        } else {
+            Verdict::Limited
+        };
+    };
+    match signed.rank().order().cmp(&held.record.rank().order()) {
         Ordering::Less => Verdict::Older,
-        Ordering::Greater => Verdict::Verify(Box::new(Candidate {
-            signed,
-            keep_until,
-            future,
-        })),
+        Ordering::Greater => candidate(signed, false),
+        // A twin of what is held. Whichever of the two wins: if both are genuine, they prove that the name said two things, and the store
+        // says so (see `RecordStore::twins`).
+        Ordering::Equal if signed.bytes() != held.record.bytes() => candidate(signed, false),
         Ordering::Equal => {
             let class = policy::class_from(terms.relationship);
             if class > held.class || keep_until.day() > held.keep_until.day() {
@@ -150,6 +169,7 @@ pub fn believe(candidate: Candidate) -> Result<Believed, Refusal> {
         record,
         keep_until: candidate.keep_until,
         future: candidate.future,
+        new: candidate.new,
     })
 }
 
@@ -166,6 +186,7 @@ pub fn believe_known(candidate: Candidate, known: &VerifiedRecord) -> Result<Bel
         record: known.clone(),
         keep_until: candidate.keep_until,
         future: candidate.future,
+        new: candidate.new,
     })
 }
 
@@ -175,6 +196,7 @@ pub struct Believed {
     record: VerifiedRecord,
     keep_until: UnixSecs,
     future: bool,
+    new: bool,
 }
 
 impl Believed {
@@ -185,6 +207,26 @@ impl Believed {
 }
 
 impl Checked {
+    /// Files what was decided without a look at the signature; the candidate, if there has to be one.
+    pub fn judged(&mut self, verdict: Verdict) -> Option<Candidate> {
+        match verdict {
+            Verdict::Renew(put) => self.puts.push(*put),
+            Verdict::Verify(candidate) => return Some(*candidate),
+            Verdict::Same => self.counts.same += 1,
+            Verdict::Older => self.counts.older += 1,
+            Verdict::Limited => self.counts.limited += 1,
+        }
+        None
+    }
+
+    /// Takes the first `room` of the new names, and refuses the rest for want of room.
+    pub fn admit(&mut self, room: usize) {
+        self.counts.limited += self.new.len().saturating_sub(room) as u64;
+        self.new.truncate(room);
+        self.taken += self.new.len();
+        self.puts.append(&mut self.new);
+    }
+
     /// Files a refusal.
     pub fn refuse(&mut self, refusal: Refusal) {
         self.counts.refused += 1;
@@ -202,16 +244,21 @@ impl Checked {
                 record: believed.record,
             });
         } else {
-            self.puts.push(put(terms, believed.record, believed.keep_until));
+            let puts = if believed.new { &mut self.new } else { &mut self.puts };
+            puts.push(put(terms, believed.record, believed.keep_until));
         }
     }
 
     /// Adds what another part of the same batch came to.
     pub fn join(&mut self, other: Self) {
         self.puts.extend(other.puts);
+        self.new.extend(other.new);
+        self.taken += other.taken;
         self.deferred.extend(other.deferred);
         self.pointers.extend(other.pointers);
         self.counts.add(&other.counts);
+        self.verified += other.verified;
+        self.verify_time += other.verify_time;
         if let Some((count, refusal)) = other.invalid {
             self.invalid.get_or_insert((0, refusal)).0 += count;
         }
@@ -241,12 +288,24 @@ pub struct Intake {
     anew_from: Option<Mode>,
     next_check: u64,
     committing: Option<Vec<Committing>>,
+    settled: Settled,
+}
+
+/// What became of names that took room as new.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Settled {
+    /// They took room for so many.
+    pub taken: usize,
+    /// So many are held now.
+    pub stored: usize,
 }
 
 #[derive(Debug)]
 struct Arrived {
     id: u64,
     cursor: Cursor,
+    /// Not to be committed before then, so that the agreed rates are kept.
+    ready_at: Duration,
     mentions: u64,
     checked: Option<Checked>,
 }
@@ -256,6 +315,7 @@ struct Arrived {
 struct Committing {
     ack: Ack,
     puts: usize,
+    taken: usize,
     pointers: usize,
 }
 
@@ -276,17 +336,17 @@ pub enum IntakeError {
     /// More than the window.
     #[error("sent more batches than the window allows before they were acknowledged")]
     Window,
-    /// Backwards.
-    #[error("sent a batch that ends at position {0}, behind the one before")]
+    /// Backwards, with something under way.
+    #[error("sent a batch that ends at position {0}, behind one that is not acknowledged")]
     Backwards(Cursor),
 }
 
 impl Intake {
-    /// Takes a batch: the number under which its entries are to be checked.
+    /// Takes a batch, which is not to be committed before `ready_at`: the number under which its entries are to be checked.
     ///
     /// # Errors
     /// [`IntakeError`].
-    pub fn arrived(&mut self, batch: &Batch) -> Result<u64, IntakeError> {
+    pub fn arrived(&mut self, batch: &Batch, ready_at: Duration) -> Result<u64, IntakeError> {
         let (lane, index) = (lane_of(batch.lane), usize::from(batch.lane).min(LANES - 1));
         let (queue, end) = (&mut self.lanes[index], &mut self.ends[index]);
         let committing = self.committing.iter().flatten().filter(|one| one.ack.lane == batch.lane).count();
@@ -304,6 +364,7 @@ impl Intake {
         queue.push_back(Arrived {
             id: self.next_check,
             cursor: batch.cursor,
+            ready_at,
             mentions: batch.entries.iter().filter(|entry| matches!(entry, Entry::Mention(_))).count() as u64,
             checked: None,
         });
@@ -317,15 +378,16 @@ impl Intake {
         }
     }
 
-    /// What to commit next, revocations first: everything that is checked, in order. `None` while a commit is under way.
-    pub fn next_commit(&mut self) -> Option<Commit> {
+    /// What to commit next, revocations first: everything that is checked and ready, in order. `None` while a commit is under way.
+    pub fn next_commit(&mut self, now: Duration) -> Option<Commit> {
         if self.committing.is_some() {
             return None;
         }
         let (mut commit, mut parts) = (Commit::default(), Vec::new());
         for (lane, queue) in (0..).zip(&mut self.lanes) {
             while parts.len() < COMMIT_BATCHES {
-                let Some(checked) = queue.front_mut().and_then(|batch| batch.checked.take()) else {
+                let front = queue.front_mut().filter(|batch| batch.ready_at <= now);
+                let Some(checked) = front.and_then(|batch| batch.checked.take()) else {
                     break;
                 };
                 let Some(Arrived { cursor, mentions, .. }) = queue.pop_front() else {
@@ -337,6 +399,7 @@ impl Intake {
                 parts.push(Committing {
                     ack: Ack { lane, cursor, counts },
                     puts: checked.puts.len(),
+                    taken: checked.taken,
                     pointers: checked.pointers.len(),
                 });
                 commit.puts.extend(checked.puts);
@@ -355,7 +418,9 @@ impl Intake {
         let mut acks: Vec<Ack> = Vec::with_capacity(LANES);
         let (mut outcomes, mut pointers) = (outcomes.iter(), pointers.iter());
         for mut part in self.committing.take().unwrap_or_default() {
+            self.settled.taken += part.taken;
             for outcome in outcomes.by_ref().take(part.puts) {
+                self.settled.stored += usize::from(*outcome == Outcome::Stored { replaced: false });
                 match outcome {
                     Outcome::Stored { .. } | Outcome::Renewed => part.ack.counts.stored += 1,
                     Outcome::Same => part.ack.counts.same += 1,
@@ -378,6 +443,18 @@ impl Intake {
             }
         }
         acks
+    }
+
+    /// What became of new names since it was asked last.
+    pub fn take_settled(&mut self) -> Settled {
+        std::mem::take(&mut self.settled)
+    }
+
+    /// When the next commit is ready, if that is only a matter of time.
+    pub fn due(&self) -> Option<Duration> {
+        let ready = |queue: &VecDeque<Arrived>| queue.front().filter(|batch| batch.checked.is_some()).map(|batch| batch.ready_at);
+        let due = self.lanes.iter().filter_map(ready).min();
+        due.filter(|_| self.committing.is_none())
     }
 
     /// Drops what is not checked yet: the link is about to be cut.
@@ -406,6 +483,11 @@ impl Intake {
     /// Whether nothing that arrived still awaits its acknowledgement.
     pub fn is_idle(&self) -> bool {
         self.committing.is_none() && self.lanes.iter().all(VecDeque::is_empty)
+    }
+
+    /// Up to where the peer's log has come, as far as it has said on this link.
+    pub fn reached(&self) -> crate::store::Cursors {
+        self.ends.map(|end| end.map_or(0, |(cursor, _)| cursor))
     }
 
     /// Whether the peer has said that we have everything, and it is durable.

@@ -88,6 +88,47 @@ const _: () = assert!(GREETINGS_FROM_ONE_MAX * 4 <= GREETINGS_MAX);
 /// The log is told at most this often of strangers who were turned away: they must not fill the disk with it.
 pub const STRANGERS_TOLD_EVERY: Duration = Duration::from_secs(1);
 
+/// What a peer sends faster than agreed waits at most this long for its commit: well below [`HOLD_PATIENCE`], at which the sender would give the
+/// link up. What would have to wait longer is taken if the name is known, and refused if it is new.
+pub const PACE_MAX: Duration = Duration::from_secs(10);
+const _: () = assert!(PACE_MAX.as_secs() * 2 < HOLD_PATIENCE.as_secs());
+
+/// So much of an agreed rate may come at once: links come and go, and what gathered meanwhile comes in one piece.
+pub const PACE_BURST: Duration = Duration::from_secs(5);
+
+/// From this share of an agreed number of names on the operator is told, in percent: in time to agree on more.
+pub const LIMIT_WARNS_PERCENT: u64 = 80;
+
+/// So many changes of a name may go to a peer at once; ten times what RFC 7196 found harmless to damp at, since a name that moves is what names
+/// are for.
+pub const DAMP_CHANGES: f64 = 60.0;
+
+/// A change counts half after this long. With [`DAMP_CHANGES`] a name may change about once a second for ever.
+pub const DAMP_HALF_LIFE: Duration = Duration::from_secs(42);
+
+/// Names whose changes are counted, twice over: about 0.1 MB a link. A name that changes ten times a second is seen again before a thousand others are,
+/// at up to ten thousand changes a second.
+pub const DAMP_NAMES: usize = 1_024;
+
+/// Most names that wait at a time, of one link: a megabyte of the largest records. Beyond it changes are sent as they come.
+pub const DAMP_HELD_MAX: usize = 256;
+
+/// What was refused for want of room is offered again at most this often, even to a peer that always says it has room.
+pub const AGAIN_EVERY: Duration = Duration::from_secs(5);
+
+/// Whether there is room again for what was refused is looked at this often.
+pub const ROOM_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
+
+/// A peer is asked for a second opinion about one name this often, on average: a few bytes a second, and a peer that hides a twentieth of its names
+/// is found within the hour.
+pub const AUDIT_EVERY: Duration = Duration::from_secs(60);
+
+/// What looks wrong is looked at again after this long: longer than a change takes to arrive anywhere.
+pub const AUDIT_AGAIN: Duration = Duration::from_secs(10);
+
+/// The log is told of what audits find at most this often, for each peer; the counters have all of it.
+pub const AUDIT_TOLD_EVERY: Duration = Duration::from_secs(3_600);
+
 /// Bytes of one chunk of a digest: as a batch, so that a revocation waits behind no more.
 pub const DIGEST_CHUNK_BYTES: usize = BATCH_BYTES;
 

@@ -16,15 +16,23 @@
 //! 9. [`intake`]: the half that receives, and what becomes of each record, [`hearsay`]: of each pointer,
 //! 10. [`digest`]: the filter of names that goes where no more is agreed,
 //! 11. [`deferred`]: records whose time has not come;
-//! 12. [`health`]: what is seen of it from outside.
+//! 12. [`quota`]: how much one peer may bring, and [`again`]: how what was refused for that is offered again,
+//! 13. [`damping`]: names that change all the time;
+//! 14. [`evidence`]: wrongs that are proved, and [`audit`]: second opinions;
+//! 15. [`reconcile`]: in what two stores differ, where the log would cost more than finding out;
+//! 16. [`health`]: what is seen of it from outside.
 //!
 //! Beside the links: [`ask`], what is done about a name that no link has brought.
 
+pub mod again;
 pub mod agreement;
 pub mod ask;
+pub mod audit;
+pub mod damping;
 pub mod deferred;
 pub mod dial;
 pub mod digest;
+pub mod evidence;
 pub mod feed;
 pub mod greeting;
 pub mod guests;
@@ -34,5 +42,7 @@ pub mod intake;
 pub mod limits;
 pub mod policy;
 pub mod position;
+pub mod quota;
+pub mod reconcile;
 pub mod session;
 pub mod step;

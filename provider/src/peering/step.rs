@@ -3,9 +3,11 @@
 use super::agreement::Agreements;
 use super::ask::reach::Inbound;
 use super::digest::Digest;
+use super::feed::Comparison;
 use super::intake::{Checked, Commit, Terms};
 use super::position::Position;
-use crate::store::{Change, Cursor, Cursors, Lane, Outcome, PointerChange, PointerOutcome};
+use super::quota::Quotas;
+use crate::store::{Change, Cursor, Cursors, Held, Lane, Outcome, PointerChange, PointerOutcome};
 use dialtone_shared::message::{CloseCode, Pointer, Relationship, Value};
 use dialtone_shared::{Name, Rank, SignedRecord, UnixSecs};
 use std::sync::Arc;
@@ -40,6 +42,8 @@ pub struct Opening {
     pub pin: [u8; 32],
     /// Where the lanes of its log end.
     pub heads: [u64; 3],
+    /// What its peers have brought, over all links.
+    pub quotas: Arc<Quotas>,
     /// What its peers push to it and what lies behind them: what it tells each of what it knows without asking.
     pub inbound: Arc<[Inbound]>,
 }
@@ -82,6 +86,15 @@ pub enum Event {
     Committed(Vec<Outcome>, Vec<PointerOutcome>),
     /// Answers [`Step::Save`].
     Saved,
+    /// The two stores are to be compared: the feed rests. `leads`: by us, and not because the peer asks.
+    Compare {
+        /// See above.
+        leads: bool,
+    },
+    /// What came of it; `None`: nothing.
+    Compared(Option<Comparison>),
+    /// Answers [`Step::Fetch`].
+    Fetched(Vec<Held>),
     /// A step failed on our side. What was not acknowledged will be sent again.
     Failed(CloseCode, String),
     /// Time went by.
@@ -117,6 +130,8 @@ pub enum Step {
         /// How many.
         limit: usize,
     },
+    /// Read what is held of these names.
+    Fetch(Vec<Name>),
     /// Read at most `limit` pointers of the log's hearsay lane.
     ReadPointers {
         /// After this cursor.

@@ -10,6 +10,8 @@ pub const RECORD: &str = "application/vnd.dialtone.record";
 pub const RECEIPT: &str = "application/vnd.dialtone.receipt";
 /// A signed status of a name.
 pub const STATUS: &str = "application/vnd.dialtone.status";
+/// A proof of a wrong.
+pub const PROOF: &str = "application/vnd.dialtone.proof";
 /// JSON.
 pub const JSON: &str = "application/json";
 /// CBOR.

@@ -5,13 +5,15 @@
 //! 3. [`get`]: a record, a signed status, and the provider's store as something to look names up in;
 //! 4. [`resolve`]: the walk over the layers;
 //! 5. [`info`]: what a provider says of itself, how it is, and what it counts;
-//! 6. [`media`]: media types and entity tags; [`problem`]: what can go wrong.
+//! 6. [`proofs`]: the wrongs that can be proved;
+//! 7. [`media`]: media types and entity tags; [`problem`]: what can go wrong.
 
 pub mod batch;
 pub mod get;
 pub mod info;
 pub mod media;
 pub mod problem;
+pub mod proofs;
 pub mod put;
 pub mod queue;
 pub mod resolve;
@@ -20,6 +22,7 @@ pub use problem::{Problem, Refusal, Turn};
 
 use crate::accounting::{Admission, Ledger};
 use crate::io::clock::Clock;
+use crate::io::evidence::Evidence;
 use crate::metrics::Metrics;
 use crate::settings::{BATCHES_AT_A_TIME, HTTP_PATIENCE_SECS};
 use crate::store::RecordStore;
@@ -55,6 +58,8 @@ pub struct Service {
     pub clock: Arc<dyn Clock>,
     /// Who may put how much.
     pub admission: Admission,
+    /// What can be proved against whom.
+    pub evidence: Arc<Evidence>,
     /// What everybody keeps.
     pub ledger: Arc<Ledger>,
     /// The way into the store.
@@ -82,6 +87,8 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/records/{name}/status", on_get(get::status))
         .route("/v1/records", on_post(batch::post))
         .route("/v1/resolve/{name}", on_get(resolve::resolve))
+        .route("/v1/proofs", on_get(proofs::list))
+        .route("/v1/proofs/{number}", on_get(proofs::proof))
         .route("/v1/info", on_get(info::info))
         .route("/healthz", on_get(info::health))
         .route("/metrics", on_get(info::metrics))

@@ -165,6 +165,10 @@ pub(super) fn examine(bytes: Bytes, url: Option<&Name>, provider: &Name, now: Un
 /// Whether `signed` is the very record that is held; an error if it may not take its place.
 fn judge(signed: &SignedRecord, held: &Held, now: UnixSecs) -> Result<bool, Refusal> {
     let order = signed.rank().order().cmp(&held.record.rank().order());
+    if order.is_eq() && signed.bytes() < held.record.bytes() {
+        // It loses, but to its own twin: if it is genuine, the two prove that the name said two things, and the store says so.
+        return Ok(false);
+    }
     match order.then_with(|| signed.bytes().cmp(held.record.bytes())) {
         Ordering::Equal => Ok(true),
         Ordering::Less => Err(Refusal::Older(Box::new(held.clone()))),

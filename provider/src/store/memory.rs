@@ -2,6 +2,7 @@
 
 use super::join::{Standing, Verdict, judge};
 use super::pointer;
+use super::twins::{self, Twins, TwinsTold};
 use super::{
     Change, Count, Cursor, Cursors, Held, LANES, Lane, Note, Outcome, Pointer, PointerChange, PointerOutcome, Put, RecordStore, StoreError,
     check_note_keys, check_puts,
@@ -11,7 +12,7 @@ use dialtone_shared::{Name, Rank, UnixSecs};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 /// A store that forgets everything with the process.
 #[derive(Debug)]
@@ -20,10 +21,11 @@ pub struct MemoryStore {
     /// Held only while a map is read or changed, never across a wait.
     state: Mutex<State>,
     cursors: watch::Sender<Cursors>,
+    twins: TwinsTold,
 }
 
 /// What the embedded engine keeps in its tables, in maps of the same order.
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug)]
 struct State {
     records: BTreeMap<Name, (Held, Cursor)>,
     pointers: BTreeMap<Name, (Pointer, Cursor)>,
@@ -48,7 +50,25 @@ impl MemoryStore {
             id,
             state: Mutex::default(),
             cursors: watch::channel([0; LANES]).0,
+            twins: twins::channel(),
         })
+    }
+
+    /// A copy with the same id, as a copy of the files of a durable store would be: what is put into one is not in the other.
+    pub fn copy(&self) -> Arc<Self> {
+        let state = self.state().clone();
+        let cursors = watch::channel(state.last).0;
+        Arc::new(Self {
+            id: self.id,
+            state: Mutex::new(state),
+            cursors,
+            twins: twins::channel(),
+        })
+    }
+
+    /// Loses a record without a trace, as damage would: for tests of what notices.
+    pub fn lose(&self, name: &Name) {
+        self.state().forget(name);
     }
 
     fn open(&self) -> Result<MutexGuard<'_, State>, StoreError> {
@@ -75,8 +95,14 @@ impl RecordStore for MemoryStore {
         check_puts(&batch)?;
         let mut state = self.open()?;
         let before = state.last;
-        let outcomes = batch.into_iter().map(|put| state.put(put)).collect();
+        let mut met = Vec::new();
+        let outcomes = batch.into_iter().map(|put| state.put(put, &mut met)).collect();
         self.tell(&state, before);
+        drop(state);
+        for twins in met {
+            // Nobody may listen.
+            let _ = self.twins.send(Arc::new(twins));
+        }
         Ok(outcomes)
     }
 
@@ -162,6 +188,10 @@ impl RecordStore for MemoryStore {
         self.cursors.subscribe()
     }
 
+    fn twins(&self) -> broadcast::Receiver<Arc<Twins>> {
+        self.twins.subscribe()
+    }
+
     fn id(&self) -> [u8; 16] {
         self.id
     }
@@ -196,7 +226,7 @@ impl RecordStore for MemoryStore {
 }
 
 impl State {
-    fn put(&mut self, put: Put) -> Outcome {
+    fn put(&mut self, put: Put, met: &mut Vec<Twins>) -> Outcome {
         let held = self.records.get(put.record.name()).map(|(held, _)| held);
         let standing = held.map(|held| Standing {
             rank: *held.record.rank(),
@@ -204,6 +234,9 @@ impl State {
             class: held.class,
             keep_until: held.keep_until,
         });
+        if let Some(held) = held.filter(|_| twins::meets(standing.as_ref(), &put)) {
+            met.push(twins::pair(held, &put));
+        }
         match judge(standing.as_ref(), &put) {
             Verdict::Store => {
                 let replaced = held.is_some();

@@ -16,15 +16,18 @@ pub mod embedded;
 mod join;
 pub mod memory;
 pub mod pointer;
+mod twins;
 
 pub use embedded::{EmbeddedOptions, EmbeddedStore};
 pub use memory::MemoryStore;
 pub use pointer::{Pointer, PointerChange, PointerOutcome};
+pub use twins::Twins;
 
 use crate::planted::{self, Bug};
 use async_trait::async_trait;
 use dialtone_shared::{Name, Rank, UnixSecs, VerifiedRecord};
 use std::fmt;
+use std::sync::Arc;
 
 /// A provider's table of records.
 #[async_trait]
@@ -99,6 +102,10 @@ pub trait RecordStore: Send + Sync + fmt::Debug + 'static {
 
     /// The last cursor of each lane, `[urgent, ordinary, hearsay]`; changes at every commit, so that feeds and caches wake.
     fn watch(&self) -> tokio::sync::watch::Receiver<Cursors>;
+
+    /// Pairs of records that only their bytes tell apart, from now on, each once both were put: see [`Twins`]. Told when what became of the put
+    /// is durable; a listener that falls far behind misses some.
+    fn twins(&self) -> tokio::sync::broadcast::Receiver<Arc<Twins>>;
 
     /// Drawn when the store is made, and anew when it is restored from a backup: whoever remembers something about a
     /// store (a peer's cursor) remembers it about this id.

@@ -238,6 +238,9 @@ mod kept {
         fn count(&self) -> Count {
             self.0.count()
         }
+        fn twins(&self) -> tokio::sync::broadcast::Receiver<std::sync::Arc<dialtone_provider::store::Twins>> {
+            self.0.twins()
+        }
         fn watch(&self) -> watch::Receiver<Cursors> {
             self.0.watch()
         }

@@ -366,6 +366,9 @@ impl RecordStore for TroubledStore {
     fn count(&self) -> Count {
         self.inner.count()
     }
+    fn twins(&self) -> tokio::sync::broadcast::Receiver<Arc<dialtone_provider::store::Twins>> {
+        self.inner.twins()
+    }
     fn watch(&self) -> watch::Receiver<Cursors> {
         self.inner.watch()
     }

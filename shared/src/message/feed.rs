@@ -298,6 +298,12 @@ impl Ack {
 }
 
 impl Counts {
+    /// How many entries these are.
+    pub fn total(&self) -> u64 {
+        let counts = [self.stored, self.same, self.older, self.deferred, self.refused, self.limited];
+        counts.into_iter().fold(0, u64::saturating_add)
+    }
+
     /// Adds `other` to these; a peer that claims more than fits a number gets the largest.
     pub fn add(&mut self, other: &Self) {
         self.stored = self.stored.saturating_add(other.stored);

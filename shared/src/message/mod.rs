@@ -21,6 +21,7 @@
 mod codes;
 mod feed;
 mod hello;
+pub mod reconcile;
 mod request;
 mod words;
 

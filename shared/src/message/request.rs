@@ -5,10 +5,12 @@
 //! query      {0: 16, 1: name, 2: hops, 3: visited, 4: budget, 5: own-only, ? 6: known}
 //! reconcile  {0: 17, 1: body}                 a round of set reconciliation
 //! statement  {0: 18, 1: from-hour, 2: hours}
+//! proofs     {0: 19, 1: [* proof]}            wrongs that the asker can prove
 //!
 //! answer     {0: 32, 1: outcome, ? 2: [class, keep-until, record], ? 3: fresh}
 //! reconcile  {0: 33, 1: body}
 //! statement  {0: 34, 1: body}
+//! noted      {0: 35}
 //! refused    {0: 48, 1: why}
 //! ```
 
@@ -35,6 +37,8 @@ pub enum Request {
         /// For so many hours.
         hours: u32,
     },
+    /// What you should know: proofs, as [`crate::proof`] reads them.
+    Proofs(Vec<Bytes>),
 }
 
 /// What it is told.
@@ -46,6 +50,8 @@ pub enum Response {
     Reconcile(Bytes),
     /// To a request for a statement: the signed statement.
     Statement(Bytes),
+    /// To proofs: what was news and holds is kept.
+    Noted,
     /// Not now, or not at all.
     Refused(Refused),
 }
@@ -118,6 +124,12 @@ impl Request {
             Self::Statement { from_hour, hours } => {
                 w.map(3).uint(0).uint(18).uint(1).uint(*from_hour).uint(2).uint(u64::from(*hours));
             }
+            Self::Proofs(proofs) => {
+                w.map(2).uint(0).uint(19).uint(1).array(proofs.len());
+                for proof in proofs {
+                    w.bytes(proof);
+                }
+            }
         })
     }
 
@@ -143,10 +155,30 @@ impl Request {
                     hours: hours.ok_or(MessageError::Missing("hours"))?,
                 })
             }
+            19 => {
+                let mut proofs = None;
+                while let Some(field) = map.next()? {
+                    match field {
+                        1 => {
+                            let count = map.r.array()?;
+                            if count > PROOFS_MAX as u64 {
+                                return Err(MessageError::Value("proofs"));
+                            }
+                            let proof = |_| map.r.bytes().map(Bytes::copy_from_slice);
+                            proofs = Some((0..count).map(proof).collect::<Result<_, _>>()?);
+                        }
+                        other => map.pass_over(other)?,
+                    }
+                }
+                Ok(Self::Proofs(proofs.ok_or(MessageError::Missing("proofs"))?))
+            }
             other => Err(MessageError::Kind(other)),
         })
     }
 }
+
+/// Most proofs in one request: each may cost two signatures.
+pub const PROOFS_MAX: usize = 16;
 
 impl Response {
     /// As it travels: length and body.
@@ -158,6 +190,9 @@ impl Response {
             }
             Self::Statement(body) => {
                 w.map(2).uint(0).uint(34).uint(1).bytes(body);
+            }
+            Self::Noted => {
+                w.map(1).uint(0).uint(35);
             }
             Self::Refused(why) => {
                 w.map(2).uint(0).uint(48).uint(1).uint(*why as u64);
@@ -174,6 +209,12 @@ impl Response {
             32 => Answer::read(map).map(Self::Answer),
             33 => body_of(map).map(Self::Reconcile),
             34 => body_of(map).map(Self::Statement),
+            35 => {
+                while let Some(field) = map.next()? {
+                    map.pass_over(field)?;
+                }
+                Ok(Self::Noted)
+            }
             48 => {
                 let mut why = None;
                 while let Some(field) = map.next()? {
@@ -335,6 +376,7 @@ mod tests {
             Request::Query(newer),
             Request::Reconcile(Bytes::from_static(b"round")),
             Request::Statement { from_hour, hours },
+            Request::Proofs(vec![Bytes::from_static(b"one"), Bytes::from_static(b"another")]),
         ]
     }
 
@@ -351,6 +393,7 @@ mod tests {
             Response::Answer(Answer::Absent { certain: false }),
             Response::Reconcile(Bytes::from_static(b"round")),
             Response::Statement(Bytes::from_static(b"signed")),
+            Response::Noted,
             Response::Refused(Refused::Busy),
             Response::Refused(Refused::Cannot),
         ]

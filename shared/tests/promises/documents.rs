@@ -3,6 +3,7 @@
 use crate::world::*;
 use dialtone_shared::invite::{INVITE_DOMAIN, SEAL_DOMAIN};
 use dialtone_shared::message::{self, CloseCode, Message, Request, Response};
+use dialtone_shared::proof::Proof;
 use dialtone_shared::receipt::{ROOT_DOMAIN, Receipt, STATUS_DOMAIN, Status};
 use dialtone_shared::record::rdata::{TYPE_RECORD, is_forbidden};
 use dialtone_shared::record::signed::RECORD_DOMAIN;
@@ -65,6 +66,11 @@ fn the_published_vectors_hold() {
             .or_else(|_| Request::decode(body).map(|request| request.to_frame()))
             .or_else(|_| Response::decode(body).map(|response| response.to_frame()));
         assert_eq!(back.unwrap(), frame);
+    }
+    for vector in list(&all, "proofs") {
+        let proof = Proof::decode(&bytes(vector, "proof")).unwrap();
+        assert_eq!(proof.subject().unwrap().of.to_string(), text(vector, "of"));
+        assert_eq!(proof.check().unwrap().to_string(), text(vector, "says"));
     }
     for vector in list(&all, "statuses") {
         assert_eq!(

@@ -12,6 +12,7 @@
 //! - [`rotation`]: the one possible history of a name's keys;
 //! - [`rank`]: the total order of a name's records, a join;
 //! - [`receipts`]: what a provider promises, provable to anyone;
+//! - [`proofs`]: two statements that cannot both be honest, shown to anyone;
 //! - [`statements`]: what two providers say crossed their link, and where they differ;
 //! - [`invites`]: the line by which one provider asks another to peer;
 //! - [`documents`]: `docs/` says what the code does.
@@ -22,6 +23,7 @@ mod documents;
 mod envelope;
 mod invites;
 mod names;
+mod proofs;
 mod rank;
 mod rdata;
 mod receipts;

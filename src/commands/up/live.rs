@@ -107,6 +107,7 @@ mod tests {
     fn a_link_is_one_line_with_both_directions() {
         let peer = Name::key_set([1; 32]);
         let there = PeerStatus {
+            brought: Default::default(),
             name: peer,
             agreement: Agreement {
                 relationship: Relationship::Upstream,

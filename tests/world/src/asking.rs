@@ -361,6 +361,7 @@ impl AskWorld {
                 ..Terms::mutual()
             };
             statuses.push(PeerStatus {
+                brought: Default::default(),
                 name,
                 agreement,
                 theirs: wire.up[end].then_some(theirs),

@@ -11,7 +11,9 @@
 //! destructors run before the disk is frozen hides every bug of durability.)
 
 use async_trait::async_trait;
-use dialtone_provider::store::{Change, Count, Cursor, Cursors, Held, Lane, MemoryStore, Note, Outcome, Put, RecordStore, StoreError};
+use dialtone_provider::store::{
+    Change, Count, Cursor, Cursors, Held, Lane, MemoryStore, Note, Outcome, Put, RecordStore, StoreError, Twins,
+};
 use dialtone_provider::store::{Pointer, PointerChange, PointerOutcome};
 use dialtone_shared::{Name, UnixSecs};
 use rand::RngExt;
@@ -19,7 +21,7 @@ use rand::rngs::StdRng;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 /// A store on such a disk.
 #[derive(Debug)]
@@ -72,6 +74,11 @@ impl DiskStore {
     fn over(image: Arc<MemoryStore>, sync: Option<Duration>) -> Arc<Self> {
         let state = Mutex::default();
         Arc::new(Self { image, state, sync })
+    }
+
+    /// A copy with the same id of what is durable, as a copy of the files would be.
+    pub fn copy(&self) -> Arc<Self> {
+        Self::over(self.image.copy(), self.sync)
     }
 
     /// Writes, so that the next sync makes it durable. The number under which to ask for the outcome.
@@ -248,6 +255,10 @@ impl RecordStore for DiskStore {
         let (watcher, watches) = watch::channel(self.heads());
         self.state().watchers.push(watcher);
         watches
+    }
+
+    fn twins(&self) -> broadcast::Receiver<Arc<Twins>> {
+        self.image.twins()
     }
 
     fn id(&self) -> [u8; 16] {

@@ -8,9 +8,10 @@ use dialtone_provider::peering::deferred::{self, Deferred};
 use dialtone_provider::peering::dial::{self, Dialler, Which};
 use dialtone_provider::peering::greeting;
 use dialtone_provider::peering::hearsay;
-use dialtone_provider::peering::intake::{self, Believed, Candidate, Checked, Commit, Refusal, Terms, Verdict};
+use dialtone_provider::peering::intake::{self, Believed, Candidate, Checked, Commit, Refusal, Terms};
 use dialtone_provider::peering::limits::{DEFERRED_MAX, DIAL_PATIENCE};
 use dialtone_provider::peering::position::Position;
+use dialtone_provider::peering::reconcile::Seen;
 use dialtone_provider::peering::session::Session;
 use dialtone_provider::peering::step::{End, Event, Moment, Opening, Step};
 use dialtone_provider::store::{Change, RecordStore};
@@ -119,6 +120,7 @@ impl World {
             dialled,
             pin: pin(other),
             heads: node.heads,
+            quotas: node.quotas.clone(),
             inbound: Arc::default(),
         }
     }
@@ -154,7 +156,7 @@ impl World {
                         state.woken[end] = Some(due);
                         self.plan(due.saturating_sub(self.now), Action::Wake(link, end));
                     }
-                    return;
+                    return self.look_for_comparisons(link, end);
                 }
                 Step::End(over) => return self.over(link, end, over),
                 Step::Send(frame) => {
@@ -207,6 +209,11 @@ impl World {
         let mine = proved.filter(|peer| self.nodes[node].standing.get(peer).is_some_and(mine));
         if let Some(peer) = mine {
             self.nodes[node].standing.remove(&peer);
+            let comparing = self.links[link].comparing;
+            if let (Some(id), Some(seen)) = (comparing.store[end], comparing.seen[end]) {
+                let note = (Seen::key(&peer, &id), Some(seen.encode()));
+                ready(self.nodes[node].store.set_notes(vec![note])).expect("a disk that works");
+            }
         }
         let stood = mine.map(|_| now - since);
         if let Some(dialler) = self.nodes[node].diallers.get_mut(&other) {
@@ -279,6 +286,12 @@ impl World {
                         self.nodes[node].standing.insert(peer, (link, end, which));
                         let note = ready(store.note(&Position::key(&peer, &id, &store.id()))).expect("a disk that works");
                         let heads = store.heads();
+                        let seen = ready(store.note(&Seen::key(&peer, &id))).expect("a disk that works");
+                        let seen = seen.map(|seen| Seen::decode(&seen).expect("what was seen"));
+                        self.links[link].comparing.store[end] = Some(id);
+                        let theirs = self.links[link].ends[end].as_ref().and_then(Session::their_heads);
+                        let went_back = seen.zip(theirs).is_some_and(|(seen, theirs)| seen.went_back(&theirs));
+                        let note = note.filter(|_| !went_back);
                         Event::Admitted {
                             position: note.map(|note| Position::decode(&note).expect("a position")),
                             heads,
@@ -305,6 +318,7 @@ impl World {
                 }
                 Event::Read(lane, changes)
             }
+            Step::Fetch(names) => Event::Fetched(names.iter().filter_map(|name| self.held(node, name)).collect()),
             Step::ReadPointers { after, limit } => {
                 Event::PointersRead(ready(store.pointer_changes(after, limit)).expect("a disk that works"))
             }
@@ -356,14 +370,12 @@ impl World {
                 Err(refusal) => checked.refuse(refusal),
                 Ok(signed) => {
                     let held = self.held(node, signed.name());
-                    match intake::triage(terms, signed, entry.keep_until, held.as_ref(), wall) {
-                        Verdict::Renew(put) => checked.puts.push(*put),
-                        Verdict::Verify(candidate) => match self.verified.believe(*candidate, &entry.record) {
+                    let verdict = intake::triage(terms, signed, entry.keep_until, held.as_ref(), wall);
+                    if let Some(candidate) = checked.judged(verdict) {
+                        match self.verified.believe(candidate, &entry.record) {
                             Ok(believed) => checked.believed(terms, believed),
                             Err(refusal) => checked.refuse(refusal),
-                        },
-                        Verdict::Same => checked.counts.same += 1,
-                        Verdict::Older => checked.counts.older += 1,
+                        }
                     }
                 }
             }

@@ -13,14 +13,16 @@
 //! 3. `drive`: does what the sessions want;
 //! 4. [`wire`]: what becomes of a frame, and of a link;
 //! 5. [`disk`]: what becomes of a write;
-//! 6. [`watch`]: what must never happen;
-//! 7. [`story`]: a whole life of random faults, from a seed;
-//! 8. [`seeds`]: which seeds, and the line that runs one again;
-//! 9. [`modes`]: what differs from link to link;
-//! 10. [`hosts`]: another simulated world, of the real network code;
-//! 11. [`asking`]: and one of providers that ask each other.
+//! 6. [`compare`]: two stores compared;
+//! 7. [`watch`]: what must never happen;
+//! 8. [`story`]: a whole life of random faults, from a seed;
+//! 9. [`seeds`]: which seeds, and the line that runs one again;
+//! 10. [`modes`]: what differs from link to link;
+//! 11. [`hosts`]: another simulated world, of the real network code;
+//! 12. [`asking`]: and one of providers that ask each other.
 
 pub mod asking;
+pub mod compare;
 pub mod disk;
 mod drive;
 pub mod graph;
@@ -32,14 +34,17 @@ pub mod story;
 pub mod watch;
 pub mod wire;
 
+pub use compare::Compared;
 pub use disk::{DiskStore, ready};
 pub use records::{record, twin};
 pub use wire::{Link, Network};
 
 use dialtone_provider::peering::agreement::{Agreement, Agreements};
 use dialtone_provider::peering::dial::{Dialler, Which};
+use dialtone_provider::peering::feed::Comparison;
 use dialtone_provider::peering::health::Progress;
 use dialtone_provider::peering::limits::DEFERRED_EVERY;
+use dialtone_provider::peering::quota::Quotas;
 use dialtone_provider::peering::step::{Event, Moment};
 use dialtone_provider::store::{Class, Condition, Cursors, Held, LANES, Put, RecordStore};
 use dialtone_shared::receipt::Signer;
@@ -70,6 +75,8 @@ pub struct World {
     next: u64,
     /// Bytes a second of every link.
     pub bandwidth: u64,
+    /// Comparisons made so far.
+    pub comparisons: Vec<Compared>,
     /// Whether links break by themselves.
     pub faulty: bool,
     /// What the network does to frames.
@@ -92,6 +99,8 @@ pub struct Node {
     pub store: Arc<DiskStore>,
     /// With whom it peers.
     pub agreements: Arc<Agreements>,
+    /// What its peers have brought.
+    pub quotas: Arc<Quotas>,
     /// Seconds by which its clock is wrong.
     pub skew: i64,
     /// Whether it runs.
@@ -108,6 +117,7 @@ pub struct Node {
     /// The links of which it has an end.
     live: BTreeSet<usize>,
     heads: Cursors,
+    turn: Option<compare::Turn>,
     /// Whether records kept aside are about to be looked through.
     releasing: bool,
 }
@@ -124,6 +134,8 @@ enum Action {
     Arrive(usize, usize, Box<Event>),
     Finish(usize, usize, Job),
     Wake(usize, usize),
+    Compare(usize, usize, Duration),
+    Compared(usize, usize, Option<(Comparison, u64)>),
     Release(usize),
     Reap(usize),
     Restart(usize),
@@ -162,6 +174,7 @@ impl World {
             next: 0,
             bandwidth: 10_000_000,
             faulty: false,
+            comparisons: Vec::new(),
             network: Network::default(),
             events: 0,
             archive: Vec::new(),
@@ -183,6 +196,7 @@ impl World {
                 signer,
                 store: DiskStore::new(world.rng.random(), None),
                 agreements: Arc::new(agreements),
+                quotas: Quotas::of_nothing(),
                 skew: 0,
                 up: true,
                 deaf: false,
@@ -193,6 +207,7 @@ impl World {
                 standing: BTreeMap::new(),
                 live: BTreeSet::new(),
                 heads: [0; LANES],
+                turn: None,
                 releasing: false,
             });
         }
@@ -298,6 +313,22 @@ impl World {
         }
     }
 
+    /// Gives a provider records that came from nowhere: no watch knows who may have them.
+    pub fn fill(&mut self, node: usize, records: &[VerifiedRecord]) {
+        let put = |record: &VerifiedRecord| Put {
+            record: record.clone(),
+            class: Class::Customer,
+            keep_until: record.record().expiry().unwrap_or(UnixSecs(BEGIN)),
+            from: None,
+            account: None,
+            condition: Condition::None,
+        };
+        for batch in records.chunks(1_000) {
+            ready(self.nodes[node].store.put(batch.iter().map(put).collect())).expect("a disk that works");
+        }
+        self.tell_heads(node);
+    }
+
     /// What a provider holds of a name.
     pub fn held(&self, node: usize, name: &Name) -> Option<Held> {
         ready(self.nodes[node].store.get(name)).expect("a disk that works")
@@ -360,6 +391,7 @@ impl World {
         (state.up, state.boot, state.store) = (false, boot, kept);
         state.standing.clear();
         if !keep {
+            state.quotas = Quotas::of_nothing();
             state.store = DiskStore::new(id, None);
             state.heads = [0; LANES];
         }
@@ -371,6 +403,19 @@ impl World {
         }
         let later = self.draw(10, 3_000);
         self.plan(later, Action::Restart(node));
+    }
+
+    /// A copy of a provider's store, as a copy of its files would be.
+    pub fn copy_of_store(&self, node: usize) -> Arc<DiskStore> {
+        self.nodes[node].store.copy()
+    }
+
+    /// A provider dies, and comes back with an older copy of its store.
+    pub fn roll_back(&mut self, node: usize, copy: Arc<DiskStore>) {
+        self.crash(node, true);
+        let heads = *copy.watch().borrow();
+        self.nodes[node].store = copy;
+        self.nodes[node].heads = heads;
     }
 
     /// A provider's clock jumps.
@@ -398,6 +443,8 @@ impl World {
                 self.pump(link, end);
             }
             Action::Finish(link, end, job) => self.finished(link, end, job),
+            Action::Compare(link, end, since) => self.compare(link, end, since),
+            Action::Compared(link, end, comparison) => self.tell(link, end, comparison),
             Action::Wake(link, end) => {
                 self.links[link].woken[end] = None;
                 self.handle(link, end, Event::Tick);

@@ -4,6 +4,7 @@
 //! passes it, and if that lasts longer than the idle time-out the end that hears nothing gives up, and then the other, which hears
 //! nothing of that either.
 
+use super::compare::Comparing;
 use super::{Action, World};
 use dialtone_provider::peering::health::Progress;
 use dialtone_provider::peering::session::Session;
@@ -31,6 +32,7 @@ pub struct Link {
     pub(crate) woken: [Option<Duration>; 2],
     pub(crate) alive: bool,
     pub(crate) done: [Progress; 2],
+    pub(crate) comparing: Comparing,
     /// Records that each end sent: name, rank and how often. Only where the world is watched.
     pub sent: [BTreeMap<(Name, [u8; 32]), u32>; 2],
 }
@@ -76,6 +78,7 @@ impl Link {
             woken: [None; 2],
             alive: true,
             done: Default::default(),
+            comparing: Comparing::default(),
             sent: Default::default(),
         }
     }

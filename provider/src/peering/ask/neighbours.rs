@@ -115,6 +115,7 @@ mod tests {
     fn peer(state: LinkState, received_all: bool) -> PeerStatus {
         let name = Name::key_set([1; 32]);
         PeerStatus {
+            brought: Default::default(),
             name,
             agreement: Agreement::mutual(name, Vec::new()),
             theirs: (state == LinkState::Up).then(Terms::mutual),

@@ -7,6 +7,7 @@ use crate::peering::feed::Feed;
 use crate::peering::greeting;
 use crate::peering::intake::{self, Intake};
 use crate::peering::position::Position;
+use crate::peering::reconcile;
 use crate::peering::step::{Moment, Step};
 use crate::store::Cursors;
 use dialtone_shared::message::{CloseCode, Hello, Message, Mode, VERSIONS};
@@ -59,11 +60,12 @@ impl Session {
             self.greet(now, &agreement);
         }
         let relationship = agreement.relationship;
-        let said = self.said.clone().unwrap_or_else(|| self.terms(&agreement));
+        let said = self.said.clone().unwrap_or_else(|| self.terms(&agreement, true));
         let pushes = said.pushes.min(hello.terms.accepts);
         let accepts = said.accepts.min(hello.terms.pushes);
         self.progress.links = 1;
-        self.state = State::Running(Box::new(Running {
+        let is_worth_it = reconcile::is_worth_it(position.as_ref(), &heads, &hello.heads);
+        let mut running = Box::new(Running {
             peer,
             store: hello.store,
             theirs: hello.terms,
@@ -72,7 +74,9 @@ impl Session {
                 peer,
                 relationship,
                 accepts,
+                takes_new: true,
             },
+            share: self.opening.quotas.share(peer, agreement.limits),
             feed: Feed::new(peer, relationship, pushes, position, heads),
             intake: Intake::default(),
             telling: Telling::default(),
@@ -80,7 +84,11 @@ impl Session {
             echo: pushes < Mode::Pointers,
             to_forget: accepts < Mode::Pointers,
             forgetting: false,
-        }));
+            their_heads: hello.heads,
+            compares: false,
+        });
+        running.begin_comparing(is_worth_it);
+        self.state = State::Running(running);
     }
 
     pub(super) fn greet(&mut self, now: Moment, agreement: &Agreement) {
@@ -90,7 +98,7 @@ impl Session {
             store: self.opening.store,
             boot: self.opening.boot,
             heads: self.opening.heads,
-            terms: self.terms(agreement),
+            terms: self.terms(agreement, true),
         };
         self.said = Some(hello.terms.clone());
         let step = self.send(now, &Message::Hello(hello));

@@ -13,8 +13,10 @@
 //! - [`greeting`]: up to where changes may pass;
 //! - [`terms`]: what is agreed, as it changes;
 //! - [`receiving`]: what arrives;
-//! - [`digests`]: the filters of names that go where no more is agreed.
+//! - [`digests`]: the filters of names that go where no more is agreed;
+//! - [`comparing`]: finding out what the peer lacks.
 
+mod comparing;
 mod digests;
 mod greeting;
 mod receiving;
@@ -24,8 +26,9 @@ use super::digest::Digest;
 use super::feed::Feed;
 use super::health::{self, Progress};
 use super::intake::{self, Intake};
-use super::limits::{BATCH_RECORDS, GREETING_PATIENCE, HOLD_PATIENCE};
+use super::limits::{BATCH_RECORDS, GREETING_PATIENCE, HOLD_PATIENCE, ROOM_LOOKED_AT_EVERY};
 use super::position::Position;
+use super::quota::Share;
 use super::step::{End, Event, Moment, Opening, Step};
 use crate::planted::{self, Bug};
 use crate::store::Lane;
@@ -82,6 +85,8 @@ struct Running {
     theirs: Terms,
     feed: Feed,
     intake: Intake,
+    /// What the peer may bring.
+    share: Share,
     telling: Telling,
     heard: Heard,
     /// We push less than before, or less than pointers from the start: the peer is told our terms once that is noted durably.
@@ -90,6 +95,10 @@ struct Running {
     to_forget: bool,
     /// That is being forgotten: nothing is kept meanwhile, so that nothing new goes with it.
     forgetting: bool,
+    /// Where the peer's log ended when it greeted.
+    their_heads: [u64; 3],
+    /// Whether we want to compare.
+    compares: bool,
 }
 
 impl Session {
@@ -163,7 +172,7 @@ impl Session {
             progress.lag = running.feed.lag();
             progress.sent_all = progress.lag == 0;
             let told = running.terms.accepts != Mode::Digest || running.heard.digest().is_some();
-            progress.received_all = told && running.intake.has_all();
+            progress.received_all = told && running.intake.has_all() && !running.share.is_refusing();
         }
         progress
     }
@@ -179,7 +188,7 @@ impl Session {
             Event::Agreed(agreements) => self.agreed(agreements),
             Event::Inbound(inbound) => self.opening.inbound = inbound,
             Event::Heads(heads) => self.feed(|feed| feed.heads(heads)),
-            Event::Read(lane, changes) => self.feed(|feed| feed.changes_read(lane, changes, now.wall)),
+            Event::Read(lane, changes) => self.feed(|feed| feed.changes_read(lane, changes, now)),
             Event::PointersRead(changes) => self.feed(|feed| feed.pointers_read(changes, now.wall)),
             Event::Built(digest, covers) => {
                 if let State::Running(running) = &mut self.state {
@@ -191,9 +200,12 @@ impl Session {
                     running.forgetting = false;
                 }
             }
-            Event::Checked(id, checked) => self.checked(id, checked),
+            Event::Checked(id, checked) => self.checked(now, id, checked),
             Event::Committed(outcomes, pointers) => self.committed(&outcomes, &pointers),
             Event::Saved => self.feed(Feed::save_done),
+            Event::Compare { leads } => self.compare(leads),
+            Event::Compared(comparison) => self.compared(comparison.as_ref()),
+            Event::Fetched(held) => self.feed(|feed| feed.fetched(held, now.wall)),
             Event::Tick => {}
             Event::Stop(code, reason) => {
                 if let State::Running(_) = self.state {
@@ -222,7 +234,7 @@ impl Session {
         }
         self.running_step(now).unwrap_or_else(|| match &self.state {
             State::Ended(end) => Step::End(end.clone()),
-            State::Greeting | State::Recalling { .. } | State::Admitting { .. } | State::Running(_) => Step::Wait(self.due()),
+            State::Greeting | State::Recalling { .. } | State::Admitting { .. } | State::Running(_) => Step::Wait(self.due(now)),
         })
     }
 
@@ -236,7 +248,7 @@ impl Session {
         }
         let State::Running(running) = &mut self.state else { return None };
         if !running.forgetting
-            && let Some(commit) = running.intake.next_commit()
+            && let Some(commit) = running.intake.next_commit(now.elapsed)
         {
             let peer = running.peer;
             if planted::is(Bug::AckBeforeDurable) {
@@ -250,6 +262,9 @@ impl Session {
                 Some((Lane::Hearsay, after)) => return Some(Step::ReadPointers { after, limit }),
                 Some((lane, after)) => return Some(Step::Read { lane, after, limit }),
                 None => {}
+            }
+            if let Some(names) = running.feed.next_fetch() {
+                return Some(Step::Fetch(names));
             }
             if running.feed.mode() == Mode::Digest && running.telling.is_due(now.elapsed, running.feed.mentions()) {
                 let (peer, relationship) = (running.peer, running.terms.relationship);
@@ -270,7 +285,7 @@ impl Session {
 
     /// What to write next: what overtakes comes first, and a digest does not hold up revocations.
     fn next_message(&mut self, now: Moment) -> Option<Message> {
-        if let Some(terms) = self.news() {
+        if let Some(terms) = self.news(now) {
             let again = self.said.replace(terms.clone()).as_ref() == Some(&terms);
             if let State::Running(running) = &mut self.state {
                 running.echo &= !again;
@@ -289,7 +304,8 @@ impl Session {
         if !feed.is_under_way() {
             self.acked = now.elapsed;
         }
-        if let Some(urgent) = feed.next_send(&[Lane::Urgent]) {
+        feed.offer_again(running.theirs.takes_all, now.elapsed);
+        if let Some(urgent) = feed.next_send(&[Lane::Urgent], now) {
             return Some(Message::Batch(urgent));
         }
         if let Some((chunk, done)) = running.telling.next_chunk(now.elapsed) {
@@ -298,7 +314,7 @@ impl Session {
             }
             return Some(Message::Digest(chunk));
         }
-        feed.next_send(&[Lane::Ordinary, Lane::Hearsay]).map(Message::Batch)
+        feed.next_send(&[Lane::Ordinary, Lane::Hearsay], now).map(Message::Batch)
     }
 
     /// Ends a link that is to stop, once how far the peer is has been saved.
@@ -311,12 +327,21 @@ impl Session {
     }
 
     /// When to be asked again if nothing happens.
-    fn due(&self) -> Option<Duration> {
+    fn due(&self, now: Moment) -> Option<Duration> {
         let State::Running(running) = &self.state else {
             return Some(self.began + GREETING_PATIENCE);
         };
-        let hold = self.hold_from().map(|from| from + HOLD_PATIENCE);
-        [hold, running.feed.save_due(), running.telling.due()].into_iter().flatten().min()
+        let full = self.said.as_ref().is_some_and(|said| !said.takes_all);
+        let due = [
+            self.hold_from().map(|from| from + HOLD_PATIENCE),
+            running.feed.save_due(),
+            running.telling.due(),
+            // What is due already waits for something else: an acknowledgement, room, what is being forgotten.
+            running.feed.due().filter(|due| *due > now.elapsed),
+            running.intake.due().filter(|due| *due > now.elapsed),
+            full.then(|| now.elapsed + ROOM_LOOKED_AT_EVERY),
+        ];
+        due.into_iter().flatten().min()
     }
 
     fn watch_the_clock(&mut self, now: Moment) {

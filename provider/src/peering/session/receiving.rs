@@ -1,7 +1,7 @@
 //! What arrives on a link, and what becomes of it.
 
 use super::{Session, State};
-use crate::peering::intake::Checked;
+use crate::peering::intake::{Checked, Terms};
 use crate::peering::limits::{DIGEST_BYTES_MAX, INVALID_RECORDS_MAX};
 use crate::peering::step::{Moment, Step};
 use crate::peering::{digest, health};
@@ -21,13 +21,13 @@ impl Session {
         };
         match message {
             Message::Hello(hello) => self.hello(hello),
-            Message::Batch(batch) => self.batch(batch),
+            Message::Batch(batch) => self.batch(now, batch, body.len()),
             Message::Terms(terms) => self.told_terms(terms),
             Message::Digest(chunk) => self.digest_chunk(&chunk),
             Message::Ack(ack) => {
                 self.acked = now.elapsed;
                 let acked = match &mut self.state {
-                    State::Running(running) => Some(running.feed.acked(&ack)),
+                    State::Running(running) => Some(running.feed.acked(&ack, now.elapsed)),
                     State::Greeting | State::Recalling { .. } | State::Admitting { .. } | State::Ended(_) => None,
                 };
                 match acked {
@@ -39,11 +39,12 @@ impl Session {
         }
     }
 
-    fn batch(&mut self, batch: Batch) {
+    fn batch(&mut self, now: Moment, batch: Batch, bytes: usize) {
         let State::Running(running) = &mut self.state else {
             return self.end(CloseCode::Protocol, "sent a batch before the greeting".to_owned());
         };
-        let id = match running.intake.arrived(&batch) {
+        let ready_at = running.share.arrived(batch.entries.len(), bytes, now.elapsed);
+        let id = match running.intake.arrived(&batch, ready_at) {
             Ok(id) => id,
             Err(error) => return self.end(CloseCode::Protocol, error.to_string()),
         };
@@ -59,7 +60,10 @@ impl Session {
                 Entry::Mention(mention) => running.heard.mention(mention),
             }
         }
-        let terms = running.terms;
+        let terms = Terms {
+            takes_new: running.share.takes_new(now.elapsed),
+            ..running.terms
+        };
         self.todo.push_back(Step::Check {
             id,
             terms,
@@ -87,17 +91,23 @@ impl Session {
         }
     }
 
-    pub(super) fn checked(&mut self, id: u64, mut checked: Checked) {
+    pub(super) fn checked(&mut self, now: Moment, id: u64, mut checked: Checked) {
         let State::Running(running) = &mut self.state else { return };
         let intake = &mut running.intake;
+        self.progress.verified += checked.verified;
+        self.progress.verify_time += checked.verify_time;
         if let Some((count, refusal)) = checked.invalid.take() {
             self.progress.invalid += count;
-            if self.progress.invalid >= INVALID_RECORDS_MAX && self.condemned.is_none() {
-                self.condemned = Some(format!(
-                    "sent {} invalid records, the first of the last batch: {refusal}",
-                    self.progress.invalid
-                ));
+            // Over all links of late: whoever breaks off before it is cut begins no better anew.
+            let invalid = running.share.invalid(count, now.elapsed);
+            if invalid >= INVALID_RECORDS_MAX && self.condemned.is_none() {
+                self.condemned = Some(format!("sent {invalid} invalid records, the first of the last batch: {refusal}"));
             }
+        }
+        let room = running.share.take(checked.new.len(), now.elapsed);
+        checked.admit(room);
+        if checked.counts.limited > 0 {
+            running.share.refused();
         }
         intake.checked(id, checked);
         if self.condemned.is_some() {
@@ -112,5 +122,7 @@ impl Session {
             self.progress.received.add(&ack.counts);
             self.acks.push_back(ack);
         }
+        let settled = intake.take_settled();
+        running.share.settled(settled.taken, settled.stored);
     }
 }

@@ -10,7 +10,7 @@ use super::digests::Heard;
 use super::{Session, State};
 use crate::peering::agreement::{Agreement, Agreements};
 use crate::peering::ask::reach;
-use crate::peering::step::Step;
+use crate::peering::step::{Moment, Step};
 use dialtone_shared::message::{CloseCode, Mode, Terms};
 use std::sync::Arc;
 
@@ -56,17 +56,19 @@ impl Session {
     }
 
     /// On what terms we speak, as things stand.
-    pub(super) fn terms(&self, agreement: &Agreement) -> Terms {
+    pub(super) fn terms(&self, agreement: &Agreement, takes_all: bool) -> Terms {
         Terms {
+            takes_all,
             reach: reach::told(&agreement.peer, agreement.relationship, &self.opening.inbound),
             ..agreement.terms()
         }
     }
 
     /// The terms that the peer has not been told of yet.
-    pub(super) fn news(&self) -> Option<Terms> {
+    pub(super) fn news(&self, now: Moment) -> Option<Terms> {
         let State::Running(running) = &self.state else { return None };
-        let terms = self.terms(self.opening.agreements.get(&running.peer)?);
+        let takes_all = running.share.takes_all(now.elapsed);
+        let terms = self.terms(self.opening.agreements.get(&running.peer)?, takes_all);
         let again = running.echo && running.feed.is_mode_saved();
         (again || self.said.as_ref() != Some(&terms)).then_some(terms)
     }
@@ -81,7 +83,7 @@ impl Session {
             (Some(before), Some(now)) if before.relationship != now.relationship || before.filter != now.filter => {
                 self.end(CloseCode::Changed, "the agreement has changed here: greet again".to_owned());
             }
-            (_, Some(_)) => {}
+            (_, Some(now)) => running.share.limit(now.limits),
         }
     }
 }

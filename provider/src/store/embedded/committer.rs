@@ -136,6 +136,7 @@ impl Committer {
             }
             next = if puts < COMMIT_PUTS_MAX { self.queue.try_recv().ok() } else { None };
         }
+        let twins = draft.take_twins();
         let written = if draft.is_empty() {
             Ok(())
         } else if let Err(full) = self.has_space(self.options.free_bytes_min) {
@@ -145,6 +146,12 @@ impl Committer {
         } else {
             self.write(engine, draft)
         };
+        if written.is_ok() {
+            for pair in twins {
+                // Nobody may listen.
+                let _ = self.shared.twins.send(Arc::new(pair));
+            }
+        }
         answers.into_iter().for_each(|answer| answer.give(written.as_ref().copied()));
         written.map(|()| more)
     }

@@ -7,6 +7,7 @@ use super::engine::{Engine, failure};
 use super::hearsay::Hearsay;
 use super::layout::{self, Due, TOTALS_KEY, Totals, damaged};
 use crate::store::join::{Standing, Verdict, judge};
+use crate::store::twins::{self, Twins};
 use crate::store::{Held, Outcome, Pointer, PointerOutcome, Put, StoreError};
 use dialtone_shared::{Name, Rank, UnixSecs};
 use fjall::{OwnedWriteBatch, Slice};
@@ -19,6 +20,8 @@ pub(super) struct Draft<'a> {
     by_name: HashMap<Name, usize>,
     hearsay: Hearsay,
     notes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// Pairs that met.
+    twins: Vec<Twins>,
     /// How many fates were decided: the order in which changes enter the log.
     decided: u64,
 }
@@ -50,6 +53,7 @@ impl<'a> Draft<'a> {
             by_name: HashMap::new(),
             hearsay: Hearsay::default(),
             notes: BTreeMap::new(),
+            twins: Vec::new(),
             decided: 0,
         }
     }
@@ -57,6 +61,11 @@ impl<'a> Draft<'a> {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.decided == 0 && self.notes.is_empty() && self.hearsay.is_empty()
+    }
+
+    /// The pairs of records that met in this draft.
+    pub fn take_twins(&mut self) -> Vec<Twins> {
+        std::mem::take(&mut self.twins)
     }
 
     /// Puts a batch, in order: all of it or, where a row cannot be read, none.
@@ -251,7 +260,13 @@ impl<'a> Draft<'a> {
 
     fn put_one(&mut self, put: Put, index: usize, undo: &mut Vec<(usize, Fate)>) -> Result<Outcome, StoreError> {
         let slot = &mut self.slots[index];
-        let verdict = judge(slot.standing().as_ref(), &put);
+        let standing = slot.standing();
+        let verdict = judge(standing.as_ref(), &put);
+        if twins::meets(standing.as_ref(), &put)
+            && let Some(held) = slot.held()?
+        {
+            self.twins.push(twins::pair(&held, &put));
+        }
         let (held, outcome) = match verdict {
             Verdict::Store => {
                 let replaced = slot.standing().is_some();

@@ -31,6 +31,7 @@ use super::{
     Change, Count, Cursor, Cursors, Held, Lane, Note, Outcome, Pointer, PointerChange, PointerOutcome, Put, RecordStore, StoreError,
     check_note_keys, check_puts,
 };
+use crate::store::twins::{self, Twins, TwinsTold};
 use async_trait::async_trait;
 use committer::{Committer, Waiting, Work};
 use dialtone_shared::{Name, UnixSecs};
@@ -41,7 +42,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, broadcast, oneshot, watch};
 
 /// A store in a folder.
 pub struct EmbeddedStore {
@@ -75,6 +76,7 @@ impl Default for EmbeddedOptions {
 struct Shared {
     door: watch::Sender<Door>,
     cursors: watch::Sender<Cursors>,
+    twins: TwinsTold,
     count: Mutex<Count>,
     /// How closing went, once it is done.
     closed: watch::Sender<Option<Result<(), StoreError>>>,
@@ -103,6 +105,7 @@ impl EmbeddedStore {
         let shared = Arc::new(Shared {
             door: watch::channel(Door::Open(engine.clone())).0,
             cursors: watch::channel(totals.last).0,
+            twins: twins::channel(),
             count: Mutex::new(totals.count),
             closed: watch::channel(None).0,
         });
@@ -242,6 +245,10 @@ impl RecordStore for EmbeddedStore {
 
     fn watch(&self) -> watch::Receiver<Cursors> {
         self.shared.cursors.subscribe()
+    }
+
+    fn twins(&self) -> broadcast::Receiver<Arc<Twins>> {
+        self.shared.twins.subscribe()
     }
 
     fn id(&self) -> [u8; 16] {

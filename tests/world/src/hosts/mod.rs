@@ -4,6 +4,7 @@
 //! delays and reorders them; [`super::disk`] gives the stores. A host that crashes loses its power: first its disk freezes and its socket
 //! falls silent, then its tasks are dropped. Run twice, a seed sends the same datagrams at the same times.
 
+pub mod crypto;
 pub mod socket;
 
 use crate::disk::{DiskStore, ready};
@@ -184,8 +185,9 @@ async fn live_at(index: usize, host: Arc<Host>, watch: Arc<Mutex<Watch>>, wire: 
     let store = host.disk().clone();
     let clock = Arc::new(HostClock(host.skew.clone()));
     let started = turmoil::sim_elapsed().unwrap_or_default();
-    let sockets = HostSockets::new(wire, host.power.clone(), host.seed ^ started.as_micros() as u64);
+    let sockets = HostSockets::new(wire, address(index), host.power.clone(), host.seed ^ started.as_micros() as u64);
     let context = PeeringContext {
+        compare_every: Duration::ZERO,
         store: store.clone(),
         signer: host.signer.clone(),
         listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), PORT),

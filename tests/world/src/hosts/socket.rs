@@ -1,16 +1,18 @@
 //! UDP for QUIC on a simulated host: turmoil's socket behind quinn's trait, and a network that loses, repeats, delays and reorders.
 
+use super::crypto;
 use dialtone_provider::io::quic::{EndpointError, LinkKey, Sockets};
 use dialtone_shared::SecretKey;
+use quinn::rustls::crypto::CryptoProvider;
 use quinn::udp::{RecvMeta, Transmit};
-use quinn::{AsyncUdpSocket, EndpointConfig, Runtime, UdpPoller};
+use quinn::{AsyncUdpSocket, ClientConfig, ConnectionId, EndpointConfig, Runtime, UdpPoller};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, IoSliceMut};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,8 +39,10 @@ struct State {
 type Fate = Vec<Duration>;
 
 impl Wire {
-    /// One that loses, repeats and delays these parts of the datagrams. What is delayed is overtaken.
+    /// One that loses, repeats and delays these parts of the datagrams. What is delayed is overtaken. TLS on this thread draws from its
+    /// seed, too.
     pub fn new(seed: u64, loss: f64, repeats: f64, delays: f64) -> Arc<Self> {
+        crypto::seed(seed);
         Arc::new(Self(Mutex::new(State {
             rng: StdRng::seed_from_u64(seed),
             loss,
@@ -108,14 +112,15 @@ impl Power {
 #[derive(Debug)]
 pub struct HostSockets {
     wire: Arc<Wire>,
+    host: IpAddr,
     power: Power,
     seed: u64,
 }
 
 impl HostSockets {
-    /// Those of a host with this power; `seed`: what QUIC and the link's key are drawn from.
-    pub fn new(wire: Arc<Wire>, power: Power, seed: u64) -> Self {
-        Self { wire, power, seed }
+    /// Those of a host at this address with this power; `seed`: what QUIC and the link's key are drawn from.
+    pub fn new(wire: Arc<Wire>, host: IpAddr, power: Power, seed: u64) -> Self {
+        Self { wire, host, power, seed }
     }
 
     fn seed(&self, what: u8) -> [u8; 32] {
@@ -138,7 +143,7 @@ impl Sockets for HostSockets {
         // The one switch that makes QUIC do the same twice.
         config.rng_seed(Some(self.seed(1)));
         let socket = Socket {
-            local: bound.local_addr()?,
+            local: SocketAddr::new(self.host, bound.local_addr()?.port()),
             bound,
             inbox,
             reader,
@@ -151,6 +156,15 @@ impl Sockets for HostSockets {
 
     fn key(&self) -> Result<LinkKey, EndpointError> {
         LinkKey::of(&SecretKey::from_seed(&self.seed(2)))
+    }
+
+    fn crypto(&self) -> CryptoProvider {
+        crypto::provider()
+    }
+
+    fn dialling(&self, client: &mut ClientConfig) {
+        // The keys of the first datagrams follow from it.
+        client.initial_dst_cid_provider(Arc::new(|| ConnectionId::new(&crypto::draw::<20>())));
     }
 }
 
