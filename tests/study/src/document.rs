@@ -1,6 +1,6 @@
 //! The document: the text of `document.md`, with a table of the figures in the place of each mark.
 
-use crate::figures::{Form, Place, Quantiles, Row, Run, Study};
+use crate::figures::{Form, Place, Quantiles, Row, Run, Shape, Study};
 use crate::plots::lasting;
 
 /// Writes it.
@@ -15,7 +15,8 @@ pub fn write(study: &Study) -> String {
 type PartOf = fn(&Study) -> String;
 
 /// What stands where.
-pub const PARTS: [(&str, PartOf); 9] = [
+pub const PARTS: [(&str, PartOf); 10] = [
+    ("short", short),
     ("runs", runs),
     ("puts", puts),
     ("gets", gets),
@@ -26,6 +27,66 @@ pub const PARTS: [(&str, PartOf); 9] = [
     ("digests", digests),
     ("missing", missing),
 ];
+
+/// What the tables come to: sentences around figures, each only where its figures are.
+fn short(study: &Study) -> String {
+    let find = |place, shape: &dyn Fn(Shape) -> bool, form| {
+        let rows = study.rows(place, false).filter(|row| shape(row.shape) && row.form == form);
+        rows.max_by_key(|row| row.providers)
+    };
+    let mut lines = Vec::new();
+    for place in [Place::Real, Place::World] {
+        let (mutual, peers) = (
+            find(place, &|shape| shape == Shape::Mesh, Form::Values),
+            find(place, &|shape| shape == Shape::Peers, Form::Values),
+        );
+        if let (Some(mutual), Some(peers)) = (mutual, peers) {
+            lines.push(format!(
+                "- `values`, {} providers ({}) all linked: a put costs {} messages as `peer`s and {} as `mutual` peers.",
+                mutual.providers,
+                place.word(),
+                number(peers.put_messages),
+                number(mutual.put_messages)
+            ));
+        }
+    }
+    for place in [Place::Real, Place::World] {
+        let digests = study
+            .rows(place, false)
+            .filter(|row| row.form == Form::Digest && row.shape == Shape::Mesh);
+        for digest in digests.filter(|row| row.providers >= 16) {
+            let none = study
+                .rows(place, false)
+                .find(|row| row.form == Form::None && row.shape == digest.shape && row.providers == digest.providers);
+            let Some(none) = none else { continue };
+            lines.push(format!(
+                "- {} providers ({}) all linked: a get costs {} questions in the form `none` ({} are found), and {} in the form `digest` ({} \
+                 are found): {} times fewer.",
+                digest.providers,
+                place.word(),
+                number(none.get_messages),
+                share(none.found),
+                number(digest.get_messages),
+                share(digest.found),
+                number(none.get_messages / digest.get_messages)
+            ));
+        }
+    }
+    let is_random = |shape: Shape| matches!(shape, Shape::Random(_));
+    let found: Vec<_> = Form::ALL
+        .into_iter()
+        .filter_map(|form| find(Place::World, &is_random, form))
+        .map(|row| format!("{} in the form `{}`", share(row.found), row.form.word()))
+        .collect();
+    if let Some(row) = find(Place::World, &is_random, Form::Values) {
+        lines.push(format!(
+            "- {} providers with few links find {} of what is asked for.",
+            row.providers,
+            found.join(", ")
+        ));
+    }
+    lines.join("\n")
+}
 
 fn runs(study: &Study) -> String {
     let row = |(part, run): (&String, &Run)| {
