@@ -35,6 +35,7 @@ pub struct Metrics {
     pub forgotten: Counter,
     records: Gauge,
     bytes: Gauge,
+    pointers: Gauge,
     account_names: Family<Account, Gauge>,
     account_bytes: Family<Account, Gauge>,
 }
@@ -69,6 +70,7 @@ impl Metrics {
             forgotten: Counter::default(),
             records: Gauge::default(),
             bytes: Gauge::default(),
+            pointers: Gauge::default(),
             account_names: Family::default(),
             account_bytes: Family::default(),
         };
@@ -88,6 +90,7 @@ impl Metrics {
         registry.register("dialtone_forgotten", "Records forgotten after their end", m.forgotten.clone());
         registry.register("dialtone_records", "Records held", m.records.clone());
         registry.register("dialtone_record_bytes", "Bytes of the records held", m.bytes.clone());
+        registry.register("dialtone_pointers", "Names that peers are said to keep newer records of", m.pointers.clone());
         registry.register("dialtone_account_names", "Names kept, by account", m.account_names.clone());
         registry.register("dialtone_account_bytes", "Bytes kept, by account", m.account_bytes.clone());
         metrics
@@ -124,6 +127,7 @@ impl Metrics {
         let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         self.records.set(gauge(count.records));
         self.bytes.set(gauge(count.bytes));
+        self.pointers.set(gauge(count.pointers));
         for (account, tally) in standing {
             let label = Account {
                 account: if account.is_empty() {

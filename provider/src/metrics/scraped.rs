@@ -66,6 +66,12 @@ impl Collector for Links {
         write("dialtone_peer_records_sent", "Records sent, repeats too", counter, |peer| {
             peer.progress.records_sent
         })?;
+        write("dialtone_peer_pointers_sent", "Pointers sent, repeats too", counter, |peer| {
+            peer.progress.pointers_sent
+        })?;
+        write("dialtone_peer_mentions_sent", "Names mentioned for our digest", counter, |peer| {
+            peer.progress.mentions_sent
+        })?;
         write("dialtone_peer_bytes_sent", "Bytes of frames sent", counter, |peer| {
             peer.progress.bytes_sent
         })?;
