@@ -90,7 +90,11 @@ impl Metrics {
         registry.register("dialtone_forgotten", "Records forgotten after their end", m.forgotten.clone());
         registry.register("dialtone_records", "Records held", m.records.clone());
         registry.register("dialtone_record_bytes", "Bytes of the records held", m.bytes.clone());
-        registry.register("dialtone_pointers", "Names that peers are said to keep newer records of", m.pointers.clone());
+        registry.register(
+            "dialtone_pointers",
+            "Names that peers are said to keep newer records of",
+            m.pointers.clone(),
+        );
         registry.register("dialtone_account_names", "Names kept, by account", m.account_names.clone());
         registry.register("dialtone_account_bytes", "Bytes kept, by account", m.account_bytes.clone());
         metrics

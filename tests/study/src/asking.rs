@@ -447,6 +447,7 @@ fn status(
             received_all: true,
             ..Progress::default()
         },
+        brought: Default::default(),
     }
 }
 

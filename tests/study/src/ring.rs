@@ -21,7 +21,7 @@ fn hash(number: usize) -> u64 {
 fn ring(trace: &Trace, hashes: &[u64], providers: usize) -> Ring {
     let mut rng = StdRng::seed_from_u64(3);
     // Each provider has many places on the ring, so many that their parts are as good as equal.
-    let home = |number: usize| (u128::from(hashes[number]) * providers as u128 >> 64) as usize;
+    let home = |number: usize| ((u128::from(hashes[number]) * providers as u128) >> 64) as usize;
     let mut served = vec![0_usize; providers];
     let puts_crossing = (0..trace.names)
         .filter(|number| rng.random_range(0..providers) != home(*number))
