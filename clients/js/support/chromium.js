@@ -17,6 +17,7 @@ export class Chromium {
   #next = 1;
   #waiting = new Map();
   #session;
+  #hand = (/** @type {any} */ _) => {};
   /** What the page said on its console, and what went wrong in it. */
   complaints = [];
 
@@ -51,6 +52,7 @@ export class Chromium {
       if (error) fail(new Error(error.message));
       else done(result);
     } else if (method === "Runtime.exceptionThrown") this.complaints.push(params.exceptionDetails.exception?.description ?? params.exceptionDetails.text);
+    else if (method === "Fetch.requestPaused") this.#hand(params);
     else if (method === "Log.entryAdded" && params.entry.level === "error") this.complaints.push(`${params.entry.text} ${params.entry.url ?? ""}`);
   }
 
@@ -79,6 +81,16 @@ export class Chromium {
       await new Promise((done) => setTimeout(done, 30));
     }
     throw new Error(`never true: ${expression}\n${this.complaints.join("\n")}\n${await this.evaluate("document.body?.innerText")}`);
+  }
+
+  /** Hands the page modules of our own, as if they were at `base`. */
+  async serve(base, read) {
+    this.#hand = async ({ requestId, request }) => {
+      const body = (await read(request.url.slice(base.length))).toString("base64");
+      const responseHeaders = [{ name: "content-type", value: "text/javascript" }];
+      await this.send("Fetch.fulfillRequest", { requestId, responseCode: 200, responseHeaders, body });
+    };
+    await this.send("Fetch.enable", { patterns: [{ urlPattern: `${base}*` }] });
   }
 
   async open(url) {

@@ -89,7 +89,7 @@ const value = async (reader) => {
 };
 
 /** @type {Record<number, Read>} */
-const TERMS = { 7: between(1, 5), 8: between(0, 3), 9: between(0, 3), 10: bool, 11: bool, 12: list(0, 256, uint), 13: between(0, 16) };
+const TERMS = { 7: between(1, 5), 8: between(0, 3), 9: between(0, 3), 10: bool, 11: bool, 12: list(0, 256, uint), 13: between(0, 16), 14: between(0, 16), 15: uint };
 /** @type {Map<number, [string, Record<number, Read>, number[]?]>} */
 const KINDS = new Map([
   [1, ["hello", { 1: list(1, 16, uint), 2: record, 3: bytes(16), 4: bytes(16), 5: list(3, 3, uint), ...TERMS }]],
