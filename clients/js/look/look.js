@@ -33,7 +33,12 @@ new ResizeObserver(() => shown && redraw(shown)).observe(byId("layers"));
 fromLink();
 
 function fromLink() {
-  const text = decodeURIComponent(location.hash.slice(1));
+  let text = location.hash.slice(1);
+  try {
+    text = decodeURIComponent(text);
+  } catch {
+    // As it is, then: the name in it will not be one.
+  }
   if (text === "") return;
   byId("name").value = text;
   look(text);

@@ -79,9 +79,12 @@ export class Resolver {
     if (known && left > 0 && !options.fresh && !options.signedAbsence) return { ...known.lookup, ttl: Math.ceil(left / 1000) };
     // One who may give up, or wants more than others, asks alone.
     if (options.fresh || options.signedAbsence || options.signal) return this.#ask(name, options);
-    const flying = this.#flying.get(key) ?? this.#ask(name, options).finally(() => this.#flying.delete(key));
-    if (this.#flying.size >= LOOKUPS_MAX && !this.#flying.has(key)) throw new LookupError("busy", "too many lookups at once", "caller");
-    this.#flying.set(key, flying);
+    let flying = this.#flying.get(key);
+    if (!flying) {
+      if (this.#flying.size >= LOOKUPS_MAX) throw new LookupError("busy", "too many lookups at once", "caller");
+      flying = this.#ask(name, options).finally(() => this.#flying.delete(key));
+      this.#flying.set(key, flying);
+    }
     return flying;
   }
 
