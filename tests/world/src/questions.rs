@@ -247,8 +247,8 @@ impl World {
         let Some(running) = asker.running.remove(&number) else { return };
         let late = now.elapsed >= running.question.until();
         for peer in running.question.awaited() {
-            let took = running.asked.get(&peer).map_or(Duration::ZERO, |asked| now.elapsed - asked.since);
-            asker.desk.not_awaited(now.elapsed, &peer, took, late);
+            let took = running.asked.get(peer).map_or(Duration::ZERO, |asked| now.elapsed - asked.since);
+            asker.desk.not_awaited(now.elapsed, peer, took, late);
         }
         asker.desk.over(now, running.ticket, &running.question, &outcome);
         self.conclude(node, running.waiters, &outcome);
