@@ -16,10 +16,14 @@
 //! 6. [`plot`], [`plots`], [`document`]: what is shown of it.
 
 mod asking;
+mod cpu;
 mod document;
 mod figures;
+mod findings;
 mod http;
+mod links;
 mod names;
+mod numbers;
 mod plot;
 mod plots;
 mod population;
@@ -30,7 +34,7 @@ mod simulated;
 mod trace;
 
 use clap::{Parser, ValueEnum};
-use figures::{Form, Run, Shape, Study};
+use figures::{Form, Run, Study};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -109,7 +113,7 @@ fn main() -> Result<(), Error> {
         let all: BTreeSet<usize> = args.real.iter().chain(&args.world).copied().collect();
         study.rings = ring::rings(&trace, all);
         study.populations = population::populations(&trace);
-        study.runs.insert("trace".to_owned(), run(&trace, args.trace_scale));
+        study.trace = Some(run(&trace, args.trace_scale));
     }
     keep(&study)?;
     plots::draw(&study, &folder)?;
@@ -126,28 +130,14 @@ fn real(args: &Args, forms: &[Form], study: &mut Study, keep: Keep<'_>) -> Resul
         None => build()?,
     };
     let trace = Trace::new(SEED, args.scale);
-    study.runs.insert("real".to_owned(), run(&trace, args.scale));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    for providers in &args.real {
-        let mut settings = vec![(Shape::Mesh, 0)];
-        // One in ten: of fewer than five that is nobody.
-        if args.real.iter().max() == Some(providers) && *providers >= 5 {
-            settings.push((Shape::Peers, 0));
-            settings.push((Shape::Mesh, (*providers as f64 / 10.0).round() as usize));
-        }
-        for (shape, riders) in settings {
-            for form in forms {
-                let began = Instant::now();
-                let row = runtime.block_on(real::measure(&dialtone, &trace, *providers, shape, riders, *form))?;
-                eprintln!(
-                    "{providers} processes, {}, {riders} riders, {}: {:.1?}",
-                    shape.word(),
-                    form.word(),
-                    began.elapsed()
-                );
-                study.enter(row);
-                keep(study)?;
-            }
+    for setting in real::settings(&args.real) {
+        for form in forms {
+            let began = Instant::now();
+            let loaded = (&trace, run(&trace, args.scale));
+            study.enter(runtime.block_on(real::measure(&dialtone, loaded, setting, *form))?);
+            eprintln!("processes: {setting:?}, {}: {:.1?}", form.word(), began.elapsed());
+            keep(study)?;
         }
     }
     Ok(())
@@ -155,13 +145,11 @@ fn real(args: &Args, forms: &[Form], study: &mut Study, keep: Keep<'_>) -> Resul
 
 fn world(args: &Args, forms: &[Form], study: &mut Study, keep: Keep<'_>) -> Result<(), Error> {
     let trace = Trace::new(SEED, args.scale);
-    study.runs.insert("world".to_owned(), run(&trace, args.scale));
     for setting in simulated::settings(&args.world) {
         for form in forms {
             let began = Instant::now();
-            let row = simulated::measure(&trace, setting, *form)?;
-            eprintln!("{setting:?}, {}: {:.1?}", form.word(), began.elapsed());
-            study.enter(row);
+            study.enter(simulated::measure((&trace, run(&trace, args.scale)), setting, *form)?);
+            eprintln!("simulated: {setting:?}, {}: {:.1?}", form.word(), began.elapsed());
             keep(study)?;
         }
     }
@@ -176,7 +164,7 @@ fn forms(words: &[String]) -> Result<Vec<Form>, Error> {
         .collect()
 }
 
-/// How a part is run, for the document.
+/// How something is run, for the document.
 fn run(trace: &Trace, scale: f64) -> Run {
     let told = |program: &str, args: &[&str]| {
         let out = Command::new(program).args(args).current_dir(root()).output().ok()?;
@@ -188,7 +176,11 @@ fn run(trace: &Trace, scale: f64) -> Run {
         names: trace.names,
         queries: trace.queries.len(),
         day: told("date", &["-u", "+%Y-%m-%d"]).unwrap_or_else(|| "unknown".to_owned()),
-        version: told("git", &["describe", "--always"]).unwrap_or_else(|| "unknown".to_owned()),
+        version: match (told("git", &["describe", "--always"]), told("git", &CHANGED)) {
+            (Some(version), Some(changed)) if changed.is_empty() => version,
+            (Some(version), _) => version + " and changes",
+            (None, _) => "unknown".to_owned(),
+        },
     }
 }
 
@@ -218,5 +210,7 @@ fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
+/// Tells which files are not as they were committed; what a study itself writes is no program.
+const CHANGED: [&str; 5] = ["status", "--porcelain", "--", ".", ":!docs"];
 /// Where all chance comes from.
 const SEED: u64 = 1;

@@ -37,7 +37,7 @@ pub fn all(study: &Study) -> Vec<(&'static str, Plot)> {
         ),
         (
             "storage.svg",
-            by("What a provider stores", "bytes held a provider", true, &|row| row.held_bytes),
+            by("What a provider stores", "bytes held a provider", true, &|row| Some(row.held_bytes)),
         ),
         (
             "local.svg",
@@ -47,13 +47,18 @@ pub fn all(study: &Study) -> Vec<(&'static str, Plot)> {
         ),
         (
             "latency.svg",
-            by("How long 99 of 100 gets take at most", "µs", true, &|row| Some(row.latency_us.p99)),
+            by("How long 99 of 100 gets take at most", "microseconds", true, &|row| {
+                Some(row.latency_us.p99)
+            }),
         ),
         (
             "staleness.svg",
-            by("From a put until another provider has it, 99 of 100", "ms", true, &|row| {
-                Some(row.stale_ms.p99)
-            }),
+            by(
+                "From a put until another provider has it, 99 of 100",
+                "milliseconds",
+                true,
+                &|row| Some(row.stale_ms.p99),
+            ),
         ),
         ("population.svg", population(study)),
     ]
