@@ -1,6 +1,6 @@
 //! What the tables come to: sentences around figures, each only where its figures are, and in the words that they bear out.
 
-use crate::figures::{Form, Place, Row, Shape, Study};
+use crate::figures::{Form, Place, Population, Row, Shape, Study};
 use crate::numbers::{list, number, share, time};
 use crate::plots::lasting;
 use dialtone_provider::peering::ask::limits::BUDGET;
@@ -258,10 +258,9 @@ pub fn growth(study: &Study) -> String {
         return String::new();
     };
     let said = large.hits.iter().enumerate().filter_map(|(index, (ttl, _))| {
-        let hit = |one: &crate::figures::Population| one.hits.get(index).map(|hit| hit.1);
-        let doubling = |more: &crate::figures::Population, less: &crate::figures::Population| {
-            Some((hit(more)? - hit(less)?) * 100.0 / (more.clients / less.clients).log2())
-        };
+        let hit = |one: &Population| one.hits.get(index).map(|hit| hit.1);
+        let doubling =
+            |more: &Population, less: &Population| Some((hit(more)? - hit(less)?) * 100.0 / (more.clients / less.clients).log2());
         let (few, many) = (doubling(small, smallest)?, doubling(large, half)?);
         let shape = if many < few { "the curve flattens" } else { "there is no knee yet" };
         let copies = lasting(*ttl);

@@ -97,23 +97,25 @@ fn main() -> Result<(), Error> {
         Err(_) => Study::default(),
     };
     let forms = forms(&args.form)?;
+    // What is measured is of the version that begins, also if somebody goes on working on it.
+    let version = version();
     let mut keep = |study: &Study| -> Result<(), Error> {
         // After each row: what was measured is not lost with what could not be.
         std::fs::write(&kept, serde_json::to_string_pretty(study)? + "\n")?;
         Ok(())
     };
     if args.part.contains(&Part::Real) {
-        real(&args, &forms, &mut study, &mut keep)?;
+        real(&args, &forms, &version, &mut study, &mut keep)?;
     }
     if args.part.contains(&Part::World) {
-        world(&args, &forms, &mut study, &mut keep)?;
+        world(&args, &forms, &version, &mut study, &mut keep)?;
     }
     if args.part.contains(&Part::Trace) {
         let trace = Trace::new(SEED, args.trace_scale);
         let all: BTreeSet<usize> = args.real.iter().chain(&args.world).copied().collect();
         study.rings = ring::rings(&trace, all);
         study.populations = population::populations(&trace);
-        study.trace = Some(run(&trace, args.trace_scale));
+        study.trace = Some(run(&trace, args.trace_scale, &version));
     }
     keep(&study)?;
     plots::draw(&study, &folder)?;
@@ -124,7 +126,7 @@ fn main() -> Result<(), Error> {
 
 type Keep<'a> = &'a mut dyn FnMut(&Study) -> Result<(), Error>;
 
-fn real(args: &Args, forms: &[Form], study: &mut Study, keep: Keep<'_>) -> Result<(), Error> {
+fn real(args: &Args, forms: &[Form], version: &str, study: &mut Study, keep: Keep<'_>) -> Result<(), Error> {
     let dialtone = match &args.dialtone {
         Some(path) => path.clone(),
         None => build()?,
@@ -134,7 +136,7 @@ fn real(args: &Args, forms: &[Form], study: &mut Study, keep: Keep<'_>) -> Resul
     for setting in real::settings(&args.real) {
         for form in forms {
             let began = Instant::now();
-            let loaded = (&trace, run(&trace, args.scale));
+            let loaded = (&trace, run(&trace, args.scale, version));
             study.enter(runtime.block_on(real::measure(&dialtone, loaded, setting, *form))?);
             eprintln!("processes: {setting:?}, {}: {:.1?}", form.word(), began.elapsed());
             keep(study)?;
@@ -143,12 +145,12 @@ fn real(args: &Args, forms: &[Form], study: &mut Study, keep: Keep<'_>) -> Resul
     Ok(())
 }
 
-fn world(args: &Args, forms: &[Form], study: &mut Study, keep: Keep<'_>) -> Result<(), Error> {
+fn world(args: &Args, forms: &[Form], version: &str, study: &mut Study, keep: Keep<'_>) -> Result<(), Error> {
     let trace = Trace::new(SEED, args.scale);
     for setting in simulated::settings(&args.world) {
         for form in forms {
             let began = Instant::now();
-            study.enter(simulated::measure((&trace, run(&trace, args.scale)), setting, *form)?);
+            study.enter(simulated::measure((&trace, run(&trace, args.scale, version)), setting, *form)?);
             eprintln!("simulated: {setting:?}, {}: {:.1?}", form.word(), began.elapsed());
             keep(study)?;
         }
@@ -165,23 +167,30 @@ fn forms(words: &[String]) -> Result<Vec<Form>, Error> {
 }
 
 /// How something is run, for the document.
-fn run(trace: &Trace, scale: f64) -> Run {
-    let told = |program: &str, args: &[&str]| {
-        let out = Command::new(program).args(args).current_dir(root()).output().ok()?;
-        let text = String::from_utf8(out.stdout).ok()?;
-        out.status.success().then(|| text.trim().to_owned())
-    };
+fn run(trace: &Trace, scale: f64, version: &str) -> Run {
     Run {
         scale,
         names: trace.names,
         queries: trace.queries.len(),
         day: told("date", &["-u", "+%Y-%m-%d"]).unwrap_or_else(|| "unknown".to_owned()),
-        version: match (told("git", &["describe", "--always"]), told("git", &CHANGED)) {
-            (Some(version), Some(changed)) if changed.is_empty() => version,
-            (Some(version), _) => version + " and changes",
-            (None, _) => "unknown".to_owned(),
-        },
+        version: version.to_owned(),
     }
+}
+
+/// What the program is of.
+fn version() -> String {
+    match (told("git", &["describe", "--always"]), told("git", &CHANGED)) {
+        (Some(version), Some(changed)) if changed.is_empty() => version,
+        (Some(version), _) => version + " and changes",
+        (None, _) => "unknown".to_owned(),
+    }
+}
+
+/// What another program says, in the repository.
+fn told(program: &str, args: &[&str]) -> Option<String> {
+    let out = Command::new(program).args(args).current_dir(root()).output().ok()?;
+    let text = String::from_utf8(out.stdout).ok()?;
+    out.status.success().then(|| text.trim().to_owned())
 }
 
 /// Builds the command, as this program was built.
