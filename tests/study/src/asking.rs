@@ -3,6 +3,7 @@
 
 use crate::Error;
 use crate::links;
+use dialtone_provider::peering::agreement::Agreement;
 use dialtone_provider::peering::ask::desk::{Desk, Local, Look, Reply, Wish, found_held};
 use dialtone_provider::peering::ask::judge::judge;
 use dialtone_provider::peering::ask::question::{Event, Outcome, Question, Said, Step};
@@ -305,7 +306,7 @@ impl<'a> Asking<'a> {
     fn answered(&mut self, node: usize, peer: usize, number: u64, response: Result<Response, String>) -> Result<(), Error> {
         let (now, wall) = (self.world.now, self.world.wall(node));
         let (own, name) = (self.world.nodes[node].name, self.world.nodes[peer].name);
-        let relationship = self.world.nodes[node].agreements.get(&name).map(|agreement| agreement.relationship);
+        let way = self.world.nodes[node].agreements.get(&name).map(Agreement::way);
         let asker = &mut self.askers[node];
         let Some(running) = asker.running.get_mut(&number) else {
             return Ok(());
@@ -313,8 +314,8 @@ impl<'a> Asking<'a> {
         let Some((since, hint)) = running.asked.remove(&name) else {
             return Ok(());
         };
-        let said = match (response, relationship) {
-            (Ok(Response::Answer(answer)), Some(relationship)) => judge(&own, running.question.ask(), &name, relationship, answer, wall),
+        let said = match (response, way) {
+            (Ok(Response::Answer(answer)), Some(way)) => judge(&own, running.question.ask(), &way, answer, wall),
             (Ok(other), _) => Said::Nothing(format!("{other:?}")),
             (Err(why), _) => Said::Nothing(why),
         };
