@@ -74,6 +74,11 @@ pub struct Setting {
     pub riders: usize,
 }
 
+/// How many of so many ride for free, where anybody does: one in ten, which is nobody of fewer than five.
+pub fn riders(providers: usize) -> Option<usize> {
+    (providers >= 5).then(|| (providers as f64 / 10.0).round() as usize)
+}
+
 /// One network of providers that all peer in the same form.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub struct Row {

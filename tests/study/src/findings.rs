@@ -174,8 +174,11 @@ fn few_links(study: &Study) -> Option<String> {
 }
 
 fn riders(study: &Study) -> Option<String> {
-    let rows: Vec<&Row> = study.rows(Place::Real, true).collect();
-    let first = rows.first()?;
+    let most = study.rows(Place::Real, true).max_by_key(|row| row.providers)?;
+    let rows: Vec<&Row> = study
+        .rows(Place::Real, true)
+        .filter(|row| row.providers == most.providers)
+        .collect();
     let least = rows.iter().map(|row| row.found_of_givers).reduce(f64::min)?;
     let changes = rows.iter().filter_map(|row| {
         let without = study.network(row.place, row.shape, row.providers, row.form)?;
@@ -187,8 +190,8 @@ fn riders(study: &Study) -> Option<String> {
         "**Free-riders harm themselves.** With {} of {} taking and not giving, the others' names were found as before (in every form at least {} \
          of gets), and one that gives answered at most {} more questions a get. What was put at the free-riders was found nowhere else, so of \
          all gets {} succeeded: who publishes there has no reach.",
-        first.riders,
-        first.providers,
+        most.riders,
+        most.providers,
         share(least),
         share(worst),
         share(all),

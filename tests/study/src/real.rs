@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::cpu::{self, Machine};
-use crate::figures::{Form, Place, Quantiles, Row, Run, Setting, Shape};
+use crate::figures::{Form, Place, Quantiles, Row, Run, Setting, Shape, riders};
 use crate::http::Connection;
 use crate::names;
 use crate::processes::{Counts, Network, at};
@@ -48,9 +48,9 @@ pub fn settings(providers: &[usize]) -> Vec<Setting> {
     // Two have nobody to pass anything on to.
     let more = providers.iter().filter(|providers| **providers > 2);
     let peers = more.map(|providers| of(*providers, Shape::Peers, 0));
-    // One in ten: of fewer than five that is nobody.
-    let riders = providers.iter().filter(|providers| **providers >= 5).max();
-    let riders = riders.map(|most| of(*most, Shape::Mesh, (*most as f64 / 10.0).round() as usize));
+    let riders = providers
+        .iter()
+        .filter_map(|providers| Some(of(*providers, Shape::Mesh, riders(*providers)?)));
     meshes.chain(peers).chain(riders).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::asking::Asking;
-use crate::figures::{Form, Place, Quantiles, Row, Run, Setting, Shape};
+use crate::figures::{Form, Place, Quantiles, Row, Run, Setting, Shape, riders};
 use crate::names;
 use crate::trace::Trace;
 use dialtone_provider::peering::ask::desk::Reply;
@@ -22,7 +22,8 @@ pub fn settings(providers: &[usize]) -> Vec<Setting> {
     let meshes = providers.iter().filter(small).map(|providers| of(*providers, mesh, 0));
     let peers = providers.iter().filter(small).map(|providers| of(*providers, peers, 0));
     let randoms = providers.iter().map(|providers| of(*providers, random, 0));
-    let riders = providers.iter().filter(small).max().map(|most| of(*most, mesh, (most / 10).max(1)));
+    let riding = |providers: &usize| Some(of(*providers, mesh, riders(*providers)?));
+    let riders = providers.iter().filter(small).filter_map(riding);
     meshes.chain(peers).chain(randoms).chain(riders).collect()
 }
 
