@@ -1,8 +1,8 @@
 //! The document: the text of `document.md`, with what the figures say in the place of each mark.
 
-use crate::figures::{Form, Place, Row, Run, Shape, Study};
+use crate::figures::{Form, Place, Row, Run, Shape, Stored, Study};
 use crate::findings;
-use crate::numbers::{UNKNOWN, list, maybe, number, share, table, times};
+use crate::numbers::{UNKNOWN, count, list, maybe, number, share, table, times};
 use crate::plots::lasting;
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ pub fn write(study: &Study) -> String {
 type PartOf = fn(&Study) -> String;
 
 /// What stands where.
-pub const PARTS: [(&str, PartOf); 14] = [
+pub const PARTS: [(&str, PartOf); 15] = [
     ("findings", findings::all),
     ("runs", runs),
     ("noise", noise),
@@ -29,6 +29,7 @@ pub const PARTS: [(&str, PartOf); 14] = [
     ("unseen", findings::unseen),
     ("riders", riders),
     ("rings", rings),
+    ("stored", stored),
     ("population", population),
     ("growth", findings::growth),
     ("digests", digests),
@@ -51,7 +52,7 @@ fn runs(study: &Study) -> String {
     }
     parts.extend(study.trace.iter().map(|run| ("the trace alone", run, BTreeSet::new())));
     let rows = parts.into_iter().map(|(what, run, providers)| {
-        let providers: Vec<_> = providers.iter().map(|count| number(*count as f64)).collect();
+        let providers: Vec<_> = providers.into_iter().map(count).collect();
         vec![
             what.to_owned(),
             if providers.is_empty() {
@@ -60,8 +61,8 @@ fn runs(study: &Study) -> String {
                 list(&providers)
             },
             number(run.scale),
-            number(run.names as f64),
-            number(run.queries as f64),
+            count(run.names),
+            count(run.queries),
             run.day.clone(),
             format!("`{}`", run.version),
         ]
@@ -191,7 +192,7 @@ fn riders(study: &Study) -> String {
 fn rings(study: &Study) -> String {
     let row = |ring: &crate::figures::Ring| {
         vec![
-            number(ring.providers as f64),
+            count(ring.providers),
             share(ring.puts_crossing),
             share(ring.gets_crossing),
             number(ring.held),
@@ -208,6 +209,13 @@ fn rings(study: &Study) -> String {
     table(&head, study.rings.iter().map(row))
 }
 
+fn stored(study: &Study) -> String {
+    let forms = Form::ALL.map(|form| format!("`{}`", form.word()));
+    let head: Vec<&str> = ["providers"].into_iter().chain(forms.iter().map(String::as_str)).collect();
+    let row = |one: &Stored| [one.providers].into_iter().chain(one.bytes).map(count).collect();
+    table(&head, study.stored.iter().map(row))
+}
+
 fn population(study: &Study) -> String {
     let first = study.populations.first();
     let mut head = vec!["clients behind one provider".to_owned(), "their queries".to_owned()];
@@ -216,7 +224,7 @@ fn population(study: &Study) -> String {
         head.push("everybody's".to_owned());
     }
     let rows = study.populations.iter().map(|one| {
-        let mut row = vec![share(one.clients), number(one.queries as f64)];
+        let mut row = vec![share(one.clients), count(one.queries)];
         for (own, all) in one.hits.iter().zip(&one.together) {
             row.extend([share(own.1), share(all.1)]);
         }
@@ -293,7 +301,7 @@ const NETWORK: [&str; 3] = ["providers", "what", "form"];
 
 fn network(row: &Row) -> [String; 3] {
     let what = format!("{}, {}", row.place.word(), row.shape.word());
-    [number(row.providers as f64), what, format!("`{}`", row.form.word())]
+    [count(row.providers), what, format!("`{}`", row.form.word())]
 }
 
 fn of_networks(study: &Study, head: &[&str], own: impl Fn(&Row) -> Vec<String>) -> String {

@@ -9,9 +9,11 @@ pub struct Study {
     pub rows: Vec<Row>,
     /// One ring of all providers: point A.
     pub rings: Vec<Ring>,
+    /// What each would store of the whole trace.
+    pub stored: Vec<Stored>,
     /// Hit rate against population.
     pub populations: Vec<Population>,
-    /// How these two were computed.
+    /// How these three were computed.
     pub trace: Option<Run>,
 }
 
@@ -156,6 +158,15 @@ pub struct Ring {
     pub held: f64,
     /// Gets that the busiest provider serves, to what one serves on average.
     pub busiest: f64,
+}
+
+/// What a provider stores of the whole trace.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
+pub struct Stored {
+    /// How many providers share the names.
+    pub providers: usize,
+    /// Bytes, in the order of [`Form::ALL`].
+    pub bytes: [usize; 4],
 }
 
 /// Clients that share a cache, and caches that share.

@@ -1,9 +1,10 @@
 //! What the tables come to: sentences around figures, each only where its figures are, and in the words that they bear out.
 
 use crate::figures::{Form, Place, Population, Row, Shape, Study};
-use crate::numbers::{list, number, share, time};
+use crate::numbers::{count, list, number, share, time};
 use crate::plots::lasting;
 use dialtone_provider::peering::ask::limits::BUDGET;
+use dialtone_provider::peering::limits::DIGEST_NAMES_MIN;
 
 /// What an operator should choose, and why.
 pub fn all(study: &Study) -> String {
@@ -36,7 +37,7 @@ fn values(study: &Study) -> Option<String> {
         time(row.stale_ms.p99 * 1e3),
         share(row.absent_certain),
         number(row.held),
-        number(row.run.names as f64),
+        count(row.run.names),
     );
     if let Some(mutual) = study.network(row.place, Shape::Mesh, row.providers, row.form) {
         let times = mutual.put_messages / row.put_messages;
@@ -85,6 +86,12 @@ fn digest(study: &Study) -> Option<String> {
         share(1.0 - row.local),
         number(row.get_messages),
     );
+    if row.held < DIGEST_NAMES_MIN as f64 {
+        said += &format!(
+            " (A digest has room for {} names at least, so with as few as here it is mostly empty: of the whole trace, see the storage below.)",
+            count(DIGEST_NAMES_MIN)
+        );
+    }
     let gets = (values.put_bytes - row.put_bytes) / (row.get_bytes - values.get_bytes);
     if gets > 0.0 && gets.is_finite() {
         said += &format!(
@@ -168,7 +175,7 @@ fn few_links(study: &Study) -> Option<String> {
     };
     Some(format!(
         "**Where few are linked, push.** Of {} simulated providers with few links each, gets found {} of what somebody had{advice}.",
-        number(most.providers as f64),
+        count(most.providers),
         list(&found)
     ))
 }

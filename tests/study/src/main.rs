@@ -11,7 +11,7 @@
 //! 1. [`trace`], [`names`]: the load;
 //! 2. [`processes`], [`http`], [`real`]: real providers under it;
 //! 3. [`simulated`], [`asking`]: providers in the simulated world under it;
-//! 4. [`ring`], [`population`]: what follows from the trace alone;
+//! 4. [`ring`], [`storage`], [`population`]: what follows from the trace alone;
 //! 5. [`figures`]: what is kept of all that;
 //! 6. [`plot`], [`plots`], [`document`]: what is shown of it.
 
@@ -31,6 +31,7 @@ mod processes;
 mod real;
 mod ring;
 mod simulated;
+mod storage;
 mod trace;
 
 use clap::{Parser, ValueEnum};
@@ -113,7 +114,8 @@ fn main() -> Result<(), Error> {
     if args.part.contains(&Part::Trace) {
         let trace = Trace::new(SEED, args.trace_scale);
         let all: BTreeSet<usize> = args.real.iter().chain(&args.world).copied().collect();
-        study.rings = ring::rings(&trace, all);
+        study.rings = ring::rings(&trace, all.iter().copied());
+        study.stored = storage::stored(all)?;
         study.populations = population::populations(&trace);
         study.trace = Some(run(&trace, args.trace_scale, &version));
     }

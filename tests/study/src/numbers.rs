@@ -6,7 +6,7 @@ use crate::figures::Quantiles;
 pub fn number(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
-        size if size >= 10_000.0 => apart(value.round()),
+        size if size >= 10_000.0 => count(value.round() as usize),
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
         size if size >= 1.0 => format!("{value:.2}"),
@@ -14,9 +14,9 @@ pub fn number(value: f64) -> String {
     }
 }
 
-/// A whole number, its thousands apart.
-fn apart(value: f64) -> String {
-    let digits = format!("{:.0}", value.abs());
+/// How many, thousands apart.
+pub fn count(value: usize) -> String {
+    let digits = value.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index) % 3 == 0 {
@@ -24,7 +24,7 @@ fn apart(value: f64) -> String {
         }
         text.push(digit);
     }
-    if value < 0.0 { format!("-{text}") } else { text }
+    text
 }
 
 /// A share, in percent.
@@ -89,6 +89,7 @@ mod tests {
     fn numbers_have_three_figures_and_their_thousands_apart() {
         let written = [0.0, 0.8264, 7.891, 49.02, 161.7, 1_422.4, 12_345.6, 1_255_190.0].map(number);
         assert_eq!(written, ["0", "0.826", "7.89", "49.0", "162", "1422", "12,346", "1,255,190"]);
+        assert_eq!([4, 100, 1_000].map(count), ["4", "100", "1,000"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::figures::{Form, Place, Quantiles, Row, Run, Setting, Shape, riders};
 use crate::http::Connection;
 use crate::names;
 use crate::processes::{Counts, Network, at};
-use crate::simulated::POINTER_BYTES;
+use crate::storage::POINTER_BYTES;
 use crate::trace::Trace;
 use dialtone_shared::{Name, SignedRecord, Ttl, UnixMicros};
 use rand::rngs::StdRng;

@@ -4,11 +4,12 @@ use crate::Error;
 use crate::asking::Asking;
 use crate::figures::{Form, Place, Quantiles, Row, Run, Setting, Shape, riders};
 use crate::names;
+use crate::storage::POINTER_BYTES;
 use crate::trace::Trace;
 use dialtone_provider::peering::ask::desk::Reply;
 use dialtone_provider::store::RecordStore;
+use dialtone_shared::Ttl;
 use dialtone_shared::message::{Mode, Relationship};
-use dialtone_shared::{Name, Ttl};
 use dialtone_world::{World, graph, ready};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -47,8 +48,6 @@ const PAUSE_MAX: Duration = Duration::from_millis(100);
 const NOBODYS: usize = 200;
 /// Longer than any question lasts.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// What a pointer takes in the embedded store: its row and the row's key.
-pub const POINTER_BYTES: usize = 55 + 3 * Name::BYTES;
 
 /// Measures one network.
 ///
