@@ -350,7 +350,7 @@ mod one_question {
             (0, vec![12, 3, 0]),
             (4, vec![1, 60, 2]),
             (8, vec![0; 20]),
-            (0, vec![0; 60]),
+            (0, vec![0; 100]),
         ] {
             let digests = (0..directed).map(|index| candidate(200 + index, Hint::Digest, 9)).collect();
             let rest = behind.iter().zip(1..).map(|(behind, index)| reaching(index, *behind)).collect();

@@ -110,7 +110,7 @@ pub(super) async fn lead(node: Arc<Node>, way: Way, later: Duration) -> Outcome 
             Ok(Err(Trouble::Busy)) => {
                 drop(turn);
                 // Not all at the same time again.
-                sleep(BUSY_PAUSE.mul_f64(rand::random_range(0.5..1.5))).await;
+                sleep(node.about(BUSY_PAUSE)).await;
             }
             Ok(Err(trouble)) => {
                 info!(%peer, %trouble, "comparing came to nothing; the log is played");
@@ -142,7 +142,7 @@ async fn compare(node: &Node, way: &Way) -> Result<(Comparison, u64), Trouble> {
     let peer = &way.peer;
     let heads = *node.store.watch().borrow();
     let names = node.store.count().records;
-    let mut initiator = Initiator::new(rand::random(), names, node.now().wall);
+    let mut initiator = Initiator::new(node.draw(), names, node.now().wall);
     loop {
         match initiator.poll() {
             Some(Step::ReadAll) => {
@@ -235,7 +235,7 @@ async fn begin(node: &Arc<Node>, way: Way, open: &dialtone_shared::message::reco
         }
     }
     let heads = *node.store.watch().borrow();
-    let (responder, answer) = Responder::open(open, node.store.count().records, rand::random());
+    let (responder, answer) = Responder::open(open, node.store.count().records, node.draw());
     let (questions_in, questions) = mpsc::channel(1);
     let (ready_in, ready) = watch::channel(false);
     let host = Host {
@@ -249,6 +249,7 @@ async fn begin(node: &Arc<Node>, way: Way, open: &dialtone_shared::message::reco
         let (began, session) = (Instant::now(), responder.session());
         let take_part = take_part(&node, &way, responder, questions, ready_in);
         let over = tokio::select! {
+            biased;
             over = timeout(PATIENCE, take_part) => over.ok().flatten(),
             () = node.stopped() => None,
         };
