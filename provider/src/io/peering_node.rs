@@ -87,6 +87,8 @@ struct Slot {
     last_error: Option<String>,
     past: Progress,
     present: Progress,
+    /// Bytes of requests and responses sent so far, over whichever link stood.
+    request_bytes_sent: u64,
     barred_until: Duration,
     /// How the last link ended, for whoever dials: how long it stood, and with what code.
     ended: Option<(Option<Duration>, Option<CloseCode>)>,
@@ -224,7 +226,10 @@ impl Node {
                 state,
                 address: slot.address,
                 last_error: slot.last_error.clone().filter(|_| !steady),
-                progress: slot.present.after(&slot.past),
+                progress: Progress {
+                    request_bytes_sent: slot.request_bytes_sent,
+                    ..slot.present.after(&slot.past)
+                },
                 brought: self.quotas.standing(name),
             })
         };
@@ -327,6 +332,11 @@ impl Peer {
         if standing.digest.as_ref().map(Arc::as_ptr) != digest.map(Arc::as_ptr) {
             standing.digest = digest.cloned();
         }
+    }
+
+    /// So many bytes of a request or a response go to the peer.
+    pub fn sends_beside(&self, bytes: usize) {
+        self.slot().request_bytes_sent += bytes as u64;
     }
 
     /// The digest that the peer sent on the link that stands, where digests are what it pushes.

@@ -2,19 +2,17 @@
 //! `io::peering_ask` does on the wire is done here in the world's time; a message takes what the link takes and deciding takes nothing.
 
 use crate::Error;
+use crate::links;
 use dialtone_provider::peering::agreement::Agreement;
 use dialtone_provider::peering::ask::desk::{Desk, Local, Look, Reply, Wish, found_held};
 use dialtone_provider::peering::ask::judge::judge;
-use dialtone_provider::peering::ask::neighbours::Neighbours;
 use dialtone_provider::peering::ask::question::{Event, Outcome, Question, Said, Step};
-use dialtone_provider::peering::ask::reach;
 use dialtone_provider::peering::ask::registry::Ticket;
 use dialtone_provider::peering::ask::whom::{Hint, View};
-use dialtone_provider::peering::health::{LinkState, PeerStatus, Progress};
 use dialtone_provider::peering::step::Moment;
 use dialtone_provider::store::RecordStore;
 use dialtone_shared::Name;
-use dialtone_shared::message::{Query, Reach, Refused, Request, Response, Terms};
+use dialtone_shared::message::{Query, Refused, Request, Response};
 use dialtone_world::{World, ready};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -89,8 +87,8 @@ impl<'a> Asking<'a> {
     /// The providers of a world whose links all stand and have carried all there was.
     pub fn new(world: &'a mut World) -> Self {
         let numbers: HashMap<Name, usize> = world.nodes.iter().enumerate().map(|(node, one)| (one.name, node)).collect();
-        let neighbours = settled(world, &numbers);
-        let asker = |(node, neighbours): (usize, Neighbours)| Asker {
+        let neighbours = links::settled(world, &numbers);
+        let asker = |(node, neighbours): (usize, links::Neighbours)| Asker {
             desk: Desk::new(world.nodes[node].name),
             views: neighbours.views(),
             is_whole: neighbours.are_whole(),
@@ -387,68 +385,6 @@ impl Waiter {
             Self::Client { .. } => None,
             Self::Peer { node, .. } => Some(*node),
         }
-    }
-}
-
-/// How the links of every provider stand once all have told each other whom they would ask.
-fn settled(world: &World, numbers: &HashMap<Name, usize>) -> Vec<Neighbours> {
-    let nodes = &world.nodes;
-    let mut told: HashMap<(Name, Name), Reach> = HashMap::new();
-    for node in nodes {
-        let unknown = reach::unknown(&node.agreements);
-        for (peer, agreement) in node.agreements.iter() {
-            told.insert((node.name, *peer), reach::told(peer, agreement.relationship, &unknown));
-        }
-    }
-    let mut neighbours = vec![Neighbours::default(); nodes.len()];
-    // Distances grow by one a round, and end at 16.
-    for _ in 0..=dialtone_shared::message::WHOLE {
-        let mut news = HashMap::new();
-        for (node, seen) in nodes.iter().zip(&mut neighbours) {
-            let status = |(peer, agreement): (&Name, &_)| status(world, numbers, node.name, *peer, agreement, &told);
-            let statuses: Vec<_> = node.agreements.iter().map(status).collect();
-            seen.look(world.now, &statuses);
-            let inbound = seen.inbound();
-            for (peer, agreement) in node.agreements.iter() {
-                news.insert((node.name, *peer), reach::told(peer, agreement.relationship, &inbound));
-            }
-        }
-        if news == told {
-            break;
-        }
-        told = news;
-    }
-    neighbours
-}
-
-fn status(
-    world: &World,
-    numbers: &HashMap<Name, usize>,
-    own: Name,
-    peer: Name,
-    agreement: &Agreement,
-    told: &HashMap<(Name, Name), Reach>,
-) -> PeerStatus {
-    let theirs = numbers.get(&peer).and_then(|peer| world.nodes[*peer].agreements.get(&own));
-    let terms = theirs.map(|theirs| Terms {
-        pushes: theirs.push,
-        accepts: theirs.accept,
-        answers: theirs.answers,
-        reach: told.get(&(peer, own)).cloned().unwrap_or_default(),
-        ..Terms::mutual()
-    });
-    PeerStatus {
-        name: peer,
-        agreement: agreement.clone(),
-        theirs: terms,
-        state: LinkState::Up,
-        address: None,
-        last_error: None,
-        progress: Progress {
-            received_all: true,
-            ..Progress::default()
-        },
-        brought: Default::default(),
     }
 }
 

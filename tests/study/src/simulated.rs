@@ -2,29 +2,18 @@
 
 use crate::Error;
 use crate::asking::Asking;
-use crate::figures::{Form, Place, Quantiles, Row, Shape};
+use crate::figures::{Form, Place, Quantiles, Row, Run, Setting, Shape, riders};
 use crate::names;
+use crate::storage::POINTER_BYTES;
 use crate::trace::Trace;
 use dialtone_provider::peering::ask::desk::Reply;
 use dialtone_provider::store::RecordStore;
+use dialtone_shared::Ttl;
 use dialtone_shared::message::{Mode, Relationship};
-use dialtone_shared::{Name, Ttl};
 use dialtone_world::{World, graph, ready};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use std::collections::BTreeSet;
 use std::time::Duration;
-
-/// A network.
-#[derive(Clone, Copy, Debug)]
-pub struct Setting {
-    /// How many providers.
-    pub providers: usize,
-    /// How they are linked.
-    pub shape: Shape,
-    /// How many only take.
-    pub riders: usize,
-}
 
 /// The networks for these numbers of providers.
 pub fn settings(providers: &[usize]) -> Vec<Setting> {
@@ -34,7 +23,8 @@ pub fn settings(providers: &[usize]) -> Vec<Setting> {
     let meshes = providers.iter().filter(small).map(|providers| of(*providers, mesh, 0));
     let peers = providers.iter().filter(small).map(|providers| of(*providers, peers, 0));
     let randoms = providers.iter().map(|providers| of(*providers, random, 0));
-    let riders = providers.iter().filter(small).max().map(|most| of(*most, mesh, (most / 10).max(1)));
+    let riding = |providers: &usize| Some(of(*providers, mesh, riders(*providers)?));
+    let riders = providers.iter().filter(small).filter_map(riding);
     meshes.chain(peers).chain(randoms).chain(riders).collect()
 }
 
@@ -48,8 +38,8 @@ const PUTS_PER_SECOND: u32 = 200;
 const SETTLES: Duration = Duration::from_secs(30);
 /// As by default.
 const TTL: Ttl = Ttl(60);
-/// Updates that are watched until another provider has them.
-const UPDATES: usize = 96;
+/// Updates that are watched until another provider has them: so many that one in a hundred is not the last.
+const UPDATES: usize = 128;
 /// How long one is watched.
 const WATCHED: Duration = Duration::from_secs(120);
 /// The longest pause between two looks for one, which is how exactly it is measured.
@@ -58,14 +48,12 @@ const PAUSE_MAX: Duration = Duration::from_millis(100);
 const NOBODYS: usize = 200;
 /// Longer than any question lasts.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// What a pointer takes in the embedded store: its row and the row's key.
-pub const POINTER_BYTES: usize = 55 + 3 * Name::BYTES;
 
 /// Measures one network.
 ///
 /// # Errors
 /// A record cannot be signed.
-pub fn measure(trace: &Trace, setting: Setting, form: Form) -> Result<Row, Error> {
+pub fn measure((trace, run): (&Trace, Run), setting: Setting, form: Form) -> Result<Row, Error> {
     let mut rng = StdRng::seed_from_u64(7);
     let Setting { providers, shape, riders } = setting;
     let pairs = match shape {
@@ -133,22 +121,19 @@ pub fn measure(trace: &Trace, setting: Setting, form: Form) -> Result<Row, Error
         }
     }
 
-    // Updates, of names as often asked for as the trace asks.
-    let (mut stale, mut unseen, mut updated) = (Vec::new(), 0, BTreeSet::new());
-    for _ in 0..UPDATES {
-        let (_, number) = trace.queries[rng.random_range(0..trace.queries.len())];
+    // Updates.
+    let (mut stale, mut unseen) = (Vec::new(), 0);
+    for number in trace.asked(&mut rng, UPDATES, |number| gives(home[number])) {
         let elsewhere = (home[number] + rng.random_range(1..providers)) % providers;
         let later = Duration::from_secs(u64::from(TTL.0)).mul_f64(rng.random());
-        if gives(home[number]) && updated.insert(number) {
-            match update(&mut asking, number, home[number], elsewhere, later)? {
-                Some(after) => stale.push(after.as_secs_f64() * 1e3),
-                None => unseen += 1,
-            }
+        match update(&mut asking, number, home[number], elsewhere, later)? {
+            Some(after) => stale.push(after.as_secs_f64() * 1e3),
+            None => unseen += 1,
         }
     }
 
     // What nobody has.
-    let (before, mut certain) = (asking.questions, 0);
+    let (before, mut certain) = (asking.questions, 0_usize);
     for number in 0..NOBODYS {
         let get = asking.get(rng.random_range(0..providers), names::name(names::NOBODYS + number))?;
         let then = asking.world().now + PATIENCE;
@@ -163,16 +148,15 @@ pub fn measure(trace: &Trace, setting: Setting, form: Form) -> Result<Row, Error
         providers,
         shape,
         riders,
-        puts: trace.names,
-        gets: trace.queries.len(),
+        run,
         put_messages,
         put_bytes,
         get_messages: questions as f64 / count,
-        get_bytes: Some(bytes as f64 / count),
-        absent_messages: Some((asking.questions - before) as f64 / NOBODYS as f64),
-        absent_certain: Some(f64::from(certain as u32) / NOBODYS as f64),
+        get_bytes: bytes as f64 / count,
+        absent_messages: (asking.questions - before) as f64 / NOBODYS as f64,
+        absent_certain: certain as f64 / NOBODYS as f64,
         held: held as f64 / each,
-        held_bytes: Some(held_bytes as f64 / each),
+        held_bytes: held_bytes as f64 / each,
         local: got.local as f64 / count,
         found: got.found as f64 / count,
         found_of_givers: got.of_givers[1] as f64 / got.of_givers[0].max(1) as f64,
@@ -181,6 +165,7 @@ pub fn measure(trace: &Trace, setting: Setting, form: Form) -> Result<Row, Error
         unseen,
         put_cpu_us: None,
         get_cpu_us: None,
+        others_cpu: None,
         work: served as f64 / count / (each - riders as f64),
     })
 }
