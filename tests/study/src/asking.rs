@@ -448,6 +448,7 @@ fn status(
             ..Progress::default()
         },
         brought: Default::default(),
+        links: Vec::new(),
     }
 }
 

@@ -362,6 +362,7 @@ impl AskWorld {
             };
             statuses.push(PeerStatus {
                 brought: Default::default(),
+                links: Vec::new(),
                 name,
                 agreement,
                 theirs: wire.up[end].then_some(theirs),

@@ -2,7 +2,6 @@
 
 use super::question::{Ask, Found, Said};
 use crate::peering::policy;
-use crate::store::Class;
 use dialtone_shared::message::{Answer, Relationship};
 use dialtone_shared::record::Timeliness;
 use dialtone_shared::{Name, Rank, SignedRecord, Ttl, UnixSecs};
@@ -46,21 +45,12 @@ pub fn judge(own: &Name, ask: &Ask, peer: &Name, relationship: Relationship, ans
         Ok(record) => {
             let ttl = record.record().ttl_at(now);
             Said::Found(Box::new(Found {
-                class: class_of(relationship, value.class),
+                class: policy::class_of(relationship, value.class),
                 keep_until: value.keep_until,
                 fresh: Ttl(ttl.0.min(fresh.0)),
                 record,
             }))
         }
         Err(error) => wrong(&format_args!("with a record that is not believed: {error}")),
-    }
-}
-
-/// Where a record was learnt that a peer gave: what the peer says of it counts only of another node of ourselves.
-fn class_of(relationship: Relationship, said: u8) -> Class {
-    match (relationship, said) {
-        (Relationship::Sibling, 1) => Class::Upstream,
-        (Relationship::Sibling, 2) => Class::Peer,
-        _ => policy::class_from(relationship),
     }
 }
