@@ -105,6 +105,8 @@ pub async fn accept(args: AcceptArgs) -> Outcome {
     if invite.reply_to.is_some() {
         invite.check_reply(&own, &signer.secret.public()).map_err(failures::invite)?;
     }
+    let offer = invite.offer;
+    super::check_sibling(&own, &invite.from, Some(offer.relationship))?;
     let addresses = own_addresses(args.addresses, args.unreachable, &place, running.as_ref())?;
     if invite.addresses.is_empty() && addresses.is_empty() {
         return Err(
@@ -112,9 +114,14 @@ pub async fn accept(args: AcceptArgs) -> Outcome {
                 .help("one of the two has to listen where the other can connect: give --address HOST:PORT"),
         );
     }
-    let offer = invite.offer;
+    let mut known = match offer.relationship {
+        // It tells of one more node; the others stay.
+        Relationship::Sibling => super::addresses_of(&own, &place, running.as_ref()),
+        Relationship::Mutual | Relationship::Customer | Relationship::Upstream | Relationship::Peer => Vec::new(),
+    };
+    known.retain(|address| !invite.addresses.contains(address));
     let mut change = Change {
-        addresses: Some(invite.addresses.clone()),
+        addresses: Some([known, invite.addresses.clone()].concat()),
         relationship: Some(offer.relationship),
         push: Some(offer.push),
         accept: Some(offer.accept),
@@ -154,7 +161,7 @@ fn said(invite: &Invite, agreed: &Agreed) -> String {
 }
 
 /// The provider's own key; made, as at its first start, if it has none.
-fn signer(place: &Place) -> Result<Signer, Failure> {
+pub(super) fn signer(place: &Place) -> Result<Signer, Failure> {
     match &place.settings.identity.key {
         Some(path) => identity::open(path, false),
         None => {
