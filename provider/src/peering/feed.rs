@@ -18,6 +18,7 @@ mod missing;
 pub use missing::Comparison;
 
 use super::again::Again;
+use super::agreement::Way;
 use super::damping::Damping;
 use super::digest::Digest;
 use super::limits::{BATCH_BYTES, BATCH_RECORDS, SAVE_EVERY, WINDOW_BATCHES};
@@ -34,8 +35,9 @@ use std::time::Duration;
 /// The sending half of a link.
 #[derive(Debug)]
 pub struct Feed {
-    peer: Name,
-    relationship: Relationship,
+    way: Way,
+    /// By whose marks the filters of both sides are known: see [`Position`].
+    filters: [u64; 2],
     /// In what form changes are sent from the next read on.
     mode: Mode,
     /// The poorest form in which anything before the positions was sent.
@@ -88,11 +90,14 @@ pub struct StrayAck {
 }
 
 impl Feed {
-    /// A feed that goes on from `position`; `None`: to a store that we have never sent anything, whose log ends at `heads` now.
-    pub fn new(peer: Name, relationship: Relationship, mode: Mode, position: Option<Position>, heads: Cursors) -> Self {
+    /// A feed that goes on from `position`; `None`: to a store that we have never sent anything, whose log ends at `heads` now. `theirs`: the
+    /// mark of the peer's filter.
+    pub fn new(way: Way, theirs: u64, mode: Mode, position: Option<Position>, heads: Cursors) -> Self {
+        let filters = [way.filter.mark(), theirs];
         let start = position.unwrap_or(Position {
             whole: heads,
             mode,
+            filters,
             ..Position::default()
         });
         let lane = |index: usize| LaneFeed {
@@ -102,8 +107,8 @@ impl Feed {
             ..LaneFeed::default()
         };
         let mut feed = Self {
-            peer,
-            relationship,
+            way,
+            filters,
             mode,
             reached: start.mode,
             whole: start.whole,
@@ -113,6 +118,7 @@ impl Feed {
             // What is not known to be saved is saved at once, so that a peer that is never caught up keeps its `whole`.
             saved: position.unwrap_or(Position {
                 mode,
+                filters,
                 ..Position::default()
             }),
             saved_at: None,
@@ -122,6 +128,11 @@ impl Feed {
         };
         feed.set_mode(mode);
         feed
+    }
+
+    /// The way that it goes.
+    pub fn way(&self) -> &Way {
+        &self.way
     }
 
     /// In what form changes are sent now.
@@ -196,7 +207,7 @@ impl Feed {
 
     /// The peer has sent this: if it is another node of our provider it need not have it back.
     pub fn heard(&mut self, value: &Value) {
-        if self.relationship == Relationship::Sibling {
+        if self.way.relationship == Relationship::Sibling {
             self.echo.heard(value);
         }
     }
@@ -230,7 +241,7 @@ impl Feed {
         for change in changes {
             let cursor = change.cursor;
             let everything = cursor <= self.whole[lane as usize];
-            let sends = policy::sends(&change.held, &self.peer, self.relationship, everything, now.wall) && !self.echo.has(&change.held);
+            let sends = policy::sends(&change.held, &self.way, everything, now.wall) && !self.echo.has(&change.held);
             let change = match (sends, lane) {
                 (false, _) => None,
                 // A revocation overtakes what waits.
@@ -273,7 +284,7 @@ impl Feed {
         let lane = Lane::Hearsay;
         let formed = changes.into_iter().map(|PointerChange { cursor, pointer }| {
             let everything = cursor <= self.whole[lane as usize];
-            if !policy::tells(&pointer, &self.peer, self.relationship, everything, now) {
+            if !policy::tells(&pointer, &self.way, everything, now) {
                 return (cursor, None);
             }
             let entry = match policy::form_of_pointer(self.mode) {
@@ -449,6 +460,7 @@ impl Feed {
             acked: std::array::from_fn(done),
             whole: self.whole,
             mode: self.reached,
+            filters: self.filters,
         }
     }
 

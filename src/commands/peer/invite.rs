@@ -25,7 +25,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 #[command(after_help = "Examples:\n  dialtone peer invite --address provider.example:4381\n  \
                         dialtone peer invite --relationship customer --accept pointers --days 2")]
 pub struct InviteArgs {
-    /// Where the other one reaches us; repeat it for more [default: where this provider listens]
+    /// Where the other one reaches us; repeat it for more [default: where this provider listens, and its siblings]
     #[arg(long = "address", value_name = "HOST:PORT", value_parser = super::address_of)]
     addresses: Vec<String>,
     /// We cannot be reached: the other one must be
@@ -50,7 +50,7 @@ pub struct InviteArgs {
 pub struct AcceptArgs {
     /// The line; left out or `-`: it is read from standard input
     line: Option<String>,
-    /// Where the other one reaches us; repeat it for more [default: where this provider listens]
+    /// Where the other one reaches us; repeat it for more [default: where this provider listens, and its siblings]
     #[arg(long = "address", value_name = "HOST:PORT", value_parser = super::address_of)]
     addresses: Vec<String>,
     /// We cannot be reached: the other one must be
@@ -209,7 +209,14 @@ fn own_addresses(given: Vec<String>, unreachable: bool, place: &Place, running: 
     if listens.ip().is_loopback() {
         output::remark(format!("note: {listens} is reached from this machine only"));
     }
-    Ok(vec![listens.to_string()])
+    // Whoever reaches one node of a provider is to know all.
+    let own = signer(place)?.name();
+    let mut addresses = vec![listens.to_string()];
+    addresses.extend(super::addresses_of(&own, place, running));
+    addresses.sort();
+    addresses.dedup();
+    addresses.truncate(INVITE_ADDRESSES_MAX);
+    Ok(addresses)
 }
 
 fn standard_input() -> Result<String, Failure> {

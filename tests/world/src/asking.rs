@@ -49,7 +49,8 @@ pub struct Asker {
     /// What it asks and is asked.
     pub desk: Desk<u64>,
     neighbours: Neighbours,
-    agreements: Agreements,
+    /// With whom it peers.
+    pub agreements: Agreements,
     running: BTreeMap<u64, Running>,
 }
 
@@ -353,11 +354,14 @@ impl AskWorld {
         for peer in self.peers(node) {
             let name = self.nodes[peer].name;
             let agreement = self.nodes[node].agreements[&name].clone();
+            let own = self.nodes[node].name;
+            let their_filter = self.nodes[peer].agreements[&own].filter.mark();
             let (wire, end) = self.wire(node, peer);
             let theirs = Terms {
                 pushes: wire.modes[1 - end],
                 accepts: wire.modes[end],
                 reach: wire.told[1 - end].clone(),
+                filter: their_filter,
                 ..Terms::mutual()
             };
             statuses.push(PeerStatus {
@@ -390,8 +394,14 @@ impl AskWorld {
             let (wire, end) = self.wire(node, peer);
             let delay = wire.delay;
             if wire.alive && wire.modes[end] == Mode::Digest {
-                wire.digests[end] = held.iter().map(|held| *held.record.name()).collect();
+                let way = self.nodes[node].agreements[&name].way();
+                let names = held
+                    .iter()
+                    .map(|held| *held.record.name())
+                    .filter(|name| !way.filter.shuts_out(name));
+                self.wire(node, peer).0.digests[end] = names.collect();
             }
+            let (wire, end) = self.wire(node, peer);
             if wire.alive && wire.told[end] != reach {
                 self.plan(delay, Action::Tell(node, peer, reach));
             }
@@ -418,11 +428,21 @@ impl AskWorld {
     }
 
     fn push(&mut self, from: usize, to: usize, record: VerifiedRecord) {
+        let passes = self.passes(from, to, record.name());
         let (wire, end) = self.wire(from, to);
         let (delay, pushes) = (wire.delay, wire.modes[end] == Mode::Values);
-        if pushes {
+        if pushes && passes {
             self.plan(delay, Action::Push { to, from, record });
         }
+    }
+
+    /// Whether the agreements of both sides let what is told of a name pass.
+    pub fn passes(&self, from: usize, to: usize, name: &Name) -> bool {
+        let shuts = |one: usize, other: usize| {
+            let agreement = &self.nodes[one].agreements[&self.nodes[other].name];
+            agreement.filter.shuts_out(name)
+        };
+        !shuts(from, to) && !shuts(to, from)
     }
 
     fn local(&self, node: usize, name: &Name) -> Local {
@@ -433,7 +453,7 @@ impl AskWorld {
     }
 
     fn views(&mut self, node: usize, name: &Name) -> Vec<View> {
-        let mut views = self.nodes[node].neighbours.views();
+        let mut views = self.nodes[node].neighbours.views_of(name);
         for view in &mut views {
             let peer = self.index(&view.peer);
             let (wire, end) = self.wire(node, peer);
@@ -542,9 +562,9 @@ impl AskWorld {
         let asker = &mut self.nodes[node];
         let Some(running) = asker.running.get_mut(&number) else { return };
         let Some((since, hint)) = running.asked.remove(&name) else { return };
-        let relationship = asker.agreements[&name].relationship;
+        let way = asker.agreements[&name].way();
         let said = match response {
-            Ok(Response::Answer(answer)) => judge(&own, running.question.ask(), &name, relationship, answer, wall),
+            Ok(Response::Answer(answer)) => judge(&own, running.question.ask(), &way, answer, wall),
             Ok(other) => Said::Nothing(format!("{other:?}")),
             Err(why) => Said::Nothing(why),
         };

@@ -65,7 +65,7 @@ impl Session {
         }
         let terms = Terms {
             takes_new: running.share.takes_new(now.elapsed),
-            ..running.terms
+            ..running.terms.clone()
         };
         self.todo.push_back(Step::Check {
             id,
