@@ -68,5 +68,6 @@ fn status(
             ..Progress::default()
         },
         brought: Default::default(),
+        links: Vec::new(),
     }
 }
