@@ -116,7 +116,7 @@ async fn settle(session: &mut Session, store: &MemoryStore, now: Duration) -> Re
             }
             Step::Commit { commit, .. } => Event::Committed(store.put(commit.puts).await?, Vec::new()),
             // Only where less than values is agreed.
-            Step::ReadPointers { .. } | Step::Build { .. } | Step::Forget { .. } => return Err("values are agreed".into()),
+            Step::ReadPointers { .. } | Step::Build(_) | Step::Forget { .. } => return Err("values are agreed".into()),
             // Only after two stores were compared.
             Step::Fetch(_) => return Err("nobody compares".into()),
             Step::Save { .. } => Event::Saved,

@@ -22,6 +22,7 @@ use crate::io::upkeep::Upkeep;
 use crate::io::{files, http};
 use crate::metrics::Metrics;
 use crate::metrics::scraped;
+use crate::peering::ask::tally::Tally;
 use crate::peering::health::PeerStatus;
 use crate::service::get::StoreSource;
 use crate::service::queue::{Batcher, PutQueue};
@@ -50,6 +51,7 @@ pub struct Provider {
     name: Name,
     addresses: Addresses,
     source: Arc<dyn RecordSource>,
+    asking: Arc<Asking>,
     store: Arc<dyn RecordStore>,
     embedded: Option<Arc<EmbeddedStore>>,
     peering: Arc<PeeringHandle>,
@@ -191,7 +193,7 @@ impl Provider {
             ..Desk::default()
         }));
         registry.register_collector(Box::new(scraped::Questions(Arc::clone(&asking))));
-        let source = Arc::new(StoreSource::new(asking, Arc::clone(&clock)));
+        let source = Arc::new(StoreSource::new(Arc::clone(&asking), Arc::clone(&clock)));
         let addresses = Addresses {
             http: listeners.http.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
             dns: listeners.dns.iter().filter_map(|(udp, _)| udp.local_addr().ok()).collect(),
@@ -236,6 +238,7 @@ impl Provider {
             name,
             addresses: addresses.clone(),
             source,
+            asking,
             store,
             embedded: None,
             admin: Admin {
@@ -269,6 +272,11 @@ impl Provider {
     /// How the links with its peers are.
     pub fn peers(&self) -> Vec<PeerStatus> {
         self.peering.peers()
+    }
+
+    /// What it has asked its peers, and they it, since it runs.
+    pub fn questions(&self) -> Tally {
+        self.asking.tally()
     }
 
     /// A handle for its operator.

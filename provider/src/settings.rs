@@ -165,11 +165,7 @@ impl PeerSettings {
                 bytes_per_second: self.bytes_per_second,
                 queries_per_second: self.queries_per_second,
             },
-            filter: Filter {
-                only: self.only.clone(),
-                except: self.except.clone(),
-                scoped: self.scoped,
-            },
+            filter: Filter::new(self.only.clone(), self.except.clone(), self.scoped),
             price: self.price.clone(),
         }
     }
@@ -189,9 +185,9 @@ impl From<Agreement> for PeerSettings {
             changes_per_second: agreement.limits.changes_per_second,
             bytes_per_second: agreement.limits.bytes_per_second,
             queries_per_second: agreement.limits.queries_per_second,
-            only: agreement.filter.only,
-            except: agreement.filter.except,
-            scoped: agreement.filter.scoped,
+            only: agreement.filter.only().copied().collect(),
+            except: agreement.filter.except().copied().collect(),
+            scoped: agreement.filter.passes_scoped(),
             price: agreement.price,
         }
     }

@@ -66,6 +66,7 @@ fn candidate(index: u8, hint: Hint, usual: u64) -> Candidate {
         hint,
         usual: millis(usual),
         reach: Some(Reach::whole()),
+        filtered: false,
     }
 }
 
@@ -556,7 +557,7 @@ mod what_an_answer_is_worth {
             record: bytes.to_vec().into(),
         };
         let answer = Answer::Found { value, fresh: Ttl(20) };
-        judge(&peer(OWN), ask, &peer(1), Relationship::Mutual, answer, WALL)
+        judge(&peer(OWN), ask, &Agreement::mutual(peer(1), Vec::new()).way(), answer, WALL)
     }
 
     #[test]
@@ -633,6 +634,8 @@ mod at_the_desk {
             complete: true,
             digest: (pushes == Mode::Digest).then_some(false),
             reach: Some(Reach::whole()),
+            shut: false,
+            filtered: false,
             asked: true,
             aside: false,
             merit: 0,

@@ -1,7 +1,7 @@
 //! A session as a conversation: two ends in memory, every step answered at once, every arrow written down.
 
 use dialtone_provider::io::peering_hearsay;
-use dialtone_provider::peering::agreement::{Agreement, Agreements};
+use dialtone_provider::peering::agreement::{Agreement, Agreements, Filter};
 use dialtone_provider::peering::feed::Position;
 use dialtone_provider::peering::greeting;
 use dialtone_provider::peering::hearsay;
@@ -105,8 +105,8 @@ impl Side {
             Step::Read { lane, after, limit } => Event::Read(lane, ready(store.changes(lane, after, limit)).unwrap()),
             Step::Fetch(names) => Event::Fetched(names.iter().filter_map(|name| ready(store.get(name)).unwrap()).collect()),
             Step::ReadPointers { after, limit } => Event::PointersRead(ready(store.pointer_changes(after, limit)).unwrap()),
-            Step::Build { peer, relationship } => {
-                let (digest, covers) = ready(peering_hearsay::digest(&**store, &peer, relationship, NOW, 5)).unwrap();
+            Step::Build(way) => {
+                let (digest, covers) = ready(peering_hearsay::digest(&**store, &way, NOW, 5)).unwrap();
                 Event::Built(Box::new(digest), covers)
             }
             Step::Forget { peer } => {
@@ -433,6 +433,7 @@ fn a_record_promised_longer_than_it_lives_is_kept_until_its_expiry() {
             relationship: Relationship::Mutual,
             takes_new: true,
             accepts: Mode::Values,
+            filter: Filter::default(),
         },
         record(10, false),
     );

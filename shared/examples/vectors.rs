@@ -643,7 +643,9 @@ fn messages() -> Vec<Value> {
         reach: Reach {
             asks: vec![mark(records[1].1.name())],
             partial: 1,
+            filtered: 0,
         },
+        filter: 0x0123_4567_89ab_cdef,
     });
     let digest = Message::Digest(message::Digest {
         seed: 77,

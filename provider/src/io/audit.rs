@@ -2,9 +2,11 @@
 
 use crate::io::clock::Clock;
 use crate::io::peering::PeeringHandle;
+use crate::peering::agreement::{Agreement, Way};
 use crate::peering::audit::{self, Finding};
 use crate::peering::health::{LinkState, PeerStatus};
 use crate::peering::limits::{AUDIT_AGAIN, AUDIT_EVERY, AUDIT_TOLD_EVERY};
+use crate::peering::policy;
 use crate::store::{Held, RecordStore, StoreError};
 use dialtone_shared::message::{Answer, Query, Request, Response};
 use dialtone_shared::{Name, Rank, SignedRecord};
@@ -106,8 +108,14 @@ impl Auditor {
         Ok(finding)
     }
 
-    /// One look at both sides. What the peer has beyond ours is not taken from here: that is what feeds and queries are for.
+    /// One look at both sides; the peer is not asked about what may not pass to it. What the peer has beyond ours is not taken from here: that is what feeds and queries are for.
     async fn look(&self, peer: &Name, name: &Name) -> Result<Finding, StoreError> {
+        let way = self.peering.agreements().get(peer).map(Agreement::way);
+        let held = self.store.get(name).await?;
+        let passes = |held: &Held, way: &Way| policy::passes(name, held.record.record(), way);
+        if !held.as_ref().zip(way.as_ref()).is_some_and(|(held, way)| passes(held, way)) {
+            return Ok(Finding::Open);
+        }
         let query = Query {
             name: *name,
             hops: 0,

@@ -4,6 +4,7 @@ use crate::io::peering::PeeringHandle;
 use crate::peering::ask::neighbours::Neighbours;
 use crate::peering::ask::whom::{self, Behalf, View};
 use crate::peering::health::{LinkState, PeerStatus};
+use dialtone_shared::Name;
 use dialtone_shared::message::Mode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -60,13 +61,13 @@ impl Links {
         }
     }
 
-    /// How the peers stand for any name.
-    pub fn views(&self) -> Vec<View> {
+    /// How the peers stand for a name.
+    pub fn views(&self, name: &Name) -> Vec<View> {
         let fresh = self.seen().looked.is_some_and(|looked| looked.elapsed() < LOOK_AGAIN);
         if !fresh {
             self.look();
         }
-        self.seen().neighbours.views()
+        self.seen().neighbours.views_of(name)
     }
 
     /// Whether what is held is the newest there is, as long as it is held: nobody has to be asked about it.
@@ -162,7 +163,6 @@ mod tests {
     use super::*;
     use crate::peering::agreement::Agreement;
     use crate::peering::health::Progress;
-    use dialtone_shared::Name;
 
     #[test]
     fn a_doubt_that_lasts_is_told_once_and_so_is_its_end() {

@@ -2,6 +2,7 @@
 
 use crate::io::clock::Clock;
 use crate::io::peering::PeeringHandle;
+use crate::peering::agreement::Agreement;
 use crate::peering::evidence::{
     self, Filed, NUMBERS, PROOF_KEPT_SECS, PROOFS_MAX, PROOFS_OF_ONE_MAX, TALLY, Tally, key, keys, number_key, told_key,
 };
@@ -344,13 +345,16 @@ impl Evidence {
             }
         };
         told.number = Some(at);
+        let Some(way) = peering.agreements().get(peer).map(Agreement::way) else {
+            return Ok(());
+        };
         while at < last && told.rests_until.is_none_or(|until| Instant::now() >= until) {
             let filed = self.list(None, at, TOLD_AT_ONCE).await.map_err(|error| error.to_string())?;
             let reached = filed.last().map_or(last, |filed| filed.number);
             let mut proofs = Vec::with_capacity(filed.len());
             for filed in filed {
                 let proof = Proof::decode(&filed.proof).map_err(|error| error.to_string())?;
-                if evidence::in_scope(&proof, peer).map_err(|error| error.to_string())? {
+                if evidence::passes(&proof, &way).map_err(|error| error.to_string())? {
                     proofs.push(Bytes::from(filed.proof));
                 }
             }

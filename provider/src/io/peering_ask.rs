@@ -185,11 +185,9 @@ impl Asking {
     /// Puts a question to a peer: what its answer is worth.
     async fn put_to(&self, peer: &Name, query: Query, ask: &Ask, patience: Duration) -> Said {
         let answered = self.peering.request(peer, Request::Query(query), patience).await;
-        let relationship = self.peering.agreements().get(peer).map(|agreement| agreement.relationship);
-        match (answered, relationship) {
-            (Ok(Response::Answer(answer)), Some(relationship)) => {
-                judge(&self.own, ask, peer, relationship, answer, self.clock.now().secs())
-            }
+        let way = self.peering.agreements().get(peer).map(Agreement::way);
+        match (answered, way) {
+            (Ok(Response::Answer(answer)), Some(way)) => judge(&self.own, ask, &way, answer, self.clock.now().secs()),
             (Ok(_), _) => Said::Wrong(format!("the peer {peer} answered what was not asked")),
             (Err(error @ RequestError::NotAResponse { .. }), _) => Said::Wrong(error.to_string()),
             (Err(error), _) => Said::Nothing(error.to_string()),
@@ -203,7 +201,7 @@ impl Asking {
     }
 
     fn views(&self, name: &Name) -> Vec<View> {
-        let mut views = self.links.views();
+        let mut views = self.links.views(name);
         for view in &mut views {
             view.digest = self
                 .peering

@@ -2,6 +2,7 @@
 
 use crate::io::peering_node::{Node, Peer};
 use crate::io::peering_reconcile::{self, Asked, Outcome, TURN_PATIENCE};
+use crate::peering::agreement::Agreement;
 use crate::peering::reconcile::Seen;
 use crate::peering::session::Session;
 use crate::peering::step::Event;
@@ -76,9 +77,9 @@ impl Comparing {
         if quiet && session.wants_comparison() && self.leading.is_empty() && !self.led {
             // Who dialled goes first, so that not both ask at once.
             let later = if self.dialled { Duration::ZERO } else { SECOND };
-            let relationship = self.node.agreements().get(&self.peer).map(|agreement| agreement.relationship);
-            if let Some(relationship) = relationship {
-                let lead = peering_reconcile::lead(self.node.clone(), self.peer, relationship, later);
+            let way = self.node.agreements().get(&self.peer).map(Agreement::way);
+            if let Some(way) = way {
+                let lead = peering_reconcile::lead(self.node.clone(), way, later);
                 self.leading.spawn(lead);
             }
         }

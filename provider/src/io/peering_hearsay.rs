@@ -1,23 +1,17 @@
 //! What peering reads and forgets a page at a time, in the background: everything for a digest, and what a peer told of others.
 
+use crate::peering::agreement::Way;
 use crate::peering::digest::Digest;
 use crate::peering::limits::SCAN_STEP;
 use crate::peering::policy;
 use crate::store::{Cursors, RecordStore, StoreError};
-use dialtone_shared::message::Relationship;
 use dialtone_shared::{Name, UnixSecs};
 
-/// Makes a digest of all that goes to `peer`, under `seed`: and where the log ended before, for what changed since may be in it or not.
+/// Makes a digest of all that goes this way, under `seed`: and where the log ended before, for what changed since may be in it or not.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn digest(
-    store: &dyn RecordStore,
-    peer: &Name,
-    relationship: Relationship,
-    now: UnixSecs,
-    seed: u64,
-) -> Result<(Digest, Cursors), StoreError> {
+pub async fn digest(store: &dyn RecordStore, way: &Way, now: UnixSecs, seed: u64) -> Result<(Digest, Cursors), StoreError> {
     let covers = *store.watch().borrow();
     let mut hashes = Vec::new();
     let mut after = None;
@@ -25,7 +19,7 @@ pub async fn digest(
         let page = store.scan(after, SCAN_STEP).await?;
         let Some(last) = page.last() else { break };
         after = Some(*last.record.name());
-        let told = page.iter().filter(|held| policy::in_digest(held, peer, relationship, now));
+        let told = page.iter().filter(|held| policy::in_digest(held, way, now));
         hashes.extend(told.map(|held| Digest::hash(seed, held.record.name())));
     }
     let mut after = None;
@@ -33,7 +27,7 @@ pub async fn digest(
         let page = store.pointers(after, SCAN_STEP).await?;
         let Some(last) = page.last() else { break };
         after = Some(last.name);
-        let told = page.iter().filter(|pointer| policy::tells(pointer, peer, relationship, false, now));
+        let told = page.iter().filter(|pointer| policy::tells(pointer, way, false, now));
         hashes.extend(told.map(|pointer| Digest::hash(seed, &pointer.name)));
     }
     Ok((Digest::of(seed, &hashes), covers))

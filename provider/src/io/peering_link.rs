@@ -256,13 +256,13 @@ fn begin(node: &Arc<Node>, step: Step, send: &Arc<Mutex<SendStream>>, connection
                 }
             });
         }
-        Step::Build { peer, relationship } => {
+        Step::Build(way) => {
             let node = node.clone();
             jobs.spawn(async move {
                 let turn = node.builders.acquire().await;
                 let made = tokio::select! {
                     biased;
-                    made = peering_hearsay::digest(&*store, &peer, relationship, node.now().wall, node.draw()) => made,
+                    made = peering_hearsay::digest(&*store, &way, node.now().wall, node.draw()) => made,
                     () = node.stopped() => Err(StoreError::Closed),
                 };
                 drop(turn);
@@ -289,7 +289,7 @@ fn begin(node: &Arc<Node>, step: Step, send: &Arc<Mutex<SendStream>>, connection
             let (verifiers, now) = (node.verifiers.clone(), node.now().wall);
             jobs.spawn(async move {
                 let checked = async {
-                    let mut checked = check(store.clone(), verifiers, terms, entries, now).await?;
+                    let mut checked = check(store.clone(), verifiers, &terms, entries, now).await?;
                     for pointer in pointers {
                         let held = store.get(&pointer.name).await?;
                         checked.pointed(hearsay::judge(&terms, &pointer, held.as_ref(), now));
@@ -394,7 +394,7 @@ async fn keep_aside(store: &dyn RecordStore, peer: &Name, notes: Vec<Note>) -> R
 async fn check(
     store: Arc<dyn RecordStore>,
     verifiers: Arc<Semaphore>,
-    terms: Terms,
+    terms: &Terms,
     entries: Vec<Value>,
     now: UnixSecs,
 ) -> Result<Checked, StoreError> {
@@ -402,7 +402,7 @@ async fn check(
     let mut entries = entries.into_iter().peekable();
     while entries.peek().is_some() {
         let part: Vec<Value> = entries.by_ref().take(VERIFY_CHUNK).collect();
-        parts.push(tokio::spawn(check_part(store.clone(), verifiers.clone(), terms, part, now)));
+        parts.push(tokio::spawn(check_part(store.clone(), verifiers.clone(), terms.clone(), part, now)));
     }
     let mut checked = Checked::default();
     for part in parts {

@@ -3,6 +3,7 @@
 //! One comparison at a time for each provider, until what it found has arrived: two at once would find the same missing, and have it sent twice.
 
 use crate::io::peering_node::Node;
+use crate::peering::agreement::{Agreement, Way};
 use crate::peering::feed::Comparison;
 use crate::peering::reconcile::initiator::{Event, Failure, Initiator, Step};
 use crate::peering::reconcile::limits::{PATIENCE, REST, REST_MIN};
@@ -10,7 +11,7 @@ use crate::peering::reconcile::{Item, Range, Responder};
 use crate::store::{Held, RecordStore, StoreError};
 use dialtone_shared::Name;
 use dialtone_shared::message::reconcile::{Answer, Close, Question, Refusal};
-use dialtone_shared::message::{Refused, Relationship, Request, Response};
+use dialtone_shared::message::{Refused, Request, Response};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -86,8 +87,9 @@ impl Comparisons {
     }
 }
 
-/// Leads a comparison with `peer`, once it is our turn and the peer has time; gives up after a while.
-pub(super) async fn lead(node: Arc<Node>, peer: Name, relationship: Relationship, later: Duration) -> Outcome {
+/// Leads a comparison with the peer, once it is our turn and the peer has time; gives up after a while.
+pub(super) async fn lead(node: Arc<Node>, way: Way, later: Duration) -> Outcome {
+    let peer = way.peer;
     sleep(later).await;
     let deadline = Instant::now() + TURN_PATIENCE;
     while Instant::now() < deadline {
@@ -95,7 +97,7 @@ pub(super) async fn lead(node: Arc<Node>, peer: Name, relationship: Relationship
             break;
         };
         let began = Instant::now();
-        match timeout(PATIENCE, compare(&node, &peer, relationship)).await {
+        match timeout(PATIENCE, compare(&node, &way)).await {
             Ok(Ok((comparison, expects))) => {
                 let (sends, took) = (comparison.found.len(), began.elapsed());
                 info!(%peer, sends, expects, ?took, "compared with a peer");
@@ -136,18 +138,19 @@ enum Trouble {
     Request(String),
 }
 
-async fn compare(node: &Node, peer: &Name, relationship: Relationship) -> Result<(Comparison, u64), Trouble> {
+async fn compare(node: &Node, way: &Way) -> Result<(Comparison, u64), Trouble> {
+    let peer = &way.peer;
     let heads = *node.store.watch().borrow();
     let names = node.store.count().records;
     let mut initiator = Initiator::new(node.draw(), names, node.now().wall);
     loop {
         match initiator.poll() {
             Some(Step::ReadAll) => {
-                read(&*node.store, names, &[Range::ALL], &mut (&mut initiator, peer, relationship)).await?;
+                read(&*node.store, names, &[Range::ALL], &mut (&mut initiator, way)).await?;
                 initiator.handle(Event::Read);
             }
             Some(Step::Read(ranges)) => {
-                read(&*node.store, names, &ranges, &mut (&mut initiator, peer, relationship)).await?;
+                read(&*node.store, names, &ranges, &mut (&mut initiator, way)).await?;
                 initiator.handle(Event::Read);
             }
             Some(Step::Ask(question)) => {
@@ -194,9 +197,9 @@ pub(super) async fn answer(node: &Arc<Node>, peer: &Name, body: &[u8]) -> Respon
     let answer = match Question::decode(body) {
         Ok(Question::Open(open)) => {
             let asked = node.peer(peer).and_then(|place| place.comparer());
-            let relationship = node.agreements().get(peer).map(|agreement| agreement.relationship);
-            match asked.zip(relationship) {
-                Some((asked, relationship)) => begin(node, peer, relationship, &open, asked).await,
+            let way = node.agreements().get(peer).map(Agreement::way);
+            match asked.zip(way) {
+                Some((asked, way)) => begin(node, way, &open, asked).await,
                 None => Answer::Refused(Refusal::Terms),
             }
         }
@@ -209,15 +212,9 @@ pub(super) async fn answer(node: &Arc<Node>, peer: &Name, body: &[u8]) -> Respon
     Response::Reconcile(answer.encode().into())
 }
 
-async fn begin(
-    node: &Arc<Node>,
-    peer: &Name,
-    relationship: Relationship,
-    open: &dialtone_shared::message::reconcile::Open,
-    asked: mpsc::Sender<Asked>,
-) -> Answer {
+async fn begin(node: &Arc<Node>, way: Way, open: &dialtone_shared::message::reconcile::Open, asked: mpsc::Sender<Asked>) -> Answer {
     let turn = match node.comparisons.turn.clone().try_acquire_owned() {
-        Ok(turn) if !node.comparisons.rests(peer) => turn,
+        Ok(turn) if !node.comparisons.rests(&way.peer) => turn,
         _ => {
             // Full only if it rests already.
             let _ = asked.try_send(Asked::Wait);
@@ -246,11 +243,11 @@ async fn begin(
         questions: questions_in,
         ready,
     };
-    node.comparisons.hosts().insert(*peer, host);
-    let (node, peer) = (node.clone(), *peer);
+    let (node, peer) = (node.clone(), way.peer);
+    node.comparisons.hosts().insert(peer, host);
     tokio::spawn(async move {
         let (began, session) = (Instant::now(), responder.session());
-        let take_part = take_part(&node, &peer, relationship, responder, questions, ready_in);
+        let take_part = take_part(&node, &way, responder, questions, ready_in);
         let over = tokio::select! {
             biased;
             over = timeout(PATIENCE, take_part) => over.ok().flatten(),
@@ -284,16 +281,13 @@ async fn begin(
 /// Answers until the comparison is closed. What we send, and how much the other side does; `None`: nothing came of it.
 async fn take_part(
     node: &Node,
-    peer: &Name,
-    relationship: Relationship,
+    way: &Way,
     mut responder: Responder,
     mut questions: mpsc::Receiver<(Question, oneshot::Sender<Answer>)>,
     ready: watch::Sender<bool>,
 ) -> Option<(Vec<crate::peering::reconcile::initiator::Found>, u64)> {
     let names = responder.names();
-    read(&*node.store, names, &[Range::ALL], &mut (&mut responder, peer, relationship))
-        .await
-        .ok()?;
+    read(&*node.store, names, &[Range::ALL], &mut (&mut responder, way)).await.ok()?;
     responder.surveyed();
     ready.send_replace(true);
     while let Ok(Some((question, reply))) = timeout(NEXT_PATIENCE, questions.recv()).await {
@@ -303,7 +297,7 @@ async fn take_part(
             return (close.done && told.is_ok()).then_some((found, close.sends));
         }
         let answer = match responder.begin(&question) {
-            Ok(ranges) => match read(&*node.store, names, &ranges, &mut (&mut responder, peer, relationship)).await {
+            Ok(ranges) => match read(&*node.store, names, &ranges, &mut (&mut responder, way)).await {
                 Ok(()) => responder.answer(),
                 Err(_) => Err(Refusal::Unknown),
             },
@@ -353,25 +347,25 @@ trait Reads: Send {
     fn take(&mut self, held: &Held);
 }
 
-impl Reads for (&mut Initiator, &Name, Relationship) {
+impl Reads for (&mut Initiator, &Way) {
     fn may_read(&mut self, items: u64) -> bool {
         self.0.may_read(items)
     }
 
     fn take(&mut self, held: &Held) {
-        if let Some(item) = Item::of(held, self.1, self.2, self.0.at()) {
+        if let Some(item) = Item::of(held, self.1, self.0.at()) {
             self.0.take(&item);
         }
     }
 }
 
-impl Reads for (&mut Responder, &Name, Relationship) {
+impl Reads for (&mut Responder, &Way) {
     fn may_read(&mut self, items: u64) -> bool {
         self.0.may_read(items)
     }
 
     fn take(&mut self, held: &Held) {
-        if let Some(item) = Item::of(held, self.1, self.2, self.0.at()) {
+        if let Some(item) = Item::of(held, self.1, self.0.at()) {
             self.0.take(&item);
         }
     }

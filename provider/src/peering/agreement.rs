@@ -3,7 +3,9 @@
 
 use dialtone_shared::Name;
 use dialtone_shared::message::{Mode, Relationship, Terms};
+use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What was agreed with one peer.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,32 +45,83 @@ pub struct Limits {
     pub queries_per_second: u32,
 }
 
-/// Which records pass a link, both ways, beside what scope and relationship say.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Filter {
-    /// If any are given: only these names.
-    pub only: BTreeSet<Name>,
-    /// Never these.
-    pub except: BTreeSet<Name>,
-    /// Whether records that are for some providers only pass too (to those whom they are for).
-    pub scoped: bool,
-}
+/// Which records pass a link, both ways and in whatever form, beside what scope and relationship say. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Filter(Option<Arc<Lists>>);
 
-impl Default for Filter {
-    fn default() -> Self {
-        Self {
-            only: BTreeSet::new(),
-            except: BTreeSet::new(),
-            scoped: true,
-        }
-    }
+#[derive(PartialEq, Eq, Debug)]
+struct Lists {
+    only: BTreeSet<Name>,
+    except: BTreeSet<Name>,
+    scoped: bool,
+    mark: u64,
 }
 
 impl Filter {
+    /// Lets pass, if any are given, `only` these names, and never those in `except`; `scoped`: also records that are for some providers only
+    /// (to those whom they are for).
+    pub fn new(only: BTreeSet<Name>, except: BTreeSet<Name>, scoped: bool) -> Self {
+        if only.is_empty() && except.is_empty() && scoped {
+            return Self::default();
+        }
+        let mut hash = Sha256::new();
+        hash.update([u8::from(scoped)]);
+        for (list, names) in [(b'o', &only), (b'e', &except)] {
+            hash.update([list]);
+            names.iter().for_each(|name| hash.update(name.as_bytes()));
+        }
+        let mark = hash.finalize().first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
+        let mark = mark.max(1);
+        Self(Some(Arc::new(Lists {
+            only,
+            except,
+            scoped,
+            mark,
+        })))
+    }
+
     /// Whether records of `name` pass; `scoped`: they are for some providers only.
     pub fn passes(&self, name: &Name, scoped: bool) -> bool {
-        (self.only.is_empty() || self.only.contains(name)) && !self.except.contains(name) && (self.scoped || !scoped)
+        self.0.as_ref().is_none_or(|lists| {
+            (lists.only.is_empty() || lists.only.contains(name)) && !lists.except.contains(name) && (lists.scoped || !scoped)
+        })
     }
+
+    /// Whether nothing of `name` passes.
+    pub fn shuts_out(&self, name: &Name) -> bool {
+        !self.passes(name, false)
+    }
+
+    /// Whether records that are for some providers only pass.
+    pub fn passes_scoped(&self) -> bool {
+        self.0.as_ref().is_none_or(|lists| lists.scoped)
+    }
+
+    /// Stands for the whole of it: what was sent under one filter says nothing of what passes another. 0: everything passes.
+    pub fn mark(&self) -> u64 {
+        self.0.as_ref().map_or(0, |lists| lists.mark)
+    }
+
+    /// If any are given: only these names pass.
+    pub fn only(&self) -> impl Iterator<Item = &Name> {
+        self.0.iter().flat_map(|lists| &lists.only)
+    }
+
+    /// These never pass.
+    pub fn except(&self) -> impl Iterator<Item = &Name> {
+        self.0.iter().flat_map(|lists| &lists.except)
+    }
+}
+
+/// The way to a peer: what has to be known to say whether something passes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Way {
+    /// The peer.
+    pub peer: Name,
+    /// What it is to us.
+    pub relationship: Relationship,
+    /// Which records pass.
+    pub filter: Filter,
 }
 
 impl Agreement {
@@ -88,6 +141,15 @@ impl Agreement {
         }
     }
 
+    /// The way to the peer.
+    pub fn way(&self) -> Way {
+        Way {
+            peer: self.peer,
+            relationship: self.relationship,
+            filter: self.filter.clone(),
+        }
+    }
+
     /// As this side says it. How far it knows everything, and whether it takes all, is said by whoever knows.
     pub fn terms(&self) -> Terms {
         Terms {
@@ -95,6 +157,7 @@ impl Agreement {
             pushes: self.push,
             accepts: self.accept,
             answers: self.answers,
+            filter: self.filter.mark(),
             ..Terms::mutual()
         }
     }
@@ -141,6 +204,28 @@ pub fn file(own: &Name, agreements: Vec<Agreement>) -> Result<Agreements, Agreem
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_filter_is_known_by_its_mark_and_one_that_lets_everything_pass_is_none() {
+        let names = |some: &[u8]| some.iter().map(|byte| Name::key_set([*byte; 32])).collect::<BTreeSet<_>>();
+        let filters = [
+            Filter::default(),
+            Filter::new(names(&[1]), names(&[]), true),
+            Filter::new(names(&[]), names(&[1]), true),
+            Filter::new(names(&[1, 2]), names(&[]), true),
+            Filter::new(names(&[1]), names(&[2]), true),
+            Filter::new(names(&[]), names(&[]), false),
+        ];
+        let marks: BTreeSet<u64> = filters.iter().map(Filter::mark).collect();
+        assert_eq!((marks.len(), filters[0].mark()), (filters.len(), 0));
+        assert_eq!(Filter::new(names(&[]), names(&[]), true), Filter::default());
+        let name = Name::key_set([1; 32]);
+        let passes = filters
+            .each_ref()
+            .map(|filter| (filter.passes(&name, false), filter.passes(&name, true)));
+        let (both, neither) = ((true, true), (false, false));
+        assert_eq!(passes, [both, both, neither, both, both, (true, false)]);
+    }
 
     #[test]
     fn an_agreement_is_with_another_and_stands_once() {

@@ -55,13 +55,10 @@ pub fn must_hold(peer: &PeerStatus, held: &Held, now: UnixSecs) -> bool {
         && peer.pushes() == Some(Mode::Values)
         && peer.progress.sent_all
         && peer.theirs.as_ref().is_some_and(|theirs| theirs.takes_all)
-        && peer
-            .agreement
-            .filter
-            .passes(held.record.name(), !held.record.record().scope.is_empty())
         // What has expired is kept as a floor, and not shown.
         && held.record.record().expiry().is_none_or(|expiry| expiry > now)
-        && policy::sends(held, &peer.name, peer.agreement.relationship, true, now)
+        && peer.theirs.as_ref().is_some_and(|theirs| theirs.filter == 0 || theirs.filter == peer.agreement.filter.mark())
+        && policy::sends(held, &peer.agreement.way(), true, now)
 }
 
 /// Whether the peer must have pushed us everything that it holds: by value, and whatever it learnt from whom.
@@ -72,6 +69,9 @@ pub fn must_push(peer: &PeerStatus) -> bool {
     );
     everything
         && peer.state == LinkState::Up
+        // What a filter of either side keeps from us may be of any name.
+        && peer.agreement.filter.mark() == 0
+        && peer.theirs.as_ref().is_some_and(|theirs| theirs.filter == 0)
         && peer.accepts() == Some(Mode::Values)
         && peer.progress.received_all
         && !peer.brought.refusing
@@ -92,7 +92,7 @@ pub fn judge(peer: &PeerStatus, held: &Held, theirs: Option<&Rank>, now: UnixSec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peering::agreement::Agreement;
+    use crate::peering::agreement::{Agreement, Filter};
     use crate::peering::health::Progress;
     use crate::store::Class;
     use dialtone_shared::message::Terms;
@@ -140,6 +140,10 @@ mod tests {
         }
     }
 
+    fn shut_out() -> Filter {
+        Filter::new(Default::default(), [*held(Vec::new()).record.name()].into(), true)
+    }
+
     fn rank(sequence: u64) -> Rank {
         Rank {
             sequence: UnixMicros(sequence),
@@ -173,7 +177,13 @@ mod tests {
                     ..Terms::mutual()
                 })
             }),
-            change(|peer| peer.agreement.filter.except.extend([*held(Vec::new()).record.name()])),
+            change(|peer| peer.agreement.filter = shut_out()),
+            change(|peer| {
+                peer.theirs = Some(Terms {
+                    filter: shut_out().mark(),
+                    ..Terms::mutual()
+                })
+            }),
             change(|peer| peer.state = LinkState::BackingOff),
         ];
         for peer in unbound {
@@ -196,6 +206,7 @@ mod tests {
             change(|peer| peer.agreement.accept = Mode::Digest),
             change(|peer| peer.agreement.relationship = Relationship::Peer),
             change(|peer| peer.brought.refusing = true),
+            change(|peer| peer.agreement.filter = shut_out()),
         ];
         for peer in free {
             assert_eq!(judge(&peer, &held(Vec::new()), Some(&newer), NOW), Finding::Open, "{peer:?}");

@@ -10,6 +10,8 @@
 //! A wrong has one proof here, however many tell of it, and one publisher or provider has at most [`PROOFS_OF_ONE_MAX`]: more would tell
 //! nobody anything, and keys are free.
 
+use super::agreement::Way;
+use super::policy;
 use dialtone_shared::cbor::{CborError, Reader, Writer};
 use dialtone_shared::proof::{Proof, ProofError, Subject};
 use dialtone_shared::{Name, SignedRecord, UnixSecs};
@@ -121,7 +123,29 @@ pub fn told_key(peer: &Name, store: &[u8; 16]) -> Vec<u8> {
     [&b"proof-told/"[..], peer.as_bytes(), store].concat()
 }
 
-/// Whether a proof may go to a provider, or be kept by it: records may be for some providers only.
+/// Whether a proof may go that way: as the records and the promises that it is about.
+///
+/// # Errors
+/// [`ProofError`]: it holds no records.
+pub fn passes(proof: &Proof, way: &Way) -> Result<bool, ProofError> {
+    match proof {
+        Proof::Equivocation { lesser, greater } => {
+            let mut all = true;
+            for record in [lesser, greater] {
+                let signed = SignedRecord::decode(record.clone())?;
+                all &= policy::passes(signed.name(), signed.record(), way);
+            }
+            Ok(all)
+        }
+        // Whether the record that was promised is for some providers only it does not say.
+        Proof::BrokenPromise { receipt, .. } => {
+            let promise = receipt.claims()?;
+            Ok(!way.filter.shuts_out(&promise.name))
+        }
+    }
+}
+
+/// Whether a proof may be kept by a provider: records may be for some providers only.
 ///
 /// # Errors
 /// [`ProofError`]: it holds no records.

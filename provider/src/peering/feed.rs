@@ -17,6 +17,7 @@ mod missing;
 pub use missing::Comparison;
 
 use super::again::Again;
+use super::agreement::Way;
 use super::damping::Damping;
 use super::digest::Digest;
 use super::limits::{BATCH_BYTES, BATCH_RECORDS, SAVE_EVERY, WINDOW_BATCHES};
@@ -25,7 +26,7 @@ pub use super::position::Position;
 use super::step::Moment;
 use crate::store::{Change, Cursor, Cursors, Held, LANES, Lane, PointerChange};
 use dialtone_shared::limits::RECORD_BYTES_MAX;
-use dialtone_shared::message::{Ack, Batch, Entry, Mode, Pointer, Relationship, Value};
+use dialtone_shared::message::{Ack, Batch, Entry, Mode, Pointer, Value};
 use dialtone_shared::{Name, UnixSecs};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -33,8 +34,9 @@ use std::time::Duration;
 /// The sending half of a link.
 #[derive(Debug)]
 pub struct Feed {
-    peer: Name,
-    relationship: Relationship,
+    way: Way,
+    /// By whose marks the filters of both sides are known: see [`Position`].
+    filters: [u64; 2],
     /// In what form changes are sent from the next read on.
     mode: Mode,
     /// The poorest form in which anything before the positions was sent.
@@ -86,11 +88,14 @@ pub struct StrayAck {
 }
 
 impl Feed {
-    /// A feed that goes on from `position`; `None`: to a store that we have never sent anything, whose log ends at `heads` now.
-    pub fn new(peer: Name, relationship: Relationship, mode: Mode, position: Option<Position>, heads: Cursors) -> Self {
+    /// A feed that goes on from `position`; `None`: to a store that we have never sent anything, whose log ends at `heads` now. `theirs`: the
+    /// mark of the peer's filter.
+    pub fn new(way: Way, theirs: u64, mode: Mode, position: Option<Position>, heads: Cursors) -> Self {
+        let filters = [way.filter.mark(), theirs];
         let start = position.unwrap_or(Position {
             whole: heads,
             mode,
+            filters,
             ..Position::default()
         });
         let lane = |index: usize| LaneFeed {
@@ -100,8 +105,8 @@ impl Feed {
             ..LaneFeed::default()
         };
         let mut feed = Self {
-            peer,
-            relationship,
+            way,
+            filters,
             mode,
             reached: start.mode,
             whole: start.whole,
@@ -111,6 +116,7 @@ impl Feed {
             // What is not known to be saved is saved at once, so that a peer that is never caught up keeps its `whole`.
             saved: position.unwrap_or(Position {
                 mode,
+                filters,
                 ..Position::default()
             }),
             saved_at: None,
@@ -119,6 +125,11 @@ impl Feed {
         };
         feed.set_mode(mode);
         feed
+    }
+
+    /// The way that it goes.
+    pub fn way(&self) -> &Way {
+        &self.way
     }
 
     /// In what form changes are sent now.
@@ -220,7 +231,7 @@ impl Feed {
         for change in changes {
             let cursor = change.cursor;
             let everything = cursor <= self.whole[lane as usize];
-            let sends = policy::sends(&change.held, &self.peer, self.relationship, everything, now.wall);
+            let sends = policy::sends(&change.held, &self.way, everything, now.wall);
             let change = match (sends, lane) {
                 (false, _) => None,
                 // A revocation overtakes what waits.
@@ -263,7 +274,7 @@ impl Feed {
         let lane = Lane::Hearsay;
         let formed = changes.into_iter().map(|PointerChange { cursor, pointer }| {
             let everything = cursor <= self.whole[lane as usize];
-            if !policy::tells(&pointer, &self.peer, self.relationship, everything, now) {
+            if !policy::tells(&pointer, &self.way, everything, now) {
                 return (cursor, None);
             }
             let entry = match policy::form_of_pointer(self.mode) {
@@ -439,6 +450,7 @@ impl Feed {
             acked: std::array::from_fn(done),
             whole: self.whole,
             mode: self.reached,
+            filters: self.filters,
         }
     }
 

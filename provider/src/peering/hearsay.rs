@@ -32,7 +32,8 @@ pub enum Pointed {
 /// What to do with `pointer`.
 pub fn judge(terms: &Terms, pointer: &message::Pointer, held: Option<&Held>, now: UnixSecs) -> Pointed {
     let longest = pointer.sequence.secs().plus(LIFETIME_SECS_MAX);
-    if terms.accepts < Mode::Pointers || pointer.expiry > longest || pointer.expiry <= pointer.sequence.secs() {
+    let shut_out = terms.filter.shuts_out(&pointer.name);
+    if terms.accepts < Mode::Pointers || shut_out || pointer.expiry > longest || pointer.expiry <= pointer.sequence.secs() {
         return Pointed::Refused;
     }
     let keeper = pointer.keeper.unwrap_or(terms.peer);

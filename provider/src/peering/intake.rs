@@ -1,11 +1,12 @@
 //! The receiving half of a link: what becomes of each record that a peer sends, cheap questions first.
 //!
 //! ```text
-//! decode → in scope? → held already? → room for a new name? → verify → put, or keep aside until its time comes → acknowledge
+//! decode → in scope, and past the filter? → held already? → room for a new name? → verify → put, or keep aside until its time comes → acknowledge
 //! ```
 //!
 //! What becomes of a pointer is told in `hearsay`. A record costs a signature check only if it would change something. One that is broken costs itself and no neighbour.
 
+use super::agreement::Filter;
 use super::deferred::Deferred;
 use super::limits::COMMIT_BATCHES;
 use super::policy;
@@ -18,7 +19,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Between whom a record passes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Terms {
     /// This provider.
     pub own: Name,
@@ -30,6 +31,8 @@ pub struct Terms {
     pub takes_new: bool,
     /// In what form it pushes to us: the lesser of what it pushes and what we accept.
     pub accepts: Mode,
+    /// Which names pass, by our agreement.
+    pub filter: Filter,
 }
 
 /// Why a record is refused. The sender's turn.
@@ -52,6 +55,9 @@ pub enum Refusal {
     /// More than is agreed. Not held against the sender: what we accept may have changed while it was on its way.
     #[error("a record of {0} was sent whole where less is agreed")]
     Unwanted(Name),
+    /// Our agreement does not let it pass. Not held against the sender, who has an agreement of its own.
+    #[error("a record of {0} is not to pass, by the agreement")]
+    ShutOut(Name),
 }
 
 /// What to do with a record, once it is known what is held of its name.
@@ -109,6 +115,9 @@ pub fn open(terms: &Terms, entry: &Value) -> Result<SignedRecord, Refusal> {
     let signed = SignedRecord::decode(entry.record.clone())?;
     if !signed.record().in_scope(&terms.own) {
         return Err(Refusal::OutOfScope(*signed.name()));
+    }
+    if !terms.filter.passes(signed.name(), !signed.record().scope.is_empty()) {
+        return Err(Refusal::ShutOut(*signed.name()));
     }
     if !policy::takes(&signed, terms.accepts) {
         return Err(Refusal::Unwanted(*signed.name()));
@@ -230,7 +239,7 @@ impl Checked {
     /// Files a refusal.
     pub fn refuse(&mut self, refusal: Refusal) {
         self.counts.refused += 1;
-        if matches!(refusal, Refusal::Unwanted(_)) {
+        if matches!(refusal, Refusal::Unwanted(_) | Refusal::ShutOut(_)) {
             return;
         }
         self.invalid.get_or_insert((0, refusal)).0 += 1;

@@ -1,9 +1,10 @@
 //! Whom a record is passed on to, and what it is here once it has been: the whole of the routing policy.
 
+use super::agreement::Way;
 use crate::planted::{self, Bug};
 use crate::store::{Class, Held, Pointer};
 use dialtone_shared::message::{Mode, Relationship};
-use dialtone_shared::{Name, SignedRecord, UnixSecs};
+use dialtone_shared::{Name, Record, SignedRecord, UnixSecs};
 
 /// Where a record that this peer sends was learnt, from our side. What the peer says of it does not count: only that
 /// the peer is what it is to us.
@@ -25,21 +26,27 @@ pub fn exports(relationship: Relationship, class: Class) -> bool {
     }
 }
 
-/// Whether what is held is sent to `peer`: within the record's scope, by the relationship, not back to where it came from,
-/// and not what may be forgotten already. `everything`: to a store that has nothing yet, it is sent back too.
-pub fn sends(held: &Held, peer: &Name, relationship: Relationship, everything: bool, now: UnixSecs) -> bool {
-    held.record.record().in_scope(peer)
-        && exports(relationship, held.class)
-        && (everything || held.from != Some(*peer))
+/// Whether what is held is sent that way, in whatever form: within the record's scope, past the filter, by the relationship, not back to where
+/// it came from, and not what may be forgotten already. `everything`: to a store that has nothing yet, it is sent back too.
+pub fn sends(held: &Held, way: &Way, everything: bool, now: UnixSecs) -> bool {
+    passes(held.record.name(), held.record.record(), way)
+        && exports(way.relationship, held.class)
+        && (everything || held.from != Some(way.peer))
         && held.forget_at().is_none_or(|at| at > now)
 }
 
-/// Whether a pointer is told to `peer`: by the relationship, not back to where it came from nor to the one it points to, and not what
-/// nobody promises to keep any longer. `everything`: as for [`sends`].
-pub fn tells(pointer: &Pointer, peer: &Name, relationship: Relationship, everything: bool, now: UnixSecs) -> bool {
-    exports(relationship, pointer.class)
-        && pointer.keeper != *peer
-        && (everything || pointer.joined || pointer.from != *peer)
+/// Whether a record may go that way, or come from there, at all: it is within scope, and the filter lets it pass.
+pub fn passes(name: &Name, record: &Record, way: &Way) -> bool {
+    record.in_scope(&way.peer) && way.filter.passes(name, !record.scope.is_empty())
+}
+
+/// Whether a pointer is told that way: past the filter, by the relationship, not back to where it came from nor to the one it points to, and
+/// not what nobody promises to keep any longer. `everything`: as for [`sends`].
+pub fn tells(pointer: &Pointer, way: &Way, everything: bool, now: UnixSecs) -> bool {
+    way.filter.passes(&pointer.name, false)
+        && exports(way.relationship, pointer.class)
+        && pointer.keeper != way.peer
+        && (everything || pointer.joined || pointer.from != way.peer)
         && pointer.forget_at() > now
 }
 
@@ -77,9 +84,9 @@ pub fn form(held: &Held, mode: Mode, now: UnixSecs) -> Form {
     }
 }
 
-/// Whether a digest for `peer` counts what is held: whatever it may ask us for, also what it once sent, for it may have lost that.
-pub fn in_digest(held: &Held, peer: &Name, relationship: Relationship, now: UnixSecs) -> bool {
-    sends(held, peer, relationship, true, now) && form(held, Mode::Digest, now) != Form::Nothing && !held.record.rank().revoked
+/// Whether a digest for this peer counts what is held: whatever it may ask us for, also what it once sent, for it may have lost that.
+pub fn in_digest(held: &Held, way: &Way, now: UnixSecs) -> bool {
+    sends(held, way, true, now) && form(held, Mode::Digest, now) != Form::Nothing && !held.record.rank().revoked
 }
 
 /// In what form a pointer goes over a link of this mode.
@@ -104,8 +111,9 @@ pub fn takes(record: &SignedRecord, accepts: Mode) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peering::agreement::{Agreement, Filter};
     use crate::store::{Condition, MemoryStore, Put, RecordStore};
-    use dialtone_shared::{Body, Genesis, Record, SecretKey, SignedRecord, Ttl, VerifiedRecord};
+    use dialtone_shared::{Body, Genesis, SecretKey, Ttl, VerifiedRecord};
 
     const NOW: UnixSecs = UnixSecs(1_800_000_000);
     const DAY: u64 = 86_400;
@@ -125,6 +133,13 @@ mod tests {
             body,
         };
         SignedRecord::sign(record, &secret).unwrap().verify().unwrap()
+    }
+
+    fn to(peer: Name, relationship: Relationship) -> Way {
+        Way {
+            relationship,
+            ..Agreement::mutual(peer, Vec::new()).way()
+        }
     }
 
     fn held(scope: Vec<Name>, from: Option<Name>) -> Held {
@@ -163,20 +178,53 @@ mod tests {
     #[test]
     fn a_record_goes_to_whom_its_scope_names_and_not_back_to_whom_it_came_from() {
         let (peer, other) = (Name::key_set([1; 32]), Name::key_set([2; 32]));
-        let mutual = Relationship::Mutual;
-        assert!(sends(&held(vec![], None), &peer, mutual, false, NOW));
-        assert!(sends(&held(vec![peer], Some(other)), &peer, mutual, false, NOW));
-        assert!(!sends(&held(vec![other], None), &peer, mutual, false, NOW));
-        assert!(
-            !sends(&held(vec![other], None), &peer, mutual, true, NOW),
-            "not even to an empty store"
-        );
-        assert!(!sends(&held(vec![], Some(peer)), &peer, mutual, false, NOW));
-        assert!(sends(&held(vec![], Some(peer)), &peer, mutual, true, NOW));
-        assert!(
-            !sends(&held(vec![], None), &peer, mutual, false, NOW.plus(2 * DAY)),
-            "its lease is over"
-        );
+        let way = to(peer, Relationship::Mutual);
+        assert!(sends(&held(vec![], None), &way, false, NOW));
+        assert!(sends(&held(vec![peer], Some(other)), &way, false, NOW));
+        assert!(!sends(&held(vec![other], None), &way, false, NOW));
+        assert!(!sends(&held(vec![other], None), &way, true, NOW), "not even to an empty store");
+        assert!(!sends(&held(vec![], Some(peer)), &way, false, NOW));
+        assert!(sends(&held(vec![], Some(peer)), &way, true, NOW));
+        assert!(!sends(&held(vec![], None), &way, false, NOW.plus(2 * DAY)), "its lease is over");
+    }
+
+    #[test]
+    fn what_the_filter_shuts_out_goes_in_no_form_not_even_revoked() {
+        let (peer, of_held) = (Name::key_set([1; 32]), *held(vec![], None).record.name());
+        let filter = |only: &[Name], except: &[Name], scoped| {
+            let set = |names: &[Name]| names.iter().copied().collect();
+            Filter::new(set(only), set(except), scoped)
+        };
+        let pointer = Pointer {
+            name: of_held,
+            epoch: 0,
+            sequence: NOW.micros(),
+            digest: [0; 16],
+            expiry: NOW.plus(9 * DAY),
+            class: Class::Customer,
+            keep_until: NOW.plus(DAY),
+            keeper: Name::key_set([3; 32]),
+            from: Name::key_set([4; 32]),
+            joined: false,
+        };
+        let other = Name::key_set([9; 32]);
+        for (filter, plain, scoped) in [
+            (filter(&[], &[], true), true, true),
+            (filter(&[of_held], &[other], true), true, true),
+            (filter(&[], &[], false), true, false),
+            (filter(&[], &[of_held], true), false, false),
+            (filter(&[other], &[], true), false, false),
+            (filter(&[of_held], &[of_held], true), false, false),
+        ] {
+            let way = Way {
+                filter,
+                ..to(peer, Relationship::Mutual)
+            };
+            assert_eq!(sends(&held(vec![], None), &way, true, NOW), plain, "{way:?}");
+            assert_eq!(in_digest(&held(vec![], None), &way, NOW), plain, "{way:?}");
+            assert_eq!(sends(&held(vec![peer], None), &way, true, NOW), scoped, "{way:?}");
+            assert_eq!(tells(&pointer, &way, true, NOW), plain, "{way:?}");
+        }
     }
 
     #[test]
@@ -225,19 +273,19 @@ mod tests {
             from: teller,
             joined,
         };
-        let mutual = Relationship::Mutual;
+        let mutual = |peer| to(peer, Relationship::Mutual);
         let told = pointer(Class::Peer, false);
-        assert!(tells(&told, &other, mutual, false, NOW));
-        assert!(!tells(&told, &keeper, mutual, true, NOW));
-        assert!(!tells(&told, &teller, mutual, false, NOW));
-        assert!(tells(&told, &teller, mutual, true, NOW), "its store is new");
+        assert!(tells(&told, &mutual(other), false, NOW));
+        assert!(!tells(&told, &mutual(keeper), true, NOW));
+        assert!(!tells(&told, &mutual(teller), false, NOW));
+        assert!(tells(&told, &mutual(teller), true, NOW), "its store is new");
         assert!(
-            tells(&pointer(Class::Peer, true), &teller, mutual, false, NOW),
+            tells(&pointer(Class::Peer, true), &mutual(teller), false, NOW),
             "half of it is news to it"
         );
-        assert!(!tells(&told, &other, mutual, false, NOW.plus(DAY)));
-        assert!(!tells(&told, &other, Relationship::Peer, false, NOW), "no valley");
-        assert!(tells(&pointer(Class::Customer, false), &other, Relationship::Peer, false, NOW));
+        assert!(!tells(&told, &mutual(other), false, NOW.plus(DAY)));
+        assert!(!tells(&told, &to(other, Relationship::Peer), false, NOW), "no valley");
+        assert!(tells(&pointer(Class::Customer, false), &to(other, Relationship::Peer), false, NOW));
     }
 
     #[tokio::test]
@@ -257,9 +305,9 @@ mod tests {
         let held = store.get(record(vec![]).name()).await.unwrap().unwrap();
         assert_eq!((held.class, held.keep_until), (Class::Customer, NOW.plus(20 * DAY)));
         assert!(
-            sends(&held, &customer, Relationship::Customer, false, NOW),
+            sends(&held, &to(customer, Relationship::Customer), false, NOW),
             "it has not heard of the longer lease"
         );
-        assert!(sends(&held, &peer, Relationship::Peer, false, NOW));
+        assert!(sends(&held, &to(peer, Relationship::Peer), false, NOW));
     }
 }

@@ -8,7 +8,8 @@ use dialtone_shared::message::Mode;
 /// How far a peer's store is in our log.
 ///
 /// ```text
-/// [urgent, ordinary, hearsay, whole urgent, whole ordinary, whole hearsay, mode]     (CBOR array of cursors, and a mode's number)
+/// [urgent, ordinary, hearsay, whole urgent, whole ordinary, whole hearsay, mode, ours, theirs]     (CBOR array of numbers)
+/// [urgent, ordinary, hearsay, whole urgent, whole ordinary, whole hearsay, mode]     as it was before filters counted: everything passed
 /// [urgent, ordinary, whole urgent, whole ordinary]                                   as it was before there were modes: values
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,6 +20,9 @@ pub struct Position {
     pub whole: Cursors,
     /// The poorest form in which anything before that was sent: where more is agreed, it is sent again.
     pub mode: Mode,
+    /// The marks of the filters past which it was sent, ours and the peer's: what one of them kept from the peer is not offered again by itself,
+    /// so under others everything is.
+    pub filters: [u64; 2],
 }
 
 impl Default for Position {
@@ -28,6 +32,7 @@ impl Default for Position {
             acked: [0; LANES],
             whole: [0; LANES],
             mode: Mode::None,
+            filters: [0; 2],
         }
     }
 }
@@ -36,12 +41,28 @@ impl Position {
     /// As it is kept.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
-        w.array(2 * LANES + 1);
+        w.array(2 * LANES + 3);
         for cursor in self.acked.iter().chain(&self.whole) {
             w.uint(*cursor);
         }
         w.uint(self.mode as u64);
+        for filter in self.filters {
+            w.uint(filter);
+        }
         w.into_bytes()
+    }
+
+    /// As it counts where these filters hold and this mode: under other filters than before, the peer has nothing for certain.
+    pub fn under(self, filters: [u64; 2], mode: Mode) -> Self {
+        if self.filters == filters {
+            return self;
+        }
+        Self {
+            acked: [0; LANES],
+            whole: self.whole,
+            mode,
+            filters,
+        }
     }
 
     /// Reads what [`Position::encode`] writes, and what was written before there were modes.
@@ -55,8 +76,9 @@ impl Position {
                 acked: [r.uint()?, r.uint()?, 0],
                 whole: [r.uint()?, r.uint()?, 0],
                 mode: Mode::Values,
+                filters: [0; 2],
             },
-            7 => Self {
+            count @ (7 | 9) => Self {
                 acked: [r.uint()?, r.uint()?, r.uint()?],
                 whole: [r.uint()?, r.uint()?, r.uint()?],
                 mode: match r.uint()? {
@@ -66,6 +88,7 @@ impl Position {
                     3 => Mode::Values,
                     _ => return Err(CborError::Type(0)),
                 },
+                filters: if count == 9 { [r.uint()?, r.uint()?] } else { [0; 2] },
             },
             _ => return Err(CborError::Type(0)),
         };
@@ -96,6 +119,7 @@ mod tests {
                 acked: [1, 2, 3],
                 whole: [4, 5, u64::MAX],
                 mode,
+                filters: [7, u64::MAX],
             };
             assert_eq!(Position::decode(&position.encode()), Ok(position));
         }
@@ -105,11 +129,38 @@ mod tests {
             acked: [1, 2, 0],
             whole: [3, 4, 0],
             mode: Mode::Values,
+            filters: [0; 2],
         };
         assert_eq!(Position::decode(&w.into_bytes()), Ok(before));
         let mut other = before.encode();
-        *other.last_mut().unwrap() = 4;
+        let mode = other.len() - 3;
+        other[mode] = 4;
         assert!(Position::decode(&other).is_err());
         assert!(Position::decode(&[0x80]).is_err());
+        let mut w = Writer::new();
+        w.array(7);
+        for number in [1, 2, 3, 4, 5, 6, 3] {
+            w.uint(number);
+        }
+        let before = Position::decode(&w.into_bytes()).unwrap();
+        assert_eq!((before.acked, before.mode, before.filters), ([1, 2, 3], Mode::Values, [0; 2]));
+    }
+
+    #[test]
+    fn under_another_filter_of_either_side_everything_is_sent_again() {
+        let position = Position {
+            acked: [1, 2, 3],
+            whole: [4, 5, 6],
+            mode: Mode::Pointers,
+            filters: [7, 8],
+        };
+        assert_eq!(position.under([7, 8], Mode::Values), position);
+        for filters in [[0, 8], [7, 0], [8, 7]] {
+            let anew = position.under(filters, Mode::Values);
+            assert_eq!(
+                (anew.acked, anew.whole, anew.mode, anew.filters),
+                ([0; 3], [4, 5, 6], Mode::Values, filters)
+            );
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Everything that can happen on a link, and everything that a link can want: the two sides of `session`.
 
-use super::agreement::Agreements;
+use super::agreement::{Agreements, Way};
 use super::ask::reach::Inbound;
 use super::digest::Digest;
 use super::feed::Comparison;
@@ -8,7 +8,7 @@ use super::intake::{Checked, Commit, Terms};
 use super::position::Position;
 use super::quota::Quotas;
 use crate::store::{Change, Cursor, Cursors, Held, Lane, Outcome, PointerChange, PointerOutcome};
-use dialtone_shared::message::{CloseCode, Pointer, Relationship, Value};
+use dialtone_shared::message::{CloseCode, Pointer, Value};
 use dialtone_shared::{Name, Rank, SignedRecord, UnixSecs};
 use std::sync::Arc;
 use std::time::Duration;
@@ -139,13 +139,8 @@ pub enum Step {
         /// How many.
         limit: usize,
     },
-    /// Make a digest of all that goes to the peer; in the background, for it reads everything.
-    Build {
-        /// For whom.
-        peer: Name,
-        /// What it is to us.
-        relationship: Relationship,
-    },
+    /// Make a digest of all that goes this way; in the background, for it reads everything.
+    Build(Way),
     /// Forget every pointer that the peer told us.
     Forget {
         /// Who told them.

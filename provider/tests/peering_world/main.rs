@@ -4,6 +4,7 @@
 //! more worlds: `PEERING_SEEDS=10000`.
 
 mod asking;
+mod filters;
 mod modes;
 
 use dialtone_provider::store::Class;

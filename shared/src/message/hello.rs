@@ -38,6 +38,8 @@ pub struct Terms {
     pub takes_all: bool,
     /// Whom the speaker would have to ask itself.
     pub reach: Reach,
+    /// Stands for what the speaker lets pass of what is told and asked on this link, both ways; 0: everything.
+    pub filter: u64,
 }
 
 /// How much a provider knows without asking: what another needs to tell whether its silence means absence.
@@ -49,6 +51,9 @@ pub struct Reach {
     /// How many links away the nearest provider is that would ask somebody, along links that push values or pointers to the speaker and without
     /// the listener; [`WHOLE`]: none is near.
     pub partial: u8,
+    /// How many links away, counted in the same way, the nearest provider is that has a link on which not everything passes, so that what it does
+    /// not hold it may have been kept from; [`WHOLE`]: none is near. 0: the speaker.
+    pub filtered: u8,
 }
 
 /// Most providers that a reach lists: as many as a provider has links.
@@ -68,6 +73,7 @@ impl Reach {
         Self {
             asks: Vec::new(),
             partial: WHOLE,
+            filtered: WHOLE,
         }
     }
 }
@@ -82,10 +88,11 @@ impl Terms {
             answers: true,
             takes_all: true,
             reach: Reach::whole(),
+            filter: 0,
         }
     }
 
-    const FIELDS: usize = 7;
+    const FIELDS: usize = 9;
 
     fn fields(&self, w: &mut Writer) {
         w.uint(7).uint(self.relationship as u64);
@@ -96,6 +103,7 @@ impl Terms {
             w.uint(*mark);
         }
         w.uint(13).uint(u64::from(self.reach.partial));
+        w.uint(14).uint(u64::from(self.reach.filtered)).uint(15).uint(self.filter);
     }
 
     pub(super) fn write(&self, w: &mut Writer) {
@@ -123,6 +131,8 @@ struct TermsRead {
     takes_all: Option<bool>,
     asks: Option<Vec<u64>>,
     partial: Option<u8>,
+    filtered: Option<u8>,
+    filter: Option<u64>,
 }
 
 impl TermsRead {
@@ -135,14 +145,9 @@ impl TermsRead {
             10 => self.answers = Some(map.r.bool()?),
             11 => self.takes_all = Some(map.r.bool()?),
             12 => self.asks = Some(map.marks(REACH_MAX)?),
-            13 => {
-                let partial = map.r.uint_as()?;
-                self.partial = Some(
-                    Some(partial)
-                        .filter(|partial| *partial <= WHOLE)
-                        .ok_or(MessageError::Value("partial"))?,
-                );
-            }
+            13 => self.partial = Some(distance(map, "partial")?),
+            14 => self.filtered = Some(distance(map, "filtered")?),
+            15 => self.filter = Some(map.r.uint()?),
             _ => return Ok(false),
         }
         Ok(true)
@@ -158,9 +163,18 @@ impl TermsRead {
             reach: Reach {
                 asks: self.asks.ok_or(MessageError::Missing("asks"))?,
                 partial: self.partial.ok_or(MessageError::Missing("partial"))?,
+                filtered: self.filtered.ok_or(MessageError::Missing("filtered"))?,
             },
+            filter: self.filter.ok_or(MessageError::Missing("filter"))?,
         })
     }
+}
+
+fn distance(map: &mut Map<'_, '_>, what: &'static str) -> Result<u8, MessageError> {
+    let distance = map.r.uint_as()?;
+    Some(distance)
+        .filter(|distance| *distance <= WHOLE)
+        .ok_or(MessageError::Value(what))
 }
 
 impl Hello {

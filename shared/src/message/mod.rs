@@ -6,7 +6,8 @@
 //! hello    {0: 1, 1: [+ version], 2: record, 3: store, 4: boot, 5: heads, terms}
 //! batch    {0: 2, 1: lane, 2: cursor, 3: behind, 4: [* entry]}
 //! ack      {0: 3, 1: lane, 2: cursor, 3: [stored, same, older, deferred, refused, limited]}
-//! terms    {0: 4, terms}      7: relationship, 8: pushes, 9: accepts, 10: answers, 11: takes-all, 12: asks, 13: partial
+//! terms    {0: 4, terms}      7: relationship, 8: pushes, 9: accepts, 10: answers, 11: takes-all, 12: asks, 13: partial,
+//!                            14: filtered, 15: filter
 //! digest   {0: 5, 1: seed, 2: names, 3: hashes, 4: total, 5: offset, 6: bytes}
 //! entry    [class, keep-until, record]
 //!        / [class, keep-until, name, epoch, sequence, digest, expiry, ? keeper]
@@ -242,7 +243,9 @@ mod tests {
             reach: Reach {
                 asks: vec![1, 1 << 40],
                 partial: 2,
+                filtered: 1,
             },
+            filter: 1 << 50,
         }
     }
 
@@ -320,12 +323,12 @@ mod tests {
         for (message, bytes) in [
             (
                 Message::Hello(hello()),
-                "00000051ad0001018101024672\
+                "0000005daf0001018101024672\
                  65636f7264\
                  035007070707070707070707070707070707\
                  045009090909090909090909090909090909\
                  0583011901f400\
-                 0702080309000af50bf40c82011b00000100000000000d02",
+                 0702080309000af50bf40c82011b00000100000000000d020e010f1b0004000000000000",
             ),
             (
                 Message::Batch(batch()),

@@ -2,6 +2,7 @@
 
 use super::traffic::Seen;
 use super::world::World;
+use dialtone_provider::peering::ask::tally::PeerTally;
 use dialtone_provider::peering::health::{LinkState, PeerStatus};
 use dialtone_shared::Name;
 use dialtone_shared::message::Mode;
@@ -45,20 +46,22 @@ pub fn table(world: &World, seen: &[Seen]) -> String {
     }
     let _ = writeln!(
         out,
-        "\n{:>8}  {:<10} {:<19} {:>11} {:>17} {:>17}  state",
-        "link", "peers as", "pushed → / ←", "lag → / ←", "records → / ←", "bytes → / ←"
+        "\n{:>8}  {:<10} {:<19} {:>11} {:>15} {:>15} {:>13} {:>11}  state",
+        "link", "peers as", "pushed → / ←", "lag → / ←", "records → / ←", "bytes → / ←", "asked → / ←", "hits → / ←"
     );
     for (a, peers) in statuses.iter().enumerate() {
+        let questions = world.providers[a].provider.questions();
         for (b, there) in peers.range(a + 1..) {
             let back = statuses.get(*b).and_then(|peers| peers.get(&a));
-            let _ = writeln!(out, "{}", link(a, *b, there, back));
+            let asked = questions.peers.get(&there.name).copied().unwrap_or_default();
+            let _ = writeln!(out, "{}", link(a, *b, there, back, asked));
         }
     }
     out
 }
 
 /// One link: as its first end sees it, and what the second says of its own direction.
-fn link(a: usize, b: usize, there: &PeerStatus, back: Option<&PeerStatus>) -> String {
+fn link(a: usize, b: usize, there: &PeerStatus, back: Option<&PeerStatus>, asked: PeerTally) -> String {
     let mode = |mode: Option<Mode>| mode.map_or("-", Mode::word);
     let lag = |status: Option<&PeerStatus>| status.map_or_else(|| "?".to_owned(), |status| status.progress.lag.to_string());
     let progress = &there.progress;
@@ -70,13 +73,15 @@ fn link(a: usize, b: usize, there: &PeerStatus, back: Option<&PeerStatus>) -> St
         (LinkState::BackingOff | LinkState::Awaited, None) => "awaited",
     };
     format!(
-        "{:>8}  {:<10} {:<19} {:>11} {:>17} {:>17}  {state}",
+        "{:>8}  {:<10} {:<19} {:>11} {:>15} {:>15} {:>13} {:>11}  {state}",
         format!("{} — {}", a + 1, b + 1),
         there.agreement.relationship.word(),
         format!("{} / {}", mode(there.pushes()), mode(there.accepts())),
         format!("{} / {}", lag(Some(there)), lag(back)),
         format!("{} / {}", progress.records_sent, progress.records_received),
         format!("{} / {}", bytes(progress.bytes_sent), bytes(progress.bytes_received)),
+        format!("{} / {}", asked.asked, asked.served),
+        format!("{} / {}", asked.hits, asked.served_hits),
     )
 }
 
@@ -128,8 +133,25 @@ mod tests {
                 ..Progress::default()
             },
         };
-        let line = link(0, 1, &there, None);
-        for part in ["1 — 2", "upstream", "values / pointers", "3 / ?", "12 / 0", "12 k / 0", "  up"] {
+        let asked = PeerTally {
+            asked: 7,
+            hits: 4,
+            served: 6,
+            served_hits: 5,
+            ..PeerTally::default()
+        };
+        let line = link(0, 1, &there, None, asked);
+        for part in [
+            "1 — 2",
+            "upstream",
+            "values / pointers",
+            "3 / ?",
+            "12 / 0",
+            "12 k / 0",
+            "7 / 6",
+            "4 / 5",
+            "  up",
+        ] {
             assert!(line.contains(part), "{part:?} is not in {line}");
         }
     }

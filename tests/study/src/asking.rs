@@ -2,6 +2,7 @@
 //! `io::peering_ask` does on the wire is done here in the world's time; a message takes what the link takes and deciding takes nothing.
 
 use crate::Error;
+use dialtone_provider::peering::agreement::Agreement;
 use dialtone_provider::peering::ask::desk::{Desk, Local, Look, Reply, Wish, found_held};
 use dialtone_provider::peering::ask::judge::judge;
 use dialtone_provider::peering::ask::neighbours::Neighbours;
@@ -307,7 +308,7 @@ impl<'a> Asking<'a> {
     fn answered(&mut self, node: usize, peer: usize, number: u64, response: Result<Response, String>) -> Result<(), Error> {
         let (now, wall) = (self.world.now, self.world.wall(node));
         let (own, name) = (self.world.nodes[node].name, self.world.nodes[peer].name);
-        let relationship = self.world.nodes[node].agreements.get(&name).map(|agreement| agreement.relationship);
+        let way = self.world.nodes[node].agreements.get(&name).map(Agreement::way);
         let asker = &mut self.askers[node];
         let Some(running) = asker.running.get_mut(&number) else {
             return Ok(());
@@ -315,8 +316,8 @@ impl<'a> Asking<'a> {
         let Some((since, hint)) = running.asked.remove(&name) else {
             return Ok(());
         };
-        let said = match (response, relationship) {
-            (Ok(Response::Answer(answer)), Some(relationship)) => judge(&own, running.question.ask(), &name, relationship, answer, wall),
+        let said = match (response, way) {
+            (Ok(Response::Answer(answer)), Some(way)) => judge(&own, running.question.ask(), &way, answer, wall),
             (Ok(other), _) => Said::Nothing(format!("{other:?}")),
             (Err(why), _) => Said::Nothing(why),
         };
@@ -425,7 +426,7 @@ fn status(
     numbers: &HashMap<Name, usize>,
     own: Name,
     peer: Name,
-    agreement: &dialtone_provider::peering::agreement::Agreement,
+    agreement: &Agreement,
     told: &HashMap<(Name, Name), Reach>,
 ) -> PeerStatus {
     let theirs = numbers.get(&peer).and_then(|peer| world.nodes[*peer].agreements.get(&own));

@@ -8,7 +8,7 @@ use dialtone_provider::peering::reconcile::{Item, Range, Responder, Seen};
 use dialtone_provider::peering::step::Event;
 use dialtone_provider::store::RecordStore;
 use dialtone_shared::message::reconcile::{Answer, Question, Refusal};
-use dialtone_shared::message::{Relationship, Request, Response};
+use dialtone_shared::message::{Request, Response};
 use std::time::Duration;
 
 /// A comparison that was made.
@@ -224,7 +224,7 @@ impl World {
 
     /// What one of two providers holds in these ranges, of what both are to hold.
     fn items(&self, nodes: [usize; 2], side: usize, ranges: &[Range], at: dialtone_shared::UnixSecs) -> Vec<Item> {
-        let peer = self.nodes[nodes[1 - side]].name;
+        let way = self.nodes[nodes[side]].agreements[&self.nodes[nodes[1 - side]].name].way();
         let store = &self.nodes[nodes[side]].store;
         let lasts = ranges.iter().flat_map(Range::of_each_scheme);
         let held = lasts.flat_map(|(after, last)| {
@@ -241,6 +241,6 @@ impl World {
                 }
             }
         });
-        held.filter_map(|held| Item::of(&held, &peer, Relationship::Mutual, at)).collect()
+        held.filter_map(|held| Item::of(&held, &way, at)).collect()
     }
 }

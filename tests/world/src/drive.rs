@@ -323,9 +323,9 @@ impl World {
             Step::ReadPointers { after, limit } => {
                 Event::PointersRead(ready(store.pointer_changes(after, limit)).expect("a disk that works"))
             }
-            Step::Build { peer, relationship } => {
+            Step::Build(way) => {
                 let (seed, now) = (self.rng.random(), self.wall(node));
-                let made = ready(peering_hearsay::digest(&*store, &peer, relationship, now, seed));
+                let made = ready(peering_hearsay::digest(&*store, &way, now, seed));
                 let (digest, covers) = made.expect("a disk that works");
                 Event::Built(Box::new(digest), covers)
             }

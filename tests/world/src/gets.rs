@@ -164,7 +164,7 @@ impl World {
     /// How the peers stand for a name.
     pub(crate) fn views(&mut self, node: usize, name: &Name) -> Vec<View> {
         self.look(node);
-        let mut views = self.nodes[node].asker.neighbours.views();
+        let mut views = self.nodes[node].asker.neighbours.views_of(name);
         for view in &mut views {
             let standing = self.nodes[node].standing.get(&view.peer);
             let session = standing.and_then(|(link, end, _)| self.links[*link].ends[*end].as_ref());

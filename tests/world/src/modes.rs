@@ -40,6 +40,15 @@ impl World {
         self.session(node, peer).map(Session::progress)
     }
 
+    /// Whether the agreements of both sides let records of a name pass.
+    pub fn passes(&self, node: usize, peer: usize, name: &Name) -> bool {
+        let ends = [(node, peer), (peer, node)];
+        !ends.into_iter().any(|(one, other)| {
+            let agreement = &self.nodes[one].agreements[&self.nodes[other].name];
+            agreement.filter.shuts_out(name)
+        })
+    }
+
     fn session(&self, node: usize, peer: usize) -> Option<&Session> {
         let (link, end, _) = self.nodes[node].standing.get(&self.nodes[peer].name)?;
         self.links[*link].ends[*end].as_ref()

@@ -196,11 +196,9 @@ impl World {
             return;
         };
         let Some(asked) = running.asked.remove(&peer) else { return };
-        let relationship = state.agreements.get(&peer).map(|agreement| agreement.relationship);
-        let said = match (response, relationship) {
-            (Ok(Response::Answer(answer)), Some(relationship)) => {
-                judge(&state.name, running.question.ask(), &peer, relationship, answer, wall)
-            }
+        let way = state.agreements.get(&peer).map(|agreement| agreement.way());
+        let said = match (response, way) {
+            (Ok(Response::Answer(answer)), Some(way)) => judge(&state.name, running.question.ask(), &way, answer, wall),
             (Ok(other), _) => Said::Nothing(format!("{other:?}")),
             (Err(why), _) => Said::Nothing(why),
         };

@@ -191,7 +191,8 @@ impl Watch {
             return self.breaks(format!("provider {from} sends {name} to {to} without an agreement"));
         };
         let (relationship, filter) = (agreement.relationship, agreement.filter.clone());
-        if (!filter.only.is_empty() && !filter.only.contains(name)) || filter.except.contains(name) {
+        let only: Vec<_> = filter.only().collect();
+        if (!only.is_empty() && !only.contains(&name)) || filter.except().any(|other| other == name) {
             return self.breaks(format!("provider {from} sends {name} to {to}, which the agreement excepts"));
         }
         let may = |class: &Class| exports(relationship, *class);

@@ -127,11 +127,20 @@ impl<'a> Wish<'a> {
 
     /// Whether whoever asks may have this record: as it would be pushed.
     fn may_have(&self, record: &VerifiedRecord, class: Class) -> bool {
-        self.asker.is_none_or(|asker| {
-            let record = record.record();
-            record.in_scope(&asker.peer)
-                && asker.filter.passes(&record.name(), !record.scope.is_empty())
-                && policy::exports(asker.relationship, class)
+        self.asker
+            .is_none_or(|asker| policy::passes(record.name(), record.record(), &asker.way()) && policy::exports(asker.relationship, class))
+    }
+
+    /// Whether the agreement keeps the name from whoever asks: then nothing is said of it, not even whether it is there.
+    fn is_shut(&self) -> bool {
+        self.asker.is_some_and(|asker| asker.filter.shuts_out(&self.name))
+    }
+
+    /// Whether nothing but the agreement's filter keeps this record from whoever asks: it is not absent for them.
+    fn keeps_back(&self, record: &VerifiedRecord) -> bool {
+        self.asker.is_some_and(|asker| {
+            let scope = &record.record().scope;
+            record.record().in_scope(&asker.peer) && !asker.filter.passes(record.name(), !scope.is_empty())
         })
     }
 
@@ -184,6 +193,9 @@ impl<T: Clone> Desk<T> {
         views: impl FnOnce() -> Vec<View>,
         ears: impl FnOnce() -> T,
     ) -> Look<T> {
+        if wish.is_shut() {
+            return Look::Known(kept_back());
+        }
         let pointer = local.pointer.clone().filter(|pointer| wish.behalf().may_know(pointer.class));
         let at_hand = self.at_hand(now, wish, local);
         let newer = pointer.filter(|pointer| at_hand.as_ref().is_none_or(|one| pointer.outranks(one.found.record.rank())));
@@ -249,6 +261,9 @@ impl<T: Clone> Desk<T> {
 
     /// From what is held alone, for whoever wants a second opinion.
     pub fn own_opinion(&self, now: Moment, wish: &Wish<'_>, held: Option<&Held>) -> Reply {
+        if wish.is_shut() || held.is_some_and(|held| wish.keeps_back(&held.record)) {
+            return kept_back();
+        }
         let held = held.filter(|held| wish.may_have(&held.record, held.class) && held.forget_at().is_none_or(|at| at > now.wall));
         match held {
             Some(held) => give(wish, found_held(held, held.record.record().ttl_at(now.wall))),
@@ -349,6 +364,18 @@ impl<T: Clone> Desk<T> {
 
     /// What is answered now that a question is over. `local`: what there is now, which may be more than there was.
     pub fn conclude(&mut self, now: Moment, wish: &Wish<'_>, local: &Local, outcome: Outcome) -> Reply {
+        let found = matches!(&outcome, Outcome::Found(found) if wish.keeps_back(&found.record));
+        let mut copy = || self.copies.get(&wish.name, now.elapsed).and_then(|seen| seen.copy);
+        let copied =
+            wish.asker.is_some_and(|asker| !asker.filter.passes_scoped()) && copy().is_some_and(|copy| wish.keeps_back(&copy.record));
+        let kept = found || copied || local.held.as_ref().is_some_and(|held| wish.keeps_back(&held.record));
+        match self.concluded(now, wish, local, outcome) {
+            Reply::Absent if kept || wish.is_shut() => kept_back(),
+            reply => reply,
+        }
+    }
+
+    fn concluded(&mut self, now: Moment, wish: &Wish<'_>, local: &Local, outcome: Outcome) -> Reply {
         let seen = self.copies.get(&wish.name, now.elapsed).map(|seen| seen.rank);
         let vouches = |pointer: &Pointer| seen.is_none_or(|rank| pointer.is_of(&rank) || pointer.outranks(&rank));
         let is_kept = local.pointer.as_ref().is_some_and(vouches);
@@ -446,6 +473,11 @@ pub fn found_held(held: &Held, fresh: Ttl) -> Found {
         keep_until: held.keep_until,
         fresh,
     }
+}
+
+/// What is said of a name that the agreement keeps from whoever asks.
+fn kept_back() -> Reply {
+    Reply::Unknown("the agreement does not let it pass".to_owned())
 }
 
 /// A record for who does not know it yet.

@@ -1,6 +1,7 @@
 //! What a peer's answer is worth: what it gives is taken apart, compared with what is known, and verified, once.
 
 use super::question::{Ask, Found, Said};
+use crate::peering::agreement::Way;
 use crate::peering::policy;
 use crate::store::Class;
 use dialtone_shared::message::{Answer, Relationship};
@@ -8,8 +9,9 @@ use dialtone_shared::record::Timeliness;
 use dialtone_shared::{Name, Rank, SignedRecord, Ttl, UnixSecs};
 use std::cmp::Ordering;
 
-/// Judges what `peer`, which is `relationship` to us, answered to `ask`. The signature is checked only of what would be new: about 50 µs.
-pub fn judge(own: &Name, ask: &Ask, peer: &Name, relationship: Relationship, answer: Answer, now: UnixSecs) -> Said {
+/// Judges what the peer at the end of this way answered to `ask`. The signature is checked only of what would be new: about 50 µs.
+pub fn judge(own: &Name, ask: &Ask, way: &Way, answer: Answer, now: UnixSecs) -> Said {
+    let peer = &way.peer;
     let wrong = |what: &dyn std::fmt::Display| Said::Wrong(format!("the peer {peer} answered {what}"));
     let (value, fresh) = match answer {
         Answer::Found { value, fresh } => (value, fresh),
@@ -26,6 +28,9 @@ pub fn judge(own: &Name, ask: &Ask, peer: &Name, relationship: Relationship, ans
     }
     if !record.in_scope(own) {
         return wrong(&"with a record that is not for this provider by its scope");
+    }
+    if !way.filter.passes(signed.name(), !record.scope.is_empty()) {
+        return Said::Nothing(format!("the agreement with the peer {peer} does not let pass what it holds"));
     }
     if record.forget_at().is_some_and(|at| at <= now) {
         return wrong(&"with a record that nobody may keep any longer");
@@ -46,7 +51,7 @@ pub fn judge(own: &Name, ask: &Ask, peer: &Name, relationship: Relationship, ans
         Ok(record) => {
             let ttl = record.record().ttl_at(now);
             Said::Found(Box::new(Found {
-                class: class_of(relationship, value.class),
+                class: class_of(way.relationship, value.class),
                 keep_until: value.keep_until,
                 fresh: Ttl(ttl.0.min(fresh.0)),
                 record,

@@ -3,6 +3,7 @@
 use super::limits::NEGATIVE_TTL;
 use super::reach::Inbound;
 use super::whom::View;
+use crate::peering::agreement::Filter;
 use crate::peering::health::{LinkState, PeerStatus};
 use dialtone_shared::Name;
 use dialtone_shared::message::{Mode, Reach, Relationship, WHOLE, mark};
@@ -22,6 +23,9 @@ struct Neighbour {
     pushes: Mode,
     asked: bool,
     reach: Option<Reach>,
+    /// What our agreement lets pass, and whether the peer's lets everything pass.
+    filter: Filter,
+    theirs_filters: bool,
     /// When it was last known to have told us everything.
     caught_up: Option<Duration>,
     complete: bool,
@@ -44,6 +48,8 @@ impl Neighbours {
             let reach = theirs
                 .map(|theirs| theirs.reach.clone())
                 .or_else(|| before.and_then(|before| before.reach.clone()));
+            let theirs_filters = theirs.map(|theirs| theirs.filter != 0);
+            let theirs_filters = theirs_filters.or(before.map(|before| before.theirs_filters)).unwrap_or(false);
             let has_all = theirs.is_some() && peer.progress.received_all;
             // Who pushes more than before has yet to push it.
             let before = before.filter(|before| before.pushes >= pushes);
@@ -54,6 +60,8 @@ impl Neighbours {
                 pushes,
                 asked: peer.agreement.asks && theirs.is_none_or(|theirs| theirs.answers),
                 reach,
+                filter: peer.agreement.filter.clone(),
+                theirs_filters,
                 caught_up,
                 complete: caught_up.is_some_and(|last| now.saturating_sub(last) <= GRACE),
             };
@@ -61,10 +69,21 @@ impl Neighbours {
         }
     }
 
-    /// How they stand for any name. What their digests say of one, and how well they answer, is for others to add.
+    /// How they stand for this name. What their digests say of one, and how well they answer, is for others to add.
+    pub fn views_of(&self, name: &Name) -> Vec<View> {
+        let mut views = self.views();
+        for (view, peer) in views.iter_mut().zip(self.peers.values()) {
+            view.shut = peer.filter.shuts_out(name);
+        }
+        views
+    }
+
+    /// How they stand for a name that no agreement speaks of.
     pub fn views(&self) -> Vec<View> {
         let view = |(name, peer): (&Name, &Neighbour)| View {
             peer: *name,
+            shut: false,
+            filtered: peer.theirs_filters || !peer.filter.passes_scoped(),
             relationship: peer.relationship,
             linked: peer.linked,
             pushes: peer.pushes,
@@ -86,6 +105,7 @@ impl Neighbours {
             relationship: peer.relationship,
             mode: peer.pushes,
             asked: peer.asked,
+            filtered: peer.theirs_filters || peer.filter.mark() != 0,
             reach: peer.reach.clone(),
         };
         self.peers.iter().map(inbound).collect()

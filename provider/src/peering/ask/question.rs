@@ -314,8 +314,10 @@ impl Question {
         let all = candidates.len();
         let may = usize::from(if self.ask.hops == 0 { 0 } else { self.budget });
         candidates.truncate(may);
-        let marks = candidates.iter().map(|one| mark(&one.peer));
-        let asked = self.asked.iter().map(|one| mark(&one.candidate.peer));
+        // One that may have to keep something from us is no answer for the others.
+        let open = |one: &&Candidate| !one.filtered;
+        let marks = candidates.iter().filter(open).map(|one| mark(&one.peer));
+        let asked = self.asked.iter().map(|one| &one.candidate).filter(open).map(|one| mark(&one.peer));
         let mut visited: Vec<_> = self
             .ask
             .visited

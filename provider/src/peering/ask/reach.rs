@@ -6,6 +6,9 @@
 //! those links alone. As in any distance-vector protocol (RIP, RFC 2453) it is one more than the least that B is told, what is
 //! told to A is computed without A, and 16 is without end: what is told in a circle of somebody who is gone ends after 16 rounds.
 //!
+//! Where an agreement lets only some names pass, what was not told may be what was kept back: `filtered` is the distance to the nearest provider
+//! with such a link, told in the same way. It concerns absences alone: what is held and may pass is pushed as before.
+//!
 //! To err on one side costs a question too many. To err on the other is not allowed, so a provider of which nothing is known is one
 //! that has to ask.
 
@@ -26,6 +29,8 @@ pub struct Inbound {
     pub mode: Mode,
     /// Whether it is asked: the agreements of both sides let us.
     pub asked: bool,
+    /// Whether a filter of either side may keep from us what it holds.
+    pub filtered: bool,
     /// What it tells us; `None`: nothing yet.
     pub reach: Option<Reach>,
 }
@@ -37,6 +42,7 @@ pub fn unknown(agreements: &Agreements) -> Arc<[Inbound]> {
         relationship: agreement.relationship,
         mode: agreement.accept,
         asked: agreement.asks,
+        filtered: agreement.filter.mark() != 0,
         reach: None,
     };
     agreements.iter().map(unknown).collect()
@@ -50,11 +56,16 @@ fn distance(reach: &Reach) -> u8 {
 /// What we tell `to`, which is `relationship` to us. Whom we would not ask on its behalf does not count.
 pub fn told(to: &Name, relationship: Relationship, inbound: &[Inbound]) -> Reach {
     let behalf = Behalf::Of(relationship);
-    let (mut asks, mut partial) = (Vec::new(), WHOLE);
+    let (mut asks, mut partial, mut filtered) = (Vec::new(), WHOLE, WHOLE);
     for peer in inbound.iter().filter(|peer| peer.peer != *to && behalf.may_ask(peer.relationship)) {
+        if peer.filtered && (peer.asked || peer.mode >= Mode::Pointers) {
+            filtered = 0;
+        }
         if peer.mode < Mode::Pointers {
             asks.extend(peer.asked.then(|| mark(&peer.peer)));
         } else {
+            let nearest = peer.reach.as_ref().map_or(0, |reach| reach.filtered);
+            filtered = filtered.min(nearest.saturating_add(1));
             let distance = peer.reach.as_ref().map_or(0, distance);
             partial = partial.min(distance.saturating_add(1)).min(WHOLE);
         }
@@ -65,7 +76,7 @@ pub fn told(to: &Name, relationship: Relationship, inbound: &[Inbound]) -> Reach
         asks.truncate(REACH_MAX);
         partial = 0;
     }
-    Reach { asks, partial }
+    Reach { asks, partial, filtered }
 }
 
 #[cfg(test)]
@@ -94,6 +105,7 @@ mod tests {
                         relationship: Relationship::Mutual,
                         mode: *mode,
                         asked: true,
+                        filtered: false,
                         reach: told_so_far.get(&(*sender, from)).cloned(),
                     })
                     .collect();
@@ -138,6 +150,35 @@ mod tests {
     }
 
     #[test]
+    fn a_filter_is_known_of_as_far_as_values_go_and_by_whoever_is_asked_instead() {
+        let peer = |index, mode, asked, filtered, reach| Inbound {
+            peer: name(index),
+            relationship: Relationship::Mutual,
+            mode,
+            asked,
+            filtered,
+            reach,
+        };
+        let to = |inbound: &[Inbound]| told(&name(0), Relationship::Mutual, inbound).filtered;
+        let (open, shut) = (Some(Reach::whole()), true);
+        let behind = |filtered| {
+            Some(Reach {
+                filtered,
+                ..Reach::whole()
+            })
+        };
+        assert_eq!(to(&[peer(1, Mode::Values, true, false, open.clone())]), WHOLE);
+        assert_eq!(to(&[peer(1, Mode::Values, true, shut, open.clone())]), 0);
+        assert_eq!(to(&[peer(1, Mode::Digest, true, shut, open.clone())]), 0);
+        assert_eq!(to(&[peer(1, Mode::None, false, shut, open.clone())]), WHOLE, "it does not count");
+        assert_eq!(to(&[peer(0, Mode::Values, true, shut, open)]), WHOLE, "the listener's own link");
+        assert_eq!(to(&[peer(1, Mode::Values, true, false, behind(3))]), 4);
+        assert_eq!(to(&[peer(1, Mode::Values, true, false, behind(WHOLE))]), WHOLE);
+        assert_eq!(to(&[peer(1, Mode::None, true, false, behind(3))]), WHOLE, "the question goes there");
+        assert_eq!(to(&[peer(1, Mode::Values, true, false, None)]), 1, "nothing is known of it");
+    }
+
+    #[test]
     fn in_a_mesh_without_pushes_all_would_ask_all_others() {
         let pairs = (0..4).flat_map(|a| (a + 1..4).map(move |b| (a, b, Mode::Digest)));
         let (told, _) = settle(&pairs.collect::<Vec<_>>(), BTreeMap::new());
@@ -165,6 +206,7 @@ mod tests {
             relationship: Relationship::Upstream,
             mode,
             asked,
+            filtered: false,
             reach,
         };
         let (customer, peer) = (Relationship::Customer, Relationship::Peer);

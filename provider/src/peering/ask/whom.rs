@@ -62,6 +62,10 @@ pub struct View {
     pub digest: Option<bool>,
     /// What lies behind it, as it says.
     pub reach: Option<Reach>,
+    /// Whether our agreement keeps the name from the link: it is neither told of there nor asked for.
+    pub shut: bool,
+    /// Whether a filter may keep from us what it holds of the name: what it does not tell, it may hold.
+    pub filtered: bool,
     /// Whether it is asked: both agreements allow it.
     pub asked: bool,
     /// It has failed so often that it is left in peace for a moment.
@@ -83,6 +87,8 @@ pub struct Candidate {
     pub usual: Duration,
     /// What lies behind it, as it says.
     pub reach: Option<Reach>,
+    /// Whether it may be bound to keep from us what it would give to others: then those are not told to leave it out.
+    pub filtered: bool,
 }
 
 /// What sends us to a peer.
@@ -113,9 +119,14 @@ pub struct Plan {
 /// the newest.
 pub fn plan(behalf: Behalf, visited: &[u64], pointer: Option<&Pointer>, views: &[View], has: bool) -> Plan {
     let mut plan = Plan::default();
-    // Each of these is asked, or silent, or gives rise to a doubt; so whoever would ask only these need not be asked for their sake.
+    // Each of these is asked, or silent, or gives rise to a doubt, and what it says to us it says to all; so whoever would ask only these need not be asked for their sake.
     let ours: Vec<_> = views.iter().filter(|view| behalf.may_ask(view.relationship)).collect();
-    let covered = |mark_of: &u64| visited.contains(mark_of) || ours.iter().any(|view| counts(view) && mark(&view.peer) == *mark_of);
+    let covered = |mark_of: &u64| {
+        visited.contains(mark_of)
+            || ours
+                .iter()
+                .any(|view| counts(view) && !view.shut && !view.filtered && mark(&view.peer) == *mark_of)
+    };
     let mut doubt = |why: String| {
         plan.doubt.get_or_insert(why);
     };
@@ -131,6 +142,15 @@ pub fn plan(behalf: Behalf, visited: &[u64], pointer: Option<&Pointer>, views: &
         if visited.contains(&mark(&peer)) {
             continue;
         }
+        if view.shut {
+            // What is at hand and was pushed by value came by another way, and its next version will.
+            if counts(view) && !(has && view.pushes == Mode::Values) {
+                doubt(format!(
+                    "the agreement with the peer {peer} does not let the name pass, and it may hold it"
+                ));
+            }
+            continue;
+        }
         let hint = match pointer {
             Some(pointer) if pointer.keeper == peer || pointer.from == peer => Hint::Pointer,
             _ if view.digest == Some(true) => Hint::Digest,
@@ -141,9 +161,10 @@ pub fn plan(behalf: Behalf, visited: &[u64], pointer: Option<&Pointer>, views: &
             hint,
             usual: view.usual,
             reach: view.reach.clone(),
+            filtered: view.filtered,
         };
         if hint == Hint::None && is_proof(view, has, &covered) {
-            plan.silent.push(mark(&peer));
+            plan.silent.extend((!view.filtered).then(|| mark(&peer)));
         } else if view.linked && view.asked && view.aside {
             doubt(format!("the peer {peer} does not answer"));
         } else if view.linked && view.asked && hint == Hint::None {
@@ -153,7 +174,11 @@ pub fn plan(behalf: Behalf, visited: &[u64], pointer: Option<&Pointer>, views: &
         } else if hint != Hint::None {
             doubt(format!("the peer {peer} may hold it and cannot be asked"));
         } else if counts(view) {
-            let why = if view.linked { "has not caught up" } else { "does not stand" };
+            let why = match (view.linked, view.complete) {
+                (false, _) => "does not stand",
+                (true, false) => "has not caught up",
+                (true, true) => "does not let everything pass",
+            };
             doubt(format!("the link with the peer {peer} {why}, and it may hold the name"));
         }
     }
@@ -186,7 +211,7 @@ fn counts(view: &View) -> bool {
     view.asked || view.pushes >= Mode::Pointers
 }
 
-/// Whether what the peer has not told us of, nobody holds whom asking it would reach: we know what it holds, it knows what is behind it, and
+/// Whether what the peer has not told us of, and no filter may have kept from us, nobody holds whom asking it would reach: we know what it holds, it knows what is behind it, and
 /// whom it would have to ask we have in view ourselves. What is at hand and pushed by value is as new as it gets: it is not asked about because
 /// a link is behind.
 fn is_proof(view: &View, has: bool, covered: &impl Fn(&u64) -> bool) -> bool {
@@ -196,7 +221,8 @@ fn is_proof(view: &View, has: bool, covered: &impl Fn(&u64) -> bool) -> bool {
         Mode::Digest => view.linked && view.complete && view.digest == Some(false),
         Mode::None => false,
     };
-    let reaches = |reach: &Reach| reach.partial >= WHOLE && reach.asks.iter().all(covered);
+    let open = |reach: &Reach| has || (!view.filtered && reach.filtered >= WHOLE);
+    let reaches = |reach: &Reach| reach.partial >= WHOLE && open(reach) && reach.asks.iter().all(covered);
     knows && view.reach.as_ref().is_some_and(reaches)
 }
 
@@ -233,6 +259,8 @@ mod tests {
             complete: true,
             digest: (pushes == Digest).then_some(false),
             reach: Some(Reach::whole()),
+            shut: false,
+            filtered: false,
             asked: true,
             aside: false,
             merit: 2,
@@ -321,6 +349,7 @@ mod tests {
             reach: Some(Reach {
                 asks: asks.iter().map(|index| mark(&name(*index))).collect(),
                 partial,
+                filtered: WHOLE,
             }),
             ..view(index, mode)
         };
@@ -368,6 +397,60 @@ mod tests {
         assert_eq!(plan_of(&[aside]), (vec![], vec![], true));
         let kept = plan(Behalf::Client, &[], Some(&pointer(8, 8)), &[view(1, Values)], false);
         assert_eq!(asked(&kept), (vec![], vec![], true), "its keeper is out of reach");
+    }
+
+    #[test]
+    fn a_name_that_the_agreement_shuts_out_is_not_asked_for_and_its_absence_is_not_certain() {
+        let shut = |mode| View {
+            shut: true,
+            digest: (mode == Digest).then_some(true),
+            ..view(1, mode)
+        };
+        for mode in [Values, Pointers, Digest, Nothing] {
+            let views = [shut(mode), view(2, Nothing)];
+            let pointed = plan(Behalf::Client, &[], Some(&pointer(1, 2)), &views, false);
+            assert_eq!(asked(&pointed), (vec![2], vec![], true), "{mode}");
+            assert_eq!(plan_of(&views), (vec![], vec![2], true), "{mode}");
+        }
+        let no_link = View {
+            asked: false,
+            ..shut(Nothing)
+        };
+        assert_eq!(plan_of(&[no_link]), (vec![], vec![], false), "it does not count for any name");
+        let held = |mode| asked(&plan(Behalf::Client, &[], None, &[shut(mode)], true));
+        assert_eq!(held(Values), (vec![], vec![], false), "what is held came by another way");
+        assert_eq!(held(Pointers), (vec![], vec![], true));
+        let visited = [mark(&name(1))];
+        assert!(
+            plan(Behalf::Of(Mutual), &visited, None, &[shut(Values)], false).doubt.is_none(),
+            "who asks sees to it"
+        );
+    }
+
+    #[test]
+    fn where_a_filter_may_keep_something_back_silence_is_no_proof_of_absence() {
+        let filtered = |mode| View {
+            filtered: true,
+            ..view(1, mode)
+        };
+        let behind = |mode| View {
+            reach: Some(Reach {
+                filtered: 2,
+                ..Reach::whole()
+            }),
+            ..view(1, mode)
+        };
+        for mode in [Values, Pointers, Digest] {
+            assert_eq!(plan_of(&[filtered(mode)]), (vec![], vec![1], false), "{mode}: it can say itself");
+            assert_eq!(plan_of(&[behind(mode)]), (vec![], vec![1], false), "{mode}: somebody behind it can");
+            for view in [filtered(mode), behind(mode)] {
+                let mute = View { asked: false, ..view };
+                let doubts = mode != Digest;
+                assert_eq!(plan_of(&[mute]), (vec![], vec![], doubts), "{mode}: and it is not to be asked");
+            }
+        }
+        let held = plan(Behalf::Client, &[], None, &[filtered(Values), behind(Values)], true);
+        assert_eq!(asked(&held), (vec![], vec![], false), "what passes is pushed as ever");
     }
 
     #[test]

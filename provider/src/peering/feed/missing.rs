@@ -109,7 +109,7 @@ impl Feed {
             let name = held.record.name();
             // What has changed since stands in the log by its change.
             let same = names.get(name).is_some_and(|digest| held.record.rank().digest.starts_with(digest));
-            if !same || !policy::sends(&held, &self.peer, self.relationship, true, now) {
+            if !same || !policy::sends(&held, &self.way, true, now) {
                 continue;
             }
             bytes += held.record.bytes().len() + Entry::HEAD_BYTES_MAX;

@@ -1,6 +1,7 @@
 //! What is compared of a record, and what it looks like under the key of one comparison.
 
 use super::field::Element;
+use crate::peering::agreement::Way;
 use crate::peering::policy;
 use crate::store::Held;
 use dialtone_shared::message::Relationship;
@@ -39,15 +40,15 @@ pub struct Keyed {
 
 impl Item {
     /// What is compared of `held`; `None`: nothing, because one of the two may not have it, or nobody keeps it any longer.
-    pub fn of(held: &Held, peer: &Name, relationship: Relationship, at: UnixSecs) -> Option<Self> {
-        policy::sends(held, peer, relationship, true, at).then(|| {
+    pub fn of(held: &Held, way: &Way, at: UnixSecs) -> Option<Self> {
+        policy::sends(held, way, true, at).then(|| {
             let record = held.record.record();
             let keep_until = record.expiry().map_or(held.keep_until, |expiry| held.keep_until.min(expiry));
             Self {
                 name: *held.record.name(),
                 rank: *held.record.rank(),
                 keep_day: keep_until.day(),
-                class: if relationship == Relationship::Sibling {
+                class: if way.relationship == Relationship::Sibling {
                     held.class as u8
                 } else {
                     0

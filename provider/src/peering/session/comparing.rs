@@ -60,6 +60,8 @@ impl Running {
     pub(super) fn is_comparable(&self) -> bool {
         self.feed.mode() == Mode::Values
             && self.terms.accepts == Mode::Values
+            // Both must count the same records.
+            && self.terms.filter.mark() == self.theirs.filter
             && matches!(self.terms.relationship, Relationship::Mutual | Relationship::Sibling)
     }
 

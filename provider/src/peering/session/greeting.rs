@@ -59,25 +59,27 @@ impl Session {
         if self.opening.dialled.is_none() {
             self.greet(now, &agreement);
         }
-        let relationship = agreement.relationship;
+        let way = agreement.way();
         let said = self.said.clone().unwrap_or_else(|| self.terms(&agreement, true));
         let pushes = said.pushes.min(hello.terms.accepts);
         let accepts = said.accepts.min(hello.terms.pushes);
         self.progress.links = 1;
+        let position = position.map(|position| position.under([way.filter.mark(), hello.terms.filter], pushes));
         let is_worth_it = reconcile::is_worth_it(position.as_ref(), &heads, &hello.heads);
         let mut running = Box::new(Running {
             peer,
             store: hello.store,
-            theirs: hello.terms,
             terms: intake::Terms {
                 own: self.opening.own,
                 peer,
-                relationship,
+                relationship: way.relationship,
                 accepts,
                 takes_new: true,
+                filter: way.filter.clone(),
             },
             share: self.opening.quotas.share(peer, agreement.limits),
-            feed: Feed::new(peer, relationship, pushes, position, heads),
+            feed: Feed::new(way, hello.terms.filter, pushes, position, heads),
+            theirs: hello.terms,
             intake: Intake::default(),
             telling: Telling::default(),
             heard: Heard::default(),

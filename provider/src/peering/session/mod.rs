@@ -267,8 +267,7 @@ impl Session {
                 return Some(Step::Fetch(names));
             }
             if running.feed.mode() == Mode::Digest && running.telling.is_due(now.elapsed, running.feed.mentions()) {
-                let (peer, relationship) = (running.peer, running.terms.relationship);
-                return Some(Step::Build { peer, relationship });
+                return Some(Step::Build(running.feed.way().clone()));
             }
         }
         if let Some(position) = running.feed.next_save(now.elapsed, self.stopping.is_some()) {

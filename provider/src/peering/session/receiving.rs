@@ -62,7 +62,7 @@ impl Session {
         }
         let terms = Terms {
             takes_new: running.share.takes_new(now.elapsed),
-            ..running.terms
+            ..running.terms.clone()
         };
         self.todo.push_back(Step::Check {
             id,

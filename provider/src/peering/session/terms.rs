@@ -21,10 +21,14 @@ impl Session {
             return self.end(CloseCode::Protocol, "sent terms before the greeting".to_owned());
         };
         let named = terms.relationship.mirrored() == running.terms.relationship;
+        let filters = running.theirs.filter == terms.filter;
         let again = running.theirs == terms;
         running.theirs = terms;
         if !named {
             return self.end(CloseCode::Changed, "the relationship has changed: greet again".to_owned());
+        }
+        if !filters {
+            return self.end(CloseCode::Changed, "what passes has changed: greet again".to_owned());
         }
         if again && std::mem::take(&mut running.to_forget) {
             let peer = running.peer;
