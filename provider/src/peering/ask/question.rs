@@ -242,7 +242,8 @@ impl Question {
             let keeper = pointer.keeper == *peer;
             let lacks = match &said {
                 Said::Found(found) => keeper && !is_kept(pointer, found.record.rank()),
-                Said::NotNewer { .. } => true,
+                // Of what whoever asks knows already it has no more to say.
+                Said::NotNewer { .. } => self.ask.known.is_none_or(|known| pointer.outranks(&known)),
                 Said::Absent { certain } => *certain || keeper,
                 Said::Wrong(_) => keeper,
                 Said::Nothing(_) => false,
@@ -295,13 +296,16 @@ impl Question {
         if now >= self.until || self.gather.is_some_and(|gather| idle || now >= gather) {
             return self.finish();
         }
-        if slow && self.gather.is_none() {
+        // Where the budget is spent nobody is asked: then it is over now, not when patience ends.
+        while slow && self.gather.is_none() && self.steps.is_empty() {
             if let Some(next) = self.directed.pop_front() {
                 let cap = if next.hint == Hint::Pointer { FETCHES_MAX } else { DIGEST_BUDGET } - 1;
                 self.ask_all(now, vec![next], Some(cap), !idle);
             } else if !std::mem::replace(&mut self.at_once, true) {
                 let rest = std::mem::take(&mut self.rest);
                 self.ask_all(now, rest, None, !idle);
+            } else {
+                break;
             }
         }
         if self.asked.iter().all(|one| one.over) && self.directed.is_empty() && self.at_once {
