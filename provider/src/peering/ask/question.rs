@@ -166,12 +166,14 @@ impl Question {
             // Whether what is at hand is the newest, each may know otherwise: there is no point in asking one after the other.
             rest.splice(0..0, directed.drain(..));
         }
+        // Of those who told of the name the last is kept: another may be on its way to the keeper, and must not be left out.
+        let silent = if pointer.is_some() { Vec::new() } else { plan.silent };
         Self {
             own: mark(own),
             pointer,
             directed,
             rest,
-            silent: plan.silent,
+            silent,
             budget: ask.budget,
             asked: Vec::new(),
             until: now + PATIENCE_PER_HOP * u32::from(ask.hops),
@@ -299,7 +301,12 @@ impl Question {
         // Where the budget is spent nobody is asked: then it is over now, not when patience ends.
         while slow && self.gather.is_none() && self.steps.is_empty() {
             if let Some(next) = self.directed.pop_front() {
-                let cap = if next.hint == Hint::Pointer { FETCHES_MAX } else { DIGEST_BUDGET } - 1;
+                // The way to a keeper is as long as it is; what may follow a digest needs something too.
+                let after = u8::try_from(self.directed.len()).unwrap_or(u8::MAX).saturating_add(1);
+                let cap = match next.hint {
+                    Hint::Pointer => (FETCHES_MAX - 1).min(self.budget.saturating_sub(after)),
+                    Hint::Digest | Hint::None => (DIGEST_BUDGET - 1).min(self.budget.saturating_sub(1) / 2),
+                };
                 self.ask_all(now, vec![next], Some(cap), !idle);
             } else if !std::mem::replace(&mut self.at_once, true) {
                 let rest = std::mem::take(&mut self.rest);
@@ -417,8 +424,7 @@ fn is_kept(pointer: &Pointer, rank: &Rank) -> bool {
 /// many lie behind each, and evenly if that is nobody.
 fn share_out(budget: u8, candidates: &[Candidate], visited: &[u64], cap: Option<u8>) -> Vec<u8> {
     if let Some(cap) = cap {
-        // The first of several: what may follow needs something too.
-        return vec![cap.min(budget / 2); candidates.len()];
+        return vec![cap; candidates.len()];
     }
     let mut weights: Vec<_> = candidates.iter().map(|one| one.behind(visited)).collect();
     if weights.iter().all(|weight| *weight == 0) {
