@@ -7,6 +7,7 @@ mod support;
 mod audit;
 mod docs_tell_the_truth;
 mod examples;
+mod javascript;
 mod key_life;
 mod keys;
 mod operating;

@@ -119,6 +119,7 @@ pub async fn start_on(sockets: &dyn Sockets, context: PeeringContext) -> Result<
         addresses: context.addresses,
         pin: key.pin,
         boot: rng.random(),
+        chance: std::sync::Mutex::new(StdRng::from_rng(&mut rng)),
         evidence: OnceLock::new(),
         quotas: Arc::default(),
         guests: Arc::default(),

@@ -61,7 +61,7 @@ impl Comparing {
             waits: None,
             comparable: false,
             delivery: None,
-            again: later(node.compare_every),
+            again: later(node),
             seen: None,
         }
     }
@@ -94,6 +94,7 @@ impl Comparing {
             let delivered = self.delivery.as_ref().map(|delivery| delivery.until);
             let due = delivered.into_iter().chain(self.waits).fold(self.again, Instant::min);
             tokio::select! {
+                biased;
                 Some(asked) = self.asked.recv() => match asked {
                     Asked::Rest(resting) if self.comparable => {
                         self.leading.abort_all();
@@ -128,7 +129,7 @@ impl Comparing {
                     if self.delivery.take_if(|delivery| Instant::now() >= delivery.until).is_some() {
                         continue;
                     }
-                    self.again = later(self.node.compare_every);
+                    self.again = later(&self.node);
                     if self.comparable && !self.led && self.waits.is_none() && self.leading.is_empty() {
                         return Event::Compare { leads: true };
                     }
@@ -138,7 +139,7 @@ impl Comparing {
     }
 
     fn over(&mut self, outcome: Outcome, received: u64) -> Event {
-        self.again = later(self.node.compare_every);
+        self.again = later(&self.node);
         (self.resting, self.waits) = (None, None);
         self.delivery = (outcome.expects > 0).then(|| Delivery {
             received: received.saturating_add(outcome.expects),
@@ -159,14 +160,10 @@ impl Comparing {
     }
 }
 
-/// When to compare again by itself: some time around `every`, so that not all do at once. Zero: never.
-fn later(every: Duration) -> Instant {
-    let time = if every.is_zero() {
-        NEVER
-    } else {
-        every.mul_f64(rand::random_range(0.5..1.5))
-    };
-    Instant::now() + time
+/// When to compare again by itself, if ever.
+fn later(node: &Node) -> Instant {
+    let every = node.compare_every;
+    Instant::now() + if every.is_zero() { NEVER } else { node.about(every) }
 }
 
 /// Who was dialled gives the other side so much time to begin.

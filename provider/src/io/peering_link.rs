@@ -270,7 +270,7 @@ fn begin(node: &Arc<Node>, step: Step, send: &Arc<Mutex<SendStream>>, connection
                 let turn = node.builders.acquire().await;
                 let made = tokio::select! {
                     biased;
-                    made = peering_hearsay::digest(&*store, &way, node.now().wall, rand::random()) => made,
+                    made = peering_hearsay::digest(&*store, &way, node.now().wall, node.draw()) => made,
                     () = node.stopped() => Err(StoreError::Closed),
                 };
                 drop(turn);

@@ -17,6 +17,9 @@ use crate::peering::step::Moment;
 use crate::store::RecordStore;
 use dialtone_shared::Name;
 use dialtone_shared::receipt::Signer;
+use rand::RngExt;
+use rand::distr::{Distribution, StandardUniform};
+use rand::rngs::StdRng;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
@@ -35,6 +38,8 @@ pub(super) struct Node {
     pub addresses: Vec<IpAddr>,
     pub pin: [u8; 32],
     pub boot: [u8; 16],
+    /// What is left to chance while it runs.
+    pub chance: Mutex<StdRng>,
     /// With whom, as things stand.
     pub agreements: watch::Sender<Arc<Agreements>>,
     /// What the peers push and what lies behind them; every link tells its peer how much we know without asking.
@@ -127,6 +132,19 @@ impl Node {
     /// The place of a peer's link, if there is an agreement with it.
     pub fn peer(&self, name: &Name) -> Option<Arc<Peer>> {
         self.peers.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// Something drawn by chance.
+    pub fn draw<T>(&self) -> T
+    where
+        StandardUniform: Distribution<T>,
+    {
+        self.chance.lock().unwrap_or_else(PoisonError::into_inner).random()
+    }
+
+    /// About as long: between a half and one and a half, so that not all do something at the same time.
+    pub fn about(&self, time: Duration) -> Duration {
+        time.mul_f64(0.5 + self.draw::<f64>())
     }
 
     /// What a peer says it holds, where it pushes digests and a link stands.

@@ -42,6 +42,8 @@ struct Slot {
     dials: BTreeMap<String, Dial>,
     /// What links saw that are gone.
     past: Progress,
+    /// Bytes of requests and responses sent so far, over whichever link stood.
+    request_bytes_sent: u64,
     last_error: Option<String>,
     barred_until: Duration,
 }
@@ -228,6 +230,11 @@ impl Peer {
         }
     }
 
+    /// So many bytes of a request or a response go to the peer.
+    pub fn sends_beside(&self, bytes: usize) {
+        self.slot().request_bytes_sent += bytes as u64;
+    }
+
     /// The digest of the node that is the furthest with us, where digests are what it pushes.
     pub fn digest(&self, agreement: &Agreement) -> Option<Arc<Digest>> {
         self.slot().best(agreement).and_then(|link| link.digest.clone())
@@ -390,6 +397,7 @@ impl Slot {
             lag: self.links.values().map(|link| link.progress.lag).max().unwrap_or_default(),
             sent_all: best.is_some() && self.links.values().all(|link| link.progress.sent_all),
             received_all: best.is_some_and(|link| link.progress.received_all),
+            request_bytes_sent: self.request_bytes_sent,
             ..sum
         }
     }

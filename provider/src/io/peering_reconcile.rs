@@ -114,7 +114,7 @@ pub(super) async fn lead(node: Arc<Node>, way: Way, of: StoreId, later: Duration
             Ok(Err(Trouble::Busy)) => {
                 drop(turn);
                 // Not all at the same time again.
-                sleep(BUSY_PAUSE.mul_f64(rand::random_range(0.5..1.5))).await;
+                sleep(node.about(BUSY_PAUSE)).await;
             }
             Ok(Err(trouble)) => {
                 info!(%peer, %trouble, "comparing came to nothing; the log is played");
@@ -146,7 +146,7 @@ async fn compare(node: &Node, way: &Way, of: &StoreId) -> Result<(Comparison, u6
     let peer = &way.peer;
     let heads = *node.store.watch().borrow();
     let names = node.store.count().records;
-    let mut initiator = Initiator::new(rand::random(), names, node.now().wall);
+    let mut initiator = Initiator::new(node.draw(), names, node.now().wall);
     loop {
         match initiator.poll() {
             Some(Step::ReadAll) => {
@@ -245,7 +245,7 @@ async fn begin(
         }
     }
     let heads = *node.store.watch().borrow();
-    let (responder, answer) = Responder::open(open, node.store.count().records, rand::random());
+    let (responder, answer) = Responder::open(open, node.store.count().records, node.draw());
     let (questions_in, questions) = mpsc::channel(1);
     let (ready_in, ready) = watch::channel(false);
     let host = Host {
@@ -259,6 +259,7 @@ async fn begin(
         let (began, session) = (Instant::now(), responder.session());
         let take_part = take_part(&node, &way, responder, questions, ready_in);
         let over = tokio::select! {
+            biased;
             over = timeout(PATIENCE, take_part) => over.ok().flatten(),
             () = node.stopped() => None,
         };

@@ -68,7 +68,9 @@ impl Node {
             None => place.route(),
         };
         let (of, connection) = route.ok_or(RequestError::NoLink(peer))?;
-        let spoken = timeout(patience, speak(&connection, &request)).await;
+        let frame = request.to_frame();
+        place.sends_beside(frame.len());
+        let spoken = timeout(patience, speak(&connection, &frame)).await;
         let failed = !matches!(spoken, Ok(Ok(_)));
         place.answers(&of, failed.then(|| self.now().elapsed));
         match spoken.map_err(|_| RequestError::Late(peer))? {
@@ -81,10 +83,10 @@ impl Node {
 }
 
 /// The other side's response, or what is wrong with it; an error of the stream outside.
-async fn speak(connection: &Connection, request: &Request) -> Result<Result<Response, String>, String> {
+async fn speak(connection: &Connection, request: &[u8]) -> Result<Result<Response, String>, String> {
     let broken = |error: &dyn fmt::Display| error.to_string();
     let (mut send, mut recv) = connection.open_bi().await.map_err(|error| broken(&error))?;
-    send.write_all(&request.to_frame()).await.map_err(|error| broken(&error))?;
+    send.write_all(request).await.map_err(|error| broken(&error))?;
     // It fails only for a stream that is finished already.
     let _ = send.finish();
     match read_frame(&mut recv).await? {
@@ -136,7 +138,11 @@ async fn answer(node: &Arc<Node>, (peer, of): (&Name, &StoreId), mut send: SendS
             Response::Refused(Refused::Cannot)
         }
     };
-    send.write_all(&response.to_frame()).await.map_err(|error| error.to_string())?;
+    let frame = response.to_frame();
+    if let Some(place) = node.peer(peer) {
+        place.sends_beside(frame.len());
+    }
+    send.write_all(&frame).await.map_err(|error| error.to_string())?;
     let _ = send.finish();
     Ok(())
 }

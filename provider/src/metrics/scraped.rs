@@ -49,6 +49,14 @@ impl Collector for Links {
             gauge,
             lags.map(|peer| ([("peer", peer.name.to_string())], peer.progress.lag)),
         )?;
+        let digests = peers.iter().filter_map(|peer| Some((peer.name, self.0.digest_of(&peer.name)?)));
+        family(
+            &mut encoder,
+            "dialtone_peer_digest_bytes",
+            "Bytes that the peer's digest takes here, where it pushes one",
+            gauge,
+            digests.map(|(peer, digest)| ([("peer", peer.to_string())], digest.size_bytes() as u64)),
+        )?;
         let nodes = |value: fn(&LinkStatus) -> u64| {
             let of_peer = move |peer: &PeerStatus| {
                 let name = peer.name.to_string();
@@ -100,6 +108,12 @@ impl Collector for Links {
         write("dialtone_peer_bytes_sent", "Bytes of frames sent", counter, |peer| {
             peer.progress.bytes_sent
         })?;
+        write(
+            "dialtone_peer_request_bytes_sent",
+            "Bytes of requests and of responses sent, beside the feed",
+            counter,
+            |peer| peer.progress.request_bytes_sent,
+        )?;
         write(
             "dialtone_peer_records_received",
             "Records that arrived, repeats too",

@@ -107,6 +107,8 @@ pub struct Progress {
     pub records_sent: u64,
     /// Bytes of frames sent.
     pub bytes_sent: u64,
+    /// Bytes sent beside the feed: of requests to the peer, and of responses to its own.
+    pub request_bytes_sent: u64,
     /// Pointers sent, repeats too.
     pub pointers_sent: u64,
     /// Names mentioned to the peer, for its copy of our digest.
@@ -142,6 +144,7 @@ impl Progress {
         self.pointers_sent += earlier.pointers_sent;
         self.mentions_sent += earlier.mentions_sent;
         self.bytes_sent += earlier.bytes_sent;
+        self.request_bytes_sent += earlier.request_bytes_sent;
         self.records_received += earlier.records_received;
         self.pointers_received += earlier.pointers_received;
         self.mentions_received += earlier.mentions_received;

@@ -5,7 +5,6 @@ use dialtone_provider::peering::agreement::Filter;
 use dialtone_provider::peering::ask::desk::Reply;
 use dialtone_shared::message::Mode;
 use dialtone_shared::{Name, UnixMicros, UnixSecs, VerifiedRecord};
-use dialtone_world::asking::AskWorld;
 use dialtone_world::graph::of_seed;
 use dialtone_world::modes::rotating;
 use dialtone_world::{BEGIN, World, record};
@@ -222,23 +221,31 @@ fn stores_are_compared_by_what_passes_where_both_sides_mean_the_same_and_otherwi
 }
 
 /// Providers in one mode or another, and a filter at every end by chance.
-fn asking(seed: u64, any: bool) -> AskWorld {
+fn asking(seed: u64, any: bool) -> World {
     let (nodes, pairs) = of_seed(seed / 3);
-    let mut pairs: Vec<_> = pairs.into_iter().map(|(a, b)| (a, b, Mode::None)).collect();
     let mut rng: StdRng = rand::SeedableRng::seed_from_u64(seed);
-    for pair in &mut pairs {
-        pair.2 = [Mode::None, Mode::Digest, Mode::Values][rng.random_range(0..3)];
-    }
-    let mut world = AskWorld::new(seed, nodes, &pairs);
-    for node in 0..nodes {
-        for agreement in world.nodes[node].agreements.values_mut() {
-            if any {
-                agreement.filter = any_filter(&mut rng);
-            }
+    let modes = [Mode::None, Mode::Digest, Mode::Pointers, Mode::Values];
+    let mut world = World::new(seed, nodes, &pairs).asking();
+    for (a, b) in pairs {
+        let mode = modes[rng.random_range(0..modes.len())];
+        for (one, other) in [(a, b), (b, a)] {
+            let filter = if any { any_filter(&mut rng) } else { Filter::default() };
+            world.agree(one, other, |agreement| {
+                (agreement.push, agreement.accept, agreement.filter) = (mode, mode, filter);
+            });
         }
     }
-    world.run(Duration::from_secs(8));
+    world.run(Duration::from_secs(20));
     world
+}
+
+/// Who peers with whom, each way.
+fn linked(world: &World) -> BTreeSet<(usize, usize)> {
+    let peers =
+        |node: usize| (0..world.nodes.len()).filter(move |peer| world.nodes[node].agreements.contains_key(&world.nodes[*peer].name));
+    (0..world.nodes.len())
+        .flat_map(|node| peers(node).map(move |peer| (node, peer)))
+        .collect()
 }
 
 #[test]
@@ -253,10 +260,10 @@ fn questions_go_only_where_both_sides_let_the_name_pass_and_what_is_kept_back_is
                 let node = world.rng.random_range(0..nodes);
                 let put = record(index, begin(), &[], false);
                 origins.insert(*put.name(), node);
-                world.put(node, put);
+                world.put_all(node, vec![put]);
             }
             world.run(Duration::from_secs(8));
-            let linked: BTreeSet<_> = (0..nodes).flat_map(|a| world.peers(a).into_iter().map(move |b| (a, b))).collect();
+            let linked = linked(&world);
             for (put, origin) in &origins {
                 let reached = reached(nodes, &BTreeSet::from([*origin]), |a, b| {
                     linked.contains(&(a, b)) && world.passes(a, b, put)
@@ -279,14 +286,14 @@ fn where_no_filter_shuts_a_name_out_an_absence_is_certain_although_there_are_fil
         "where_no_filter_shuts_a_name_out_an_absence_is_certain_although_there_are_filters",
         |seed| {
             let mut world = asking(seed, false);
-            for node in 0..world.nodes.len() {
-                for agreement in world.nodes[node].agreements.values_mut() {
-                    if world.rng.random_bool(0.3) {
-                        agreement.filter = Filter::new(BTreeSet::new(), [name(1)].into(), true);
-                    }
+            for (node, peer) in linked(&world) {
+                if world.rng.random_bool(0.3) {
+                    let filter = Filter::new(BTreeSet::new(), [name(1)].into(), true);
+                    world.agree(node, peer, |agreement| agreement.filter = filter);
                 }
             }
-            world.run(Duration::from_secs(8));
+            // What has changed so is greeted anew.
+            world.run(Duration::from_secs(60));
             for node in 0..world.nodes.len() {
                 assert_eq!(world.answer(node, name(2)), Reply::Absent, "at {node}");
                 let shut = world.nodes[node].agreements.values().any(|agreement| agreement.filter.mark() != 0);

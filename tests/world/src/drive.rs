@@ -121,7 +121,7 @@ impl World {
             pin: pin(other),
             heads: node.heads,
             quotas: node.quotas.clone(),
-            inbound: Arc::default(),
+            inbound: node.asker.inbound.clone(),
         }
     }
 
@@ -215,6 +215,7 @@ impl World {
                 ready(self.nodes[node].store.set_notes(vec![note])).expect("a disk that works");
             }
         }
+        self.broke_off(node, link);
         let stood = mine.map(|_| now - since);
         if let Some(dialler) = self.nodes[node].diallers.get_mut(&other) {
             dialler.ended(now, stood, over.code);
@@ -413,6 +414,7 @@ impl World {
         if std::mem::replace(&mut self.nodes[node].heads, heads) == heads {
             return;
         }
+        self.came_in(node);
         let standing: Vec<_> = self.nodes[node].standing.values().map(|(link, end, _)| (*link, *end)).collect();
         for (link, end) in standing {
             self.handle(link, end, Event::Heads(heads));

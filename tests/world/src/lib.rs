@@ -18,16 +18,19 @@
 //! 8. [`story`]: a whole life of random faults, from a seed;
 //! 9. [`seeds`]: which seeds, and the line that runs one again;
 //! 10. [`modes`]: what differs from link to link;
-//! 11. [`hosts`]: another simulated world, of the real network code;
-//! 12. [`asking`]: and one of providers that ask each other.
+//! 11. [`gets`]: what is asked for, and `questions`: what providers ask each other for it;
+//! 12. [`parted`]: two that are cut apart and meet again;
+//! 13. [`hosts`]: another simulated world, of the real network code.
 
-pub mod asking;
 pub mod compare;
 pub mod disk;
 mod drive;
+pub mod gets;
 pub mod graph;
 pub mod hosts;
 pub mod modes;
+pub mod parted;
+mod questions;
 pub mod records;
 pub mod seeds;
 pub mod story;
@@ -50,6 +53,7 @@ use dialtone_provider::store::{Class, Condition, Cursors, Held, LANES, Put, Reco
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::{Name, SecretKey, UnixMicros, UnixSecs, VerifiedRecord};
 use drive::Job;
+use gets::{Asker, Errand, Gets};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet};
@@ -85,6 +89,8 @@ pub struct World {
     pub events: u64,
     /// What liars send instead of what they hold.
     pub archive: Vec<VerifiedRecord>,
+    /// Gets, and what they came to.
+    pub gets: Gets,
     verified: drive::Verified,
     watch: Option<Watch>,
 }
@@ -117,6 +123,7 @@ pub struct Node {
     /// The links of which it has an end.
     live: BTreeSet<usize>,
     heads: Cursors,
+    asker: Asker,
     turn: Option<compare::Turn>,
     /// Whether records kept aside are about to be looked through.
     releasing: bool,
@@ -141,6 +148,7 @@ enum Action {
     Restart(usize),
     /// An end of a link would have to hear something by now.
     Listen(usize, usize, Duration),
+    Errand(Errand),
 }
 
 impl World {
@@ -178,6 +186,7 @@ impl World {
             network: Network::default(),
             events: 0,
             archive: Vec::new(),
+            gets: Gets::default(),
             verified: drive::Verified::default(),
             watch: None,
             rng,
@@ -193,8 +202,9 @@ impl World {
             world.plan(REAP_EVERY, Action::Reap(index));
             world.nodes.push(Node {
                 name: signer.name(),
-                signer,
                 store: DiskStore::new(world.rng.random(), None),
+                asker: Asker::new(signer.name(), &agreements),
+                signer,
                 agreements: Arc::new(agreements),
                 quotas: Quotas::of_nothing(),
                 skew: 0,
@@ -390,6 +400,7 @@ impl World {
         let state = &mut self.nodes[node];
         (state.up, state.boot, state.store) = (false, boot, kept);
         state.standing.clear();
+        state.asker = Asker::new(state.name, &state.agreements);
         if !keep {
             state.quotas = Quotas::of_nothing();
             state.store = DiskStore::new(id, None);
@@ -461,6 +472,7 @@ impl World {
                 }
             }
             Action::Listen(link, end, since) => self.listen(link, end, since),
+            Action::Errand(errand) => self.errand(errand),
         }
     }
 
