@@ -108,7 +108,7 @@ async fn settle(session: &mut Session, store: &MemoryStore, now: Duration) -> Re
                 for entry in entries {
                     let signed = intake::open(&terms, &entry)?;
                     // Nothing is held yet; a stranger's record passes the door of verification.
-                    if let Verdict::Verify(candidate) = intake::triage(&terms, signed, entry.keep_until, None, at(now).wall) {
+                    if let Verdict::Verify(candidate) = intake::triage(&terms, signed, &entry, None, at(now).wall) {
                         checked.believed(&terms, intake::believe(*candidate)?);
                     }
                 }

@@ -11,7 +11,7 @@ use dialtone_provider::peering::quota::Quotas;
 use dialtone_provider::peering::session::Session;
 use dialtone_provider::peering::step::{End, Event, Moment, Opening, Step};
 use dialtone_provider::store::{Class, Condition, MemoryStore, Put, RecordStore};
-use dialtone_shared::message::{Ack, Batch, CloseCode, Counts, Hello, Message, Mode, Relationship, Terms};
+use dialtone_shared::message::{Ack, Batch, CloseCode, Counts, Hello, Message, Mode, Relationship, Terms, Value};
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::{Body, Genesis, Name, Record, SecretKey, SignedRecord, Ttl, UnixSecs, VerifiedRecord};
 use proptest::prelude::*;
@@ -129,7 +129,7 @@ impl Side {
                         }
                     };
                     let held = ready(store.get(signed.name())).unwrap();
-                    if let Some(candidate) = checked.judged(intake::triage(&terms, signed, entry.keep_until, held.as_ref(), NOW)) {
+                    if let Some(candidate) = checked.judged(intake::triage(&terms, signed, &entry, held.as_ref(), NOW)) {
                         checked.believed(&terms, intake::believe(candidate).unwrap());
                     }
                 }
@@ -438,7 +438,12 @@ fn a_record_promised_longer_than_it_lives_is_kept_until_its_expiry() {
         record(10, false),
     );
     let signed = SignedRecord::decode(one.bytes().clone()).unwrap();
-    let Verdict::Verify(candidate) = intake::triage(&terms, signed, UnixSecs(u64::MAX), None, NOW) else {
+    let entry = Value {
+        class: Class::Customer as u8,
+        keep_until: UnixSecs(u64::MAX),
+        record: one.bytes().clone(),
+    };
+    let Verdict::Verify(candidate) = intake::triage(&terms, signed, &entry, None, NOW) else {
         panic!("it is new")
     };
     let mut checked = Checked::default();

@@ -14,6 +14,7 @@ mod operating;
 mod peering;
 mod publish_and_resolve;
 mod real_clients;
+mod siblings;
 mod templates;
 mod up_once;
 mod wrong_use;

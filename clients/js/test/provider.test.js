@@ -2,9 +2,13 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { Provider, Resolver, verifyReceipt } from "../src/index.js";
+import { Provider, Resolver, SignedRecord, verifyReceipt } from "../src/index.js";
+import { Writer } from "../src/cbor.js";
+import { fromHex, utf8 } from "../src/bytes.js";
+import { encodePayload } from "../src/record.js";
+import { changed } from "../support/changed.js";
 import { BINARY, Providers } from "../support/providers.js";
-import { Publisher, address, service } from "../support/publisher.js";
+import { Publisher, address, delegate, dns, opaque, service } from "../support/publisher.js";
 
 const skip = BINARY ? false : "NOT TRIED: set DIALTONE_BIN to the path of the binary `dialtone`";
 if (skip) console.error(`# test/provider.test.js: ${skip}`);
@@ -95,4 +99,46 @@ describe("real providers", { skip }, () => {
     await assert.rejects(provider.put(await publisher.sign([])), { name: "ReceiptError", reason: "signature", turn: "provider" });
     await assert.rejects(verifyReceipt(new Uint8Array(10)), { name: "ReceiptError", reason: "encoding" });
   });
+
+  test("what one implementation reads the other reads, and what one refuses the other refuses for the same reason: records with something changed", async () => {
+    const [publisher, other] = [await Publisher.make(2), await Publisher.make()];
+    const https = fromHex("0001" + "00" + "00010003026832" + "0003000201bb"); // SvcPriority 1, its own target, alpn h2, port 443
+    const payloads = [
+      publisher.says([address([192, 0, 2, 1], { priority: 1, weight: 2, region: "eu-1" }), service("https", 443, { target: other.name, alpn: ["h2"], pins: [new Uint8Array(32)] })], { epoch: 2 }),
+      publisher.says([delegate(other.name, "legacy.example"), dns("*._tcp", 16, [1, 97]), dns("", 64, https)], { scope: [other.name] }),
+      publisher.says([opaque("text/plain;charset=utf-8", utf8("hello")), dns("", 15, [0, 1, 1, 97, 0]), dns("a", 5, [1, 98, 0])]),
+      publisher.says([], { revoked: true, expiry: undefined, ttl: undefined, epoch: 1 }),
+    ].map(encodePayload);
+    const seed = Number(process.env.DIALTONE_SEED ?? 20);
+    const records = changed(payloads, seed);
+    const counts = { read: 0, refused: 0 };
+    for (let batch = 0; batch < 4; batch++) {
+      const sent = Array.from({ length: 1000 }, () => records.next().value);
+      const body = sent.reduce((writer, record) => writer.bytes(record), new Writer().array(sent.length)).take();
+      const answer = await fetch(`${providers.urls[0]}/v1/records`, { method: "POST", headers: { "content-type": "application/cbor" }, body });
+      assert.equal(answer.status, 200);
+      const outcomes = await answer.json();
+      for (const [at, { problem }] of outcomes.entries()) {
+        const ours = readingOf(sent[at]);
+        const theirs = IN_READING.has(slugOf(problem)) ? slugOf(problem) : "read";
+        assert.equal(ours, theirs, `seed ${seed}: ${Buffer.from(sent[at]).toString("hex")}: ${JSON.stringify(problem)}`);
+        counts[ours === "read" ? "read" : "refused"]++;
+      }
+    }
+    assert.ok(counts.read > 200 && counts.refused > 1000, JSON.stringify(counts));
+  });
 });
+
+/** What refuses a record before anything but its bytes is looked at. */
+const IN_READING = new Set(["malformed", "too-large", "version", "lifetime", "sequence", "key-chain"]);
+const slugOf = (problem) => String(problem?.type ?? problem).replace("urn:dialtone:problem:", "");
+
+/** The word of a provider for why this client does not read a record, or `read`. */
+function readingOf(bytes) {
+  try {
+    new SignedRecord(bytes);
+    return "read";
+  } catch ({ reason }) {
+    return reason === "chain" ? "key-chain" : IN_READING.has(reason) ? reason : "malformed";
+  }
+}

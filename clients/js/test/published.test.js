@@ -120,3 +120,23 @@ test("SVCB is RFC 9460's", () => {
     }
   }
 });
+
+test("a WebCrypto that has no Ed25519, takes too much or takes too little is not asked for the equation", async () => {
+  const platform = Object.getOwnPropertyDescriptor(globalThis, "crypto");
+  const cases = ed25519.speccheck.map(({ pub_key, message, signature }) => [pub_key, message, signature].map(fromHex));
+  const [{ public_key, message, signature }] = ed25519.rfc8032;
+  const says = (answer) => ({ subtle: { importKey: async () => ({}), verify: async () => answer } });
+  const none = { subtle: { importKey: async () => { throw new Error("NotSupportedError"); } } };
+  try {
+    for (const [at, crypto] of [undefined, {}, none, says(true), says(false)].entries()) {
+      Object.defineProperty(globalThis, "crypto", { value: crypto, configurable: true });
+      const again = await import(`../src/ed25519.js?case=${at}`); // a module of its own, which has asked nobody yet
+      assert.equal(await again.engine(), "javascript");
+      assert.equal(await again.verify(...[public_key, message, signature].map(fromHex)), true);
+      const passed = await Promise.all(cases.map((given) => again.verify(...given)));
+      assert.deepEqual(passed.flatMap((is, at) => (is ? [at] : [])), [3]);
+    }
+  } finally {
+    Object.defineProperty(globalThis, "crypto", platform);
+  }
+});

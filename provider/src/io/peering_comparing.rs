@@ -1,6 +1,7 @@
 //! What a link does about comparisons: begins those it wants, lets its feed rest for those of the peer, and keeps the turn until all has arrived.
 
-use crate::io::peering_node::{Node, Peer};
+use crate::io::peering_node::Node;
+use crate::io::peering_place::Peer;
 use crate::io::peering_reconcile::{self, Asked, Outcome, TURN_PATIENCE};
 use crate::peering::agreement::Agreement;
 use crate::peering::reconcile::Seen;
@@ -47,7 +48,7 @@ impl Comparing {
     /// For the link that now stands in `place`.
     pub fn new(node: &Arc<Node>, place: &Peer, peer: Name, store: [u8; 16], dialled: bool) -> Self {
         let (asks, asked) = mpsc::channel(2);
-        place.compare_by(asks);
+        place.compare_by(&store, asks);
         Self {
             node: node.clone(),
             peer,
@@ -79,7 +80,7 @@ impl Comparing {
             let later = if self.dialled { Duration::ZERO } else { SECOND };
             let way = self.node.agreements().get(&self.peer).map(Agreement::way);
             if let Some(way) = way {
-                let lead = peering_reconcile::lead(self.node.clone(), way, later);
+                let lead = peering_reconcile::lead(self.node.clone(), way, self.store, later);
                 self.leading.spawn(lead);
             }
         }

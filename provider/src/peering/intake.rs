@@ -10,7 +10,7 @@ use super::agreement::Filter;
 use super::deferred::Deferred;
 use super::limits::COMMIT_BATCHES;
 use super::policy;
-use crate::store::{Condition, Cursor, Held, LANES, Lane, Outcome, Pointer, PointerOutcome, Put};
+use crate::store::{Class, Condition, Cursor, Held, LANES, Lane, Outcome, Pointer, PointerOutcome, Put};
 use dialtone_shared::message::{Ack, Batch, Counts, Entry, Mode, Relationship, Value};
 use dialtone_shared::record::Timeliness;
 use dialtone_shared::{Name, RecordError, SignedRecord, UnixSecs, VerifiedRecord, VerifyError};
@@ -79,6 +79,7 @@ pub enum Verdict {
 #[derive(Clone, Debug)]
 pub struct Candidate {
     signed: SignedRecord,
+    class: Class,
     keep_until: UnixSecs,
     future: bool,
     new: bool,
@@ -125,9 +126,10 @@ pub fn open(terms: &Terms, entry: &Value) -> Result<SignedRecord, Refusal> {
     Ok(signed)
 }
 
-/// What to do with a record, given what is held of its name.
-pub fn triage(terms: &Terms, signed: SignedRecord, keep_until: UnixSecs, held: Option<&Held>, now: UnixSecs) -> Verdict {
-    let record = signed.record();
+/// What to do with a record that came in `entry`, given what is held of its name.
+pub fn triage(terms: &Terms, signed: SignedRecord, entry: &Value, held: Option<&Held>, now: UnixSecs) -> Verdict {
+    let (record, keep_until) = (signed.record(), entry.keep_until);
+    let class = policy::class_of(terms.relationship, entry.class);
     // Nobody promises to keep a record beyond its end, whatever the sender says.
     let keep_until = record.expiry().map_or(keep_until, |expiry| keep_until.min(expiry));
     let lapsed = record.expiry().is_some_and(|expiry| keep_until < expiry && keep_until <= now);
@@ -138,6 +140,7 @@ pub fn triage(terms: &Terms, signed: SignedRecord, keep_until: UnixSecs, held: O
     let candidate = |signed, new| {
         Verdict::Verify(Box::new(Candidate {
             signed,
+            class,
             keep_until,
             future,
             new,
@@ -157,9 +160,8 @@ pub fn triage(terms: &Terms, signed: SignedRecord, keep_until: UnixSecs, held: O
         // says so (see `RecordStore::twins`).
         Ordering::Equal if signed.bytes() != held.record.bytes() => candidate(signed, false),
         Ordering::Equal => {
-            let class = policy::class_from(terms.relationship);
             if class > held.class || keep_until.day() > held.keep_until.day() {
-                Verdict::Renew(Box::new(put(terms, held.record.clone(), keep_until)))
+                Verdict::Renew(Box::new(put(terms, held.record.clone(), class, keep_until)))
             } else {
                 Verdict::Same
             }
@@ -176,6 +178,7 @@ pub fn believe(candidate: Candidate) -> Result<Believed, Refusal> {
     let record = candidate.signed.verify().map_err(|error| Refusal::NotBelieved { name, error })?;
     Ok(Believed {
         record,
+        class: candidate.class,
         keep_until: candidate.keep_until,
         future: candidate.future,
         new: candidate.new,
@@ -193,6 +196,7 @@ pub fn believe_known(candidate: Candidate, known: &VerifiedRecord) -> Result<Bel
     }
     Ok(Believed {
         record: known.clone(),
+        class: candidate.class,
         keep_until: candidate.keep_until,
         future: candidate.future,
         new: candidate.new,
@@ -203,6 +207,7 @@ pub fn believe_known(candidate: Candidate, known: &VerifiedRecord) -> Result<Bel
 #[derive(Clone, Debug)]
 pub struct Believed {
     record: VerifiedRecord,
+    class: Class,
     keep_until: UnixSecs,
     future: bool,
     new: bool,
@@ -249,12 +254,13 @@ impl Checked {
     pub fn believed(&mut self, terms: &Terms, believed: Believed) {
         if believed.future {
             self.deferred.push(Deferred {
+                class: believed.class,
                 keep_until: believed.keep_until,
                 record: believed.record,
             });
         } else {
             let puts = if believed.new { &mut self.new } else { &mut self.puts };
-            puts.push(put(terms, believed.record, believed.keep_until));
+            puts.push(put(terms, believed.record, believed.class, believed.keep_until));
         }
     }
 
@@ -274,10 +280,10 @@ impl Checked {
     }
 }
 
-pub(super) fn put(terms: &Terms, record: VerifiedRecord, keep_until: UnixSecs) -> Put {
+pub(super) fn put(terms: &Terms, record: VerifiedRecord, class: Class, keep_until: UnixSecs) -> Put {
     Put {
         record,
-        class: policy::class_from(terms.relationship),
+        class,
         keep_until,
         from: Some(terms.peer),
         account: None,

@@ -298,7 +298,7 @@ impl World {
                             heads,
                         }
                     }
-                    Some((other, side, standing)) if dial::replaces(&own, &peer, standing, which) => {
+                    Some((other, side, standing)) if dial::replaces((&own, &store.id()), (&peer, &id), standing, which) => {
                         self.handle(
                             other,
                             side,
@@ -371,7 +371,7 @@ impl World {
                 Err(refusal) => checked.refuse(refusal),
                 Ok(signed) => {
                     let held = self.held(node, signed.name());
-                    let verdict = intake::triage(terms, signed, entry.keep_until, held.as_ref(), wall);
+                    let verdict = intake::triage(terms, signed, &entry, held.as_ref(), wall);
                     if let Some(candidate) = checked.judged(verdict) {
                         match self.verified.believe(candidate, &entry.record) {
                             Ok(believed) => checked.believed(terms, believed),

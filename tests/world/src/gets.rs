@@ -138,6 +138,7 @@ impl World {
                 last_error: None,
                 progress: session.map_or(Progress::default(), Session::progress),
                 brought: state.quotas.standing(peer),
+                links: Vec::new(),
             }
         };
         let statuses: Vec<_> = state.agreements.iter().map(status).collect();
