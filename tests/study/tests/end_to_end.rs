@@ -98,6 +98,13 @@ fn a_small_study_measures_real_and_simulated_providers_and_writes_every_table_an
             digest["get_bytes"].as_f64() > digest["get_messages"].as_f64().map(|messages| messages * 150.0),
             "{digest}"
         );
+        // Who is asked answers, and all answer: each has its part of the work.
+        let work = digest["work"].as_f64().map(|work| work * (others + 1.0));
+        assert!(
+            work.zip(digest["get_messages"].as_f64())
+                .is_some_and(|(work, asked)| (work - asked).abs() < 1e-6),
+            "{digest}"
+        );
         assert!(digest["put_bytes"].as_f64() < values["put_bytes"].as_f64(), "{digest}");
     }
     for form in FORMS {
