@@ -10,18 +10,16 @@
 //!
 //! 1. [`trace`], [`names`]: the load;
 //! 2. [`processes`], [`http`], [`real`]: real providers under it;
-//! 3. [`simulated`], [`asking`]: providers in the simulated world under it;
+//! 3. [`simulated`]: providers in the simulated world under it;
 //! 4. [`ring`], [`storage`], [`population`]: what follows from the trace alone;
 //! 5. [`figures`]: what is kept of all that;
 //! 6. [`plot`], [`plots`], [`document`]: what is shown of it.
 
-mod asking;
 mod cpu;
 mod document;
 mod figures;
 mod findings;
 mod http;
-mod links;
 mod names;
 mod numbers;
 mod plot;

@@ -1,18 +1,18 @@
 //! One network of simulated providers under the trace: the same sessions, desks and stores, virtual time, and work that providers share.
 
 use crate::Error;
-use crate::asking::Asking;
 use crate::figures::{Form, Place, Quantiles, Row, Run, Setting, Shape, riders};
 use crate::names;
 use crate::storage::POINTER_BYTES;
 use crate::trace::Trace;
 use dialtone_provider::peering::ask::desk::Reply;
 use dialtone_provider::store::RecordStore;
-use dialtone_shared::Ttl;
 use dialtone_shared::message::{Mode, Relationship};
+use dialtone_shared::{Name, Ttl, VerifiedRecord};
 use dialtone_world::{World, graph, ready};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use std::collections::HashSet;
 use std::time::Duration;
 
 /// The networks for these numbers of providers.
@@ -46,6 +46,12 @@ const WATCHED: Duration = Duration::from_secs(120);
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 /// Gets of names that nobody has.
 const NOBODYS: usize = 200;
+/// So many of them a second.
+const GETS_PER_SECOND: u32 = 50;
+/// How exactly updates are timed.
+const STEP: Duration = Duration::from_millis(1);
+/// How long it takes until all have told each other whom they would ask: up to 16 rounds of looking at links, five a second.
+const TELLS: Duration = Duration::from_secs(5);
 /// Longer than any question lasts.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -97,23 +103,30 @@ pub fn measure((trace, run): (&Trace, Run), setting: Setting, form: Form) -> Res
     }
 
     // The trace, at its own pace.
-    let mut asking = Asking::new(&mut world);
-    let start = asking.world().now;
+    let mut world = world.asking();
+    world.run(TELLS);
+    let start = world.now;
     let mut gets = Vec::with_capacity(trace.queries.len());
     for (when, number) in &trace.queries {
-        asking.run_until(start + *when)?;
-        let get = asking.get(rng.random_range(0..providers), names::name(*number))?;
+        world.run((start + *when).saturating_sub(world.now));
+        let get = world.get(rng.random_range(0..providers), names::name(*number));
         gets.push((get, start + *when, gives(home[*number])));
     }
-    asking.run_until(start + trace.lasts + PATIENCE)?;
-    let (questions, bytes) = (asking.questions, asking.bytes);
-    let served: u64 = asking.served.iter().take(providers - riders).sum();
+    world.run(start + trace.lasts + PATIENCE - world.now);
+    let (questions, bytes) = (world.gets.questions, world.gets.bytes);
+    let givers: HashSet<Name> = world.nodes.iter().take(providers - riders).map(|node| node.name).collect();
+    let tallies = (0..providers).flat_map(|node| &world.tally(node).peers);
+    let served: u64 = tallies
+        .filter(|(peer, _)| givers.contains(peer))
+        .map(|(_, tally)| tally.asked)
+        .sum();
     let mut got = Got::default();
     for (get, begun, of_giver) in gets {
-        let done = asking.done.remove(&get).ok_or("a get that is never answered")?;
-        let found = usize::from(matches!(done.reply, Reply::Record(_)));
-        got.latency_us.push((done.at - begun).as_secs_f64() * 1e6);
-        got.local += usize::from(done.is_local);
+        let (at, reply) = world.gets.answers.remove(&get).ok_or("a get that is never answered")?;
+        let found = usize::from(matches!(reply, Reply::Record(_)));
+        got.latency_us.push((at - begun).as_secs_f64() * 1e6);
+        // Deciding takes no time, and asking does.
+        got.local += usize::from(at == begun);
         got.found += found;
         if of_giver {
             got.of_givers[0] += 1;
@@ -121,25 +134,26 @@ pub fn measure((trace, run): (&Trace, Run), setting: Setting, form: Form) -> Res
         }
     }
 
-    // Updates.
-    let (mut stale, mut unseen) = (Vec::new(), 0);
+    let mut updates = Vec::new();
     for number in trace.asked(&mut rng, UPDATES, |number| gives(home[number])) {
         let elsewhere = (home[number] + rng.random_range(1..providers)) % providers;
         let later = Duration::from_secs(u64::from(TTL.0)).mul_f64(rng.random());
-        match update(&mut asking, number, home[number], elsewhere, later)? {
-            Some(after) => stale.push(after.as_secs_f64() * 1e3),
-            None => unseen += 1,
-        }
+        updates.push(Update::new(&mut world, number, [home[number], elsewhere], later));
     }
+    let (stale, unseen) = watch(&mut world, updates)?;
 
     // What nobody has.
-    let (before, mut certain) = (asking.questions, 0_usize);
+    let before = world.gets.questions;
+    let mut asked = Vec::new();
     for number in 0..NOBODYS {
-        let get = asking.get(rng.random_range(0..providers), names::name(names::NOBODYS + number))?;
-        let then = asking.world().now + PATIENCE;
-        asking.run_until(then)?;
-        certain += usize::from(asking.done.remove(&get).is_some_and(|done| done.reply == Reply::Absent));
+        asked.push(world.get(rng.random_range(0..providers), names::name(names::NOBODYS + number)));
+        world.run(Duration::from_secs(1) / GETS_PER_SECOND);
     }
+    world.run(PATIENCE);
+    let certain = asked
+        .iter()
+        .filter(|get| matches!(world.gets.answers.get(get), Some((_, Reply::Absent))));
+    let certain = certain.count();
     let count = trace.queries.len() as f64;
     let each = providers as f64;
     Ok(Row {
@@ -153,7 +167,7 @@ pub fn measure((trace, run): (&Trace, Run), setting: Setting, form: Form) -> Res
         put_bytes,
         get_messages: questions as f64 / count,
         get_bytes: bytes as f64 / count,
-        absent_messages: (asking.questions - before) as f64 / NOBODYS as f64,
+        absent_messages: (world.gets.questions - before) as f64 / NOBODYS as f64,
         absent_certain: certain as f64 / NOBODYS as f64,
         held: held as f64 / each,
         held_bytes: held_bytes as f64 / each,
@@ -179,30 +193,80 @@ struct Got {
     of_givers: [usize; 2],
 }
 
-/// Asks for a name elsewhere, so that a copy may be there, puts a newer record of it a little later, and asks elsewhere until that is
-/// there: how long after the put; `None`: not while it was watched.
-fn update(asking: &mut Asking<'_>, number: usize, home: usize, elsewhere: usize, later: Duration) -> Result<Option<Duration>, Error> {
-    asking.get(elsewhere, names::name(number))?;
-    let put = asking.world().now + later;
-    asking.run_until(put)?;
-    let record = names::verified(number, asking.world().time(), TTL)?;
-    asking.world().put_all(home, vec![record.clone()]);
-    let mut pause = Duration::from_millis(1);
-    while asking.world().now - put < WATCHED {
-        let get = asking.get(elsewhere, *record.name())?;
-        while !asking.done.contains_key(&get) {
-            let then = asking.world().now + Duration::from_millis(1);
-            asking.run_until(then)?;
+/// A newer record of a name, and who waits for it where.
+struct Update {
+    number: usize,
+    home: usize,
+    elsewhere: usize,
+    /// When it is put.
+    put: Duration,
+    record: Option<VerifiedRecord>,
+    /// The get that is under way.
+    get: Option<u64>,
+    /// When the next is due, and how long it is from one to the next by now.
+    next: Duration,
+    pause: Duration,
+}
+
+impl Update {
+    /// Asks for the name elsewhere, so that a copy may be there when the newer record is put a little later.
+    fn new(world: &mut World, number: usize, [home, elsewhere]: [usize; 2], later: Duration) -> Self {
+        world.get(elsewhere, names::name(number));
+        Self {
+            number,
+            home,
+            elsewhere,
+            put: world.now + later,
+            record: None,
+            get: None,
+            next: world.now + later,
+            pause: STEP,
         }
-        let done = asking.done.remove(&get).ok_or("a get that is never answered")?;
-        if matches!(done.reply, Reply::Record(found) if found.record == record) {
-            return Ok(Some(done.at - put));
-        }
-        let then = asking.world().now + pause;
-        asking.run_until(then)?;
-        pause = pause.mul_f64(1.2).min(PAUSE_MAX);
     }
-    Ok(None)
+
+    /// Puts, asks, or looks what came of asking: when the newer record was answered, if it was.
+    fn step(&mut self, world: &mut World) -> Result<Option<Duration>, Error> {
+        if world.now < self.next {
+            return Ok(None);
+        }
+        let record = match &self.record {
+            Some(record) => record,
+            None => {
+                let record = names::verified(self.number, world.time(), TTL)?;
+                world.put_all(self.home, vec![record.clone()]);
+                self.record.insert(record)
+            }
+        };
+        let get = *self.get.get_or_insert_with(|| world.get(self.elsewhere, *record.name()));
+        let Some((at, reply)) = world.gets.answers.remove(&get) else {
+            return Ok(None);
+        };
+        if matches!(reply, Reply::Record(found) if found.record == *record) {
+            return Ok(Some(at));
+        }
+        self.get = None;
+        self.next = world.now + self.pause;
+        self.pause = self.pause.mul_f64(1.2).min(PAUSE_MAX);
+        Ok(None)
+    }
+}
+
+/// Watches updates: how long after each put it was seen elsewhere, in milliseconds, and how many were not.
+fn watch(world: &mut World, mut updates: Vec<Update>) -> Result<(Vec<f64>, usize), Error> {
+    let (mut stale, mut unseen) = (Vec::new(), 0);
+    while !updates.is_empty() {
+        let mut open = Vec::with_capacity(updates.len());
+        for mut update in updates {
+            match update.step(world)? {
+                Some(at) => stale.push((at - update.put).as_secs_f64() * 1e3),
+                None if world.now >= update.put + WATCHED => unseen += 1,
+                None => open.push(update),
+            }
+        }
+        updates = open;
+        world.run(STEP);
+    }
+    Ok((stale, unseen))
 }
 
 /// What has been sent over all links: entries of feeds, and bytes.
