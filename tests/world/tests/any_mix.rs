@@ -136,16 +136,17 @@ fn some_gets(world: &mut World, puts: &Puts, made: &mut Made) -> Result<(), Stri
 
 /// Gets every name everywhere; and once more, when what was not sure the first time may be asked about again.
 fn all_gets(world: &mut World, puts: &Puts, nodes: usize) -> Result<(), String> {
-    let mut made = Made::new();
     for strict in [false, true] {
+        let mut made = Made::new();
         for (name, _) in puts.iter().filter(|(_, puts)| !puts.is_empty()) {
             (0..nodes).for_each(|node| get(world, &mut made, node, *name, strict));
             world.try_run(SECOND / 10)?;
         }
         world.try_run(SECOND * 6)?;
+        // All ask for the same at the same time: who then runs out of questions is answered a moment later.
+        kept(world, puts, &made, !strict)?;
     }
-    world.check()?;
-    kept(world, puts, &made, false)
+    world.check()
 }
 
 /// A life of puts and gets everywhere, and what `happens` meanwhile.
@@ -187,7 +188,7 @@ fn while_modes_change_a_put_at_any_goes_on_resolving_at_all() {
 #[test]
 fn whatever_breaks_no_name_that_was_put_is_called_absent_and_when_it_is_mended_all_resolve() {
     let test = "-p dialtone-world --test any_mix whatever_breaks";
-    in_worlds(test, 14, |seed| {
+    in_worlds(test, 9, |seed| {
         let (mut world, _) = mixed(seed);
         let nodes = world.nodes.len();
         (world.faulty, world.network.loss) = (seed % 2 == 0, [0.0, 0.1, 0.3][(seed % 3) as usize]);
