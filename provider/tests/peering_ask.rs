@@ -518,6 +518,31 @@ mod pointers {
     }
 
     #[test]
+    fn a_keeper_that_only_confirms_what_whoever_asks_knows_keeps_its_pointer() {
+        let (kept, pointed) = (record(50), |known| Ask { known, ..ask() });
+        for (known, dropped) in [(Some(*kept.rank()), false), (Some(*record(70).rank()), true)] {
+            let pointers = vec![candidate(1, Hint::Pointer, 10)];
+            let mut talk = Talk::new(pointed(known), Some(pointer(&kept, 1)), plan(pointers, vec![]));
+            assert_eq!(talk.asks(), [1]);
+            talk.answer(1, Said::NotNewer { fresh: Ttl(60) });
+            assert_eq!(talk.dropped, dropped);
+        }
+    }
+
+    #[test]
+    fn a_question_without_a_budget_is_over_at_once_and_not_when_patience_ends() {
+        let ask = Ask { budget: 0, ..ask() };
+        let pointers = vec![candidate(1, Hint::Pointer, 10)];
+        let mut talk = Talk::new(
+            ask,
+            Some(pointer(&record(50), 1)),
+            plan(pointers, vec![candidate(2, Hint::None, 10)]),
+        );
+        assert_eq!(talk.asks(), [0; 0]);
+        assert!(matches!(talk.outcome(), Some(Outcome::Unknown(_))));
+    }
+
+    #[test]
     fn a_pointer_stays_when_who_told_of_it_does_not_reach_the_keeper() {
         let told = Pointer {
             keeper: peer(7),
