@@ -3,7 +3,6 @@
 use crate::figures::{Form, Place, Population, Row, Shape, Study};
 use crate::numbers::{count, list, number, share, time};
 use crate::plots::lasting;
-use dialtone_provider::peering::ask::limits::BUDGET;
 use dialtone_provider::peering::limits::DIGEST_NAMES_MIN;
 
 /// What an operator should choose, and why.
@@ -125,7 +124,7 @@ fn none(study: &Study) -> Option<String> {
     let linked = simulated.filter(|row| row.form == Form::None && row.shape == Shape::Mesh);
     if let Some(most) = linked.max_by_key(|row| row.providers).filter(|row| row.found < 0.99) {
         said += &format!(
-            " With {} (simulated) it found {} of what somebody had: a question may cause {BUDGET} asks.",
+            " With {} (simulated) it found {} of what somebody had, since a question may cause only so many asks.",
             most.providers,
             share(most.found)
         );
@@ -177,7 +176,7 @@ fn few_links(study: &Study) -> Option<String> {
     let (values, digest) = (of(Form::Values)?, of(Form::Digest)?);
     let advice = if values.found - digest.found > 0.01 {
         format!(
-            ": a digest tells of what the peer itself keeps and of nobody behind it, and a question goes on to {BUDGET} providers at most. \
+            ": a digest tells of what the peer itself keeps and of nobody behind it, and a question may cause only so many asks. \
              Where not all are linked, what is not pushed may not be found"
         )
     } else {
@@ -258,9 +257,7 @@ pub fn unseen(study: &Study) -> String {
     }
     let all_random = unseen.iter().all(|row| matches!(row.shape, Shape::Random(_)));
     let why = if all_random {
-        format!(
-            " All of these are networks of few links, where questions have to find the way, and a question of a client may cause {BUDGET} asks."
-        )
+        format!(" All of these are networks of few links, where questions have to find the way, and may cause only so many asks.")
     } else {
         String::new()
     };
