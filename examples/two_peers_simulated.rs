@@ -38,6 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             pin: [1 - own as u8; 32],
             heads: [0; 3],
             quotas: Quotas::of_nothing(),
+            paths: Arc::default(),
             inbound: Arc::default(),
         };
         sessions.push(Session::new(opening, at(Duration::ZERO)));
@@ -108,7 +109,7 @@ async fn settle(session: &mut Session, store: &MemoryStore, now: Duration) -> Re
                 for entry in entries {
                     let signed = intake::open(&terms, &entry)?;
                     // Nothing is held yet; a stranger's record passes the door of verification.
-                    if let Verdict::Verify(candidate) = intake::triage(&terms, signed, entry.keep_until, None, at(now).wall) {
+                    if let Verdict::Verify(candidate) = intake::triage(&terms, signed, &entry, None, at(now).wall) {
                         checked.believed(&terms, intake::believe(*candidate)?);
                     }
                 }

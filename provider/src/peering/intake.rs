@@ -9,9 +9,10 @@
 use super::agreement::Filter;
 use super::deferred::Deferred;
 use super::limits::COMMIT_BATCHES;
+use super::paths::{self, PathNote};
 use super::policy;
 use crate::store::{Condition, Cursor, Held, LANES, Lane, Outcome, Pointer, PointerOutcome, Put};
-use dialtone_shared::message::{Ack, Batch, Counts, Entry, Mode, Relationship, Value};
+use dialtone_shared::message::{Ack, Batch, Counts, Entry, Mode, Path, Relationship, Value, mark};
 use dialtone_shared::record::Timeliness;
 use dialtone_shared::{Name, RecordError, SignedRecord, UnixSecs, VerifiedRecord, VerifyError};
 use std::cmp::Ordering;
@@ -64,7 +65,7 @@ pub enum Refusal {
 #[derive(Clone, Debug)]
 pub enum Verdict {
     /// It is held, and what the sender says of it is new.
-    Renew(Box<Put>),
+    Renew(Box<Put>, Path),
     /// It would change something, if it is genuine: see [`believe`].
     Verify(Box<Candidate>),
     /// It is held, and there is nothing new about it.
@@ -82,6 +83,7 @@ pub struct Candidate {
     keep_until: UnixSecs,
     future: bool,
     new: bool,
+    path: Path,
 }
 
 /// What a batch came to.
@@ -97,6 +99,8 @@ pub struct Checked {
     pub deferred: Vec<Deferred>,
     /// To be kept as what is said of others.
     pub pointers: Vec<Pointer>,
+    /// By whom what is put came to the peer.
+    pub paths: Vec<PathNote>,
     /// What needs neither, counted.
     pub counts: Counts,
     /// Signatures checked, and the time that took: of one core.
@@ -126,10 +130,10 @@ pub fn open(terms: &Terms, entry: &Value) -> Result<SignedRecord, Refusal> {
 }
 
 /// What to do with a record, given what is held of its name.
-pub fn triage(terms: &Terms, signed: SignedRecord, keep_until: UnixSecs, held: Option<&Held>, now: UnixSecs) -> Verdict {
+pub fn triage(terms: &Terms, signed: SignedRecord, entry: &Value, held: Option<&Held>, now: UnixSecs) -> Verdict {
     let record = signed.record();
     // Nobody promises to keep a record beyond its end, whatever the sender says.
-    let keep_until = record.expiry().map_or(keep_until, |expiry| keep_until.min(expiry));
+    let keep_until = record.expiry().map_or(entry.keep_until, |expiry| entry.keep_until.min(expiry));
     let lapsed = record.expiry().is_some_and(|expiry| keep_until < expiry && keep_until <= now);
     if lapsed || record.forget_at().is_some_and(|at| at <= now) {
         return Verdict::Older;
@@ -141,6 +145,7 @@ pub fn triage(terms: &Terms, signed: SignedRecord, keep_until: UnixSecs, held: O
             keep_until,
             future,
             new,
+            path: entry.path,
         }))
     };
     let Some(held) = held else {
@@ -158,8 +163,10 @@ pub fn triage(terms: &Terms, signed: SignedRecord, keep_until: UnixSecs, held: O
         Ordering::Equal if signed.bytes() != held.record.bytes() => candidate(signed, false),
         Ordering::Equal => {
             let class = policy::class_from(terms.relationship);
-            if class > held.class || keep_until.day() > held.keep_until.day() {
-                Verdict::Renew(Box::new(put(terms, held.record.clone(), keep_until)))
+            // What came through us already tells us nothing: a circle in which something grows by itself ends here.
+            let news = !entry.path.has(mark(&terms.own));
+            if news && (class > held.class || keep_until.day() > held.keep_until.day()) {
+                Verdict::Renew(Box::new(put(terms, held.record.clone(), keep_until)), entry.path)
             } else {
                 Verdict::Same
             }
@@ -179,6 +186,7 @@ pub fn believe(candidate: Candidate) -> Result<Believed, Refusal> {
         keep_until: candidate.keep_until,
         future: candidate.future,
         new: candidate.new,
+        path: candidate.path,
     })
 }
 
@@ -196,6 +204,7 @@ pub fn believe_known(candidate: Candidate, known: &VerifiedRecord) -> Result<Bel
         keep_until: candidate.keep_until,
         future: candidate.future,
         new: candidate.new,
+        path: candidate.path,
     })
 }
 
@@ -206,6 +215,7 @@ pub struct Believed {
     keep_until: UnixSecs,
     future: bool,
     new: bool,
+    path: Path,
 }
 
 impl Believed {
@@ -219,13 +229,18 @@ impl Checked {
     /// Files what was decided without a look at the signature; the candidate, if there has to be one.
     pub fn judged(&mut self, verdict: Verdict) -> Option<Candidate> {
         match verdict {
-            Verdict::Renew(put) => self.puts.push(*put),
+            Verdict::Renew(put, path) => self.renew(*put, path),
             Verdict::Verify(candidate) => return Some(*candidate),
             Verdict::Same => self.counts.same += 1,
             Verdict::Older => self.counts.older += 1,
             Verdict::Limited => self.counts.limited += 1,
         }
         None
+    }
+
+    pub(super) fn renew(&mut self, put: Put, path: Path) {
+        self.paths.push((paths::key(put.record.rank()), path));
+        self.puts.push(put);
     }
 
     /// Takes the first `room` of the new names, and refuses the rest for want of room.
@@ -253,6 +268,9 @@ impl Checked {
                 record: believed.record,
             });
         } else {
+            if !believed.path.is_empty() {
+                self.paths.push((paths::key(believed.record.rank()), believed.path));
+            }
             let puts = if believed.new { &mut self.new } else { &mut self.puts };
             puts.push(put(terms, believed.record, believed.keep_until));
         }
@@ -265,6 +283,7 @@ impl Checked {
         self.taken += other.taken;
         self.deferred.extend(other.deferred);
         self.pointers.extend(other.pointers);
+        self.paths.extend(other.paths);
         self.counts.add(&other.counts);
         self.verified += other.verified;
         self.verify_time += other.verify_time;

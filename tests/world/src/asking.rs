@@ -11,8 +11,9 @@ use dialtone_provider::peering::ask::reach;
 use dialtone_provider::peering::ask::registry::Ticket;
 use dialtone_provider::peering::ask::whom::{Hint, View};
 use dialtone_provider::peering::health::{LinkState, PeerStatus, Progress};
+use dialtone_provider::peering::policy;
 use dialtone_provider::peering::step::Moment;
-use dialtone_provider::store::{Class, Condition, MemoryStore, Put, RecordStore};
+use dialtone_provider::store::{Class, Condition, MemoryStore, Outcome as Kept, Put, RecordStore};
 use dialtone_shared::message::{Mode, Query, Reach, Response, Terms};
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::{Name, SecretKey, UnixSecs, VerifiedRecord};
@@ -355,13 +356,16 @@ impl AskWorld {
             let name = self.nodes[peer].name;
             let agreement = self.nodes[node].agreements[&name].clone();
             let own = self.nodes[node].name;
-            let their_filter = self.nodes[peer].agreements[&own].filter.mark();
+            let mirror = &self.nodes[peer].agreements[&own];
+            let (their_filter, relationship, answers) = (mirror.filter.mark(), mirror.relationship, mirror.answers);
             let (wire, end) = self.wire(node, peer);
             let theirs = Terms {
                 pushes: wire.modes[1 - end],
                 accepts: wire.modes[end],
                 reach: wire.told[1 - end].clone(),
                 filter: their_filter,
+                relationship,
+                answers,
                 ..Terms::mutual()
             };
             statuses.push(PeerStatus {
@@ -394,11 +398,9 @@ impl AskWorld {
             let delay = wire.delay;
             if wire.alive && wire.modes[end] == Mode::Digest {
                 let way = self.nodes[node].agreements[&name].way();
-                let names = held
-                    .iter()
-                    .map(|held| *held.record.name())
-                    .filter(|name| !way.filter.shuts_out(name));
-                self.wire(node, peer).0.digests[end] = names.collect();
+                let wall = self.wall();
+                let told = held.iter().filter(|held| policy::in_digest(held, &way, wall));
+                self.wire(node, peer).0.digests[end] = told.map(|held| *held.record.name()).collect();
             }
             let (wire, end) = self.wire(node, peer);
             if wire.alive && wire.told[end] != reach {
@@ -409,7 +411,9 @@ impl AskWorld {
 
     fn keep(&mut self, node: usize, from: Option<usize>, record: VerifiedRecord) {
         let put = Put {
-            class: if from.is_none() { Class::Customer } else { Class::Peer },
+            class: from.map_or(Class::Customer, |from| {
+                policy::class_from(self.nodes[node].agreements[&self.nodes[from].name].relationship)
+            }),
             keep_until: record.record().expiry().unwrap_or(UnixSecs(crate::BEGIN)),
             from: from.map(|from| self.nodes[from].name),
             account: None,
@@ -417,7 +421,7 @@ impl AskWorld {
             record: record.clone(),
         };
         let news = ready(self.nodes[node].store.put(vec![put])).expect("a memory store");
-        if matches!(news[..], [dialtone_provider::store::Outcome::Stored { .. }]) {
+        if matches!(news[..], [Kept::Stored { .. } | Kept::Renewed]) {
             for peer in self.peers(node) {
                 if from != Some(peer) {
                     self.push(node, peer, record.clone());
@@ -427,7 +431,10 @@ impl AskWorld {
     }
 
     fn push(&mut self, from: usize, to: usize, record: VerifiedRecord) {
-        let passes = self.passes(from, to, record.name());
+        let way = self.nodes[from].agreements[&self.nodes[to].name].way();
+        let held = ready(self.nodes[from].store.get(record.name())).expect("a memory store");
+        let sends = held.is_some_and(|held| policy::sends(&held, &way, false, self.wall()));
+        let passes = sends && self.passes(from, to, record.name());
         let (wire, end) = self.wire(from, to);
         let (delay, pushes) = (wire.delay, wire.modes[end] == Mode::Values);
         if pushes && passes {

@@ -121,6 +121,7 @@ impl World {
             pin: pin(other),
             heads: node.heads,
             quotas: node.quotas.clone(),
+            paths: node.paths.clone(),
             inbound: Arc::default(),
         }
     }
@@ -341,7 +342,8 @@ impl World {
                 let mut checked = self.check_batch(node, &terms, entries);
                 for pointer in pointers {
                     let held = self.held(node, &pointer.name);
-                    checked.pointed(hearsay::judge(&terms, &pointer, held.as_ref(), self.wall(node)));
+                    let known = ready(store.pointer(&pointer.name)).expect("a disk that works").is_some();
+                    checked.pointed(hearsay::judge(&terms, &pointer, held.as_ref(), known, self.wall(node)));
                 }
                 Event::Checked(id, checked)
             }
@@ -370,7 +372,7 @@ impl World {
                 Err(refusal) => checked.refuse(refusal),
                 Ok(signed) => {
                     let held = self.held(node, signed.name());
-                    let verdict = intake::triage(terms, signed, entry.keep_until, held.as_ref(), wall);
+                    let verdict = intake::triage(terms, signed, &entry, held.as_ref(), wall);
                     if let Some(candidate) = checked.judged(verdict) {
                         match self.verified.believe(candidate, &entry.record) {
                             Ok(believed) => checked.believed(terms, believed),

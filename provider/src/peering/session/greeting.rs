@@ -78,7 +78,7 @@ impl Session {
                 filter: way.filter.clone(),
             },
             share: self.opening.quotas.share(peer, agreement.limits),
-            feed: Feed::new(way, hello.terms.filter, pushes, position, heads),
+            feed: Feed::new(way, self.opening.paths.clone(), hello.terms.filter, pushes, position, heads),
             theirs: hello.terms,
             intake: Intake::default(),
             telling: Telling::default(),

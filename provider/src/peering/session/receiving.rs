@@ -104,6 +104,7 @@ impl Session {
                 self.condemned = Some(format!("sent {invalid} invalid records, the first of the last batch: {refusal}"));
             }
         }
+        self.opening.paths.note(&std::mem::take(&mut checked.paths));
         let room = running.share.take(checked.new.len(), now.elapsed);
         checked.admit(room);
         if checked.counts.limited > 0 {
