@@ -18,6 +18,8 @@ use dialtone_shared::invite::InviteError;
 use dialtone_shared::message::Refused;
 use dialtone_shared::record::signed::SignError;
 use dialtone_shared::{Name, RecordError};
+use std::fmt;
+use std::path::Path;
 
 /// A key's files cannot be made or used.
 pub fn key_file(error: KeyFileError) -> Failure {
@@ -36,6 +38,13 @@ pub fn key_file(error: KeyFileError) -> Failure {
             Failure::new(Exit::BadInput, path.display(), "the public file is missing: the name stands in it")
                 .help("restore it beside the private file, or make a new name of this key with `dialtone key new NEW.key --from OLD.key`")
         }
+        KeyFileError::NoLink(path) => Failure::new(
+            Exit::Local,
+            path.display(),
+            "missing: it holds the next key, and is usually kept apart, on a medium of its own",
+        )
+        .help("attach that medium, and name the file with --link")
+        .help("if it is lost, `dialtone key restore` makes it again from the words of `dialtone key backup`"),
         KeyFileError::NotPrivate(path) => Failure::new(
             Exit::BadInput,
             path.display(),
@@ -198,6 +207,11 @@ pub fn sign(error: SignError) -> Failure {
         )
         .help("use the private file that stands beside the name's public file"),
     }
+}
+
+/// A file does not hold a signed record.
+pub fn signed_file(path: &Path, reason: impl fmt::Display) -> Failure {
+    Failure::new(Exit::Unverified, path.display(), reason).help("give a file that `--sign-only` wrote, as it was written")
 }
 
 /// What was asked for cannot be a record.

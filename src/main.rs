@@ -43,7 +43,7 @@ fn run(cli: Cli) -> Outcome {
     }
     match cli.verb {
         Verb::Up(args) => wait_for(commands::up::run(args)),
-        Verb::Key(args) => commands::key::run(args),
+        Verb::Key(args) => wait_for(commands::key::run(args)),
         Verb::Publish(args) => wait_for(commands::publish::run(args)),
         Verb::Unpublish(args) => wait_for(commands::unpublish::run(args)),
         Verb::Resolve(args) => wait_for(commands::resolve::run(args)),

@@ -350,7 +350,7 @@ mod one_question {
             (0, vec![12, 3, 0]),
             (4, vec![1, 60, 2]),
             (8, vec![0; 20]),
-            (0, vec![0; 60]),
+            (0, vec![0; 100]),
         ] {
             let digests = (0..directed).map(|index| candidate(200 + index, Hint::Digest, 9)).collect();
             let rest = behind.iter().zip(1..).map(|(behind, index)| reaching(index, *behind)).collect();
@@ -452,6 +452,35 @@ mod pointers {
             assert_eq!(talk.found(), Some(record(age)));
             assert!(!talk.dropped);
         }
+    }
+
+    #[test]
+    fn nobody_is_left_out_on_the_way_to_a_keeper_and_the_way_may_be_long() {
+        let silent = Plan {
+            silent: vec![77],
+            ..plan(vec![candidate(1, Hint::Pointer, 9)], vec![])
+        };
+        let mut talk = Talk::new(ask(), Some(pointer(&record(10), 7)), silent);
+        assert_eq!(talk.asks(), [1]);
+        assert!(
+            !talk.queries[0].1.visited.contains(&77),
+            "who told of it first is forgotten: it may be on the way"
+        );
+        // Each who is asked leads on with all that it was given but its own ask.
+        let mut way = 0;
+        let mut budget = talk.queries[0].1.budget;
+        while budget > 0 {
+            let on = Ask { budget, ..ask() };
+            let mut talk = Talk::new(
+                on,
+                Some(pointer(&record(10), 7)),
+                plan(vec![candidate(1, Hint::Pointer, 9)], vec![]),
+            );
+            assert_eq!(talk.asks(), [1]);
+            budget = talk.queries[0].1.budget;
+            way += 1;
+        }
+        assert_eq!(way, FETCHES_MAX - 1);
     }
 
     #[test]

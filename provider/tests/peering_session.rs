@@ -435,6 +435,7 @@ fn a_circle_in_which_a_lease_grows_by_itself_ends_where_it_began() {
         takes_new: true,
         accepts: Mode::Values,
         filter: Filter::default(),
+        alone: true,
     };
     let one = record(10, false);
     let held = Held {
@@ -471,6 +472,7 @@ fn a_record_promised_longer_than_it_lives_is_kept_until_its_expiry() {
             takes_new: true,
             accepts: Mode::Values,
             filter: Filter::default(),
+            alone: true,
         },
         record(10, false),
     );

@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! alice.key                    PKCS#8 PEM of the key in force                    mode 0600
+//! alice.epoch-0.key            PKCS#8 PEM of a key that was rotated away         mode 0600
 //! alice.pub                    TOML: the name, its genesis, every link           public
 //! alice.offline/               meant to be moved to a medium that is kept apart  mode 0700
 //!   recovery-seed              64 hexadecimal digits; all links come from it     mode 0600
 //!   link-01.key … link-16.key  PKCS#8 PEM of each key that may follow            mode 0600
 //! ```
 //!
-//! A rotation needs the public file and one link's secret. Secrets are never overwritten, and a secret that others can read
-//! is refused. The disk itself is touched in [`io::key_files`](crate::io::key_files).
+//! A rotation needs the public file and one link's secret. No secret is lost by being overwritten, and one that others can read
+//! is refused. The disk itself is touched in [`io::key_files`](crate::io::key_files) and [`io::key_rotation`](crate::io::key_rotation).
 
 use dialtone_shared::key::{KeyChain, KeyError};
 use dialtone_shared::receipt::Signer;
@@ -66,6 +67,9 @@ pub enum KeyFileError {
     /// What was given holds no secret.
     #[error("{} is a public file: signing needs the private file beside it", .0.display())]
     NotPrivate(PathBuf),
+    /// The secret of the next link is not where it is looked for: usually its medium is kept apart, as it should be.
+    #[error("{} is missing: it holds the next key; name it with `--link`, on the medium where it is kept", .0.display())]
+    NoLink(PathBuf),
     /// A path that would make the public file replace the private one.
     #[error("{}: a private key's path must not end in .pub, which is its public file's", .0.display())]
     PublicPath(PathBuf),
@@ -120,6 +124,19 @@ pub enum ContentsError {
         /// How many there are.
         links: usize,
     },
+    /// Every link has been revealed, or there never was one.
+    #[error("the key of {0} cannot change any more: all of its {1} links are used")]
+    NoLinkLeft(Name, usize),
+    /// The secret is not the one of the link that comes next.
+    #[error("the secret is not that of link {wanted} of {name}, which comes next{}", found.map(|found| format!(": it is that of link {found}")).unwrap_or_default())]
+    OtherLink {
+        /// Whose key changes.
+        name: Name,
+        /// The link that comes next, counted from 1.
+        wanted: usize,
+        /// The link whose secret it is, if it is of this name at all.
+        found: Option<usize>,
+    },
     /// The genesis commits to links that the file does not list.
     #[error("the genesis or the last link commits to a link that is not listed")]
     LinksMissing,
@@ -147,6 +164,50 @@ impl PublicFile {
     /// The public key in force.
     pub fn key(&self) -> PublicKey {
         self.revealed().last().map_or(self.chain.genesis.key, |link| link.key)
+    }
+
+    /// The public key of an epoch, if the chain reaches so far.
+    fn key_of(&self, epoch: usize) -> Option<PublicKey> {
+        match epoch.checked_sub(1) {
+            None => Some(self.chain.genesis.key),
+            Some(link) => self.chain.links.get(link).map(|link| link.key),
+        }
+    }
+
+    /// The epoch that a rotation leads to, if `secret` is what signs now. A rotation that was interrupted leaves the secret one epoch
+    /// behind the public file; then it is to be finished.
+    ///
+    /// # Errors
+    /// [`ContentsError::OtherSecret`], [`ContentsError::NoLinkLeft`].
+    pub fn rotates_to(&self, secret: &SecretKey) -> Result<usize, ContentsError> {
+        let (key, epoch) = (Some(secret.public()), self.epoch);
+        if key == self.key_of(epoch) {
+            return match self.chain.links.len() {
+                links if links == epoch => Err(ContentsError::NoLinkLeft(self.name(), links)),
+                _ => Ok(epoch + 1),
+            };
+        }
+        match epoch.checked_sub(1) {
+            Some(before) if key == self.key_of(before) => Ok(epoch),
+            _ => Err(ContentsError::OtherSecret { name: self.name(), epoch }),
+        }
+    }
+
+    /// The file as it is once the link that leads to `epoch` is in force, if `secret` is that link's.
+    ///
+    /// # Errors
+    /// [`ContentsError::OtherLink`].
+    pub fn rotated(&self, epoch: usize, secret: &SecretKey) -> Result<Self, ContentsError> {
+        let key = secret.public();
+        if epoch == 0 || self.key_of(epoch) != Some(key) {
+            return Err(ContentsError::OtherLink {
+                name: self.name(),
+                wanted: epoch,
+                found: self.chain.links.iter().position(|link| link.key == key).map(|at| at + 1),
+            });
+        }
+        let chain = self.chain.clone();
+        Ok(Self { chain, epoch })
     }
 
     /// Who signs for the name, if `secret` is the one in force.
@@ -242,6 +303,11 @@ impl KeyPaths {
     /// The recovery seed.
     pub fn recovery_seed(&self) -> PathBuf {
         self.offline.join("recovery-seed")
+    }
+
+    /// The secret that was in force in an epoch that is over.
+    pub fn superseded(&self, epoch: usize) -> PathBuf {
+        self.private.with_extension(format!("epoch-{epoch}.key"))
     }
 
     /// The secret of the `index`-th link, counted from 1.
@@ -384,6 +450,26 @@ mod tests {
         assert!(matches!(file().signer(first), Err(ContentsError::OtherSecret { epoch: 1, .. })));
         let signer = file().signer(second).unwrap();
         assert_eq!((signer.name(), signer.chain.len()), (file().name(), 1));
+    }
+
+    #[test]
+    fn only_the_next_link_rotates_and_an_interrupted_rotation_goes_on_where_it_was() {
+        let secret = |index| SecretKey::derive(&[7; 32], index);
+        let file = file();
+        assert_eq!(file.rotates_to(&secret(1)), Ok(2));
+        assert_eq!(file.rotates_to(&secret(0)), Ok(1), "the secret is still that of the epoch before");
+        assert!(matches!(
+            file.rotates_to(&secret(2)),
+            Err(ContentsError::OtherSecret { epoch: 1, .. })
+        ));
+        assert_eq!(file.rotated(2, &secret(2)).unwrap().key(), secret(2).public());
+        let wrong = |index| match file.rotated(2, &secret(index)) {
+            Err(ContentsError::OtherLink { wanted: 2, found, .. }) => found,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!([1, 3, 9].map(wrong), [Some(1), Some(3), None]);
+        let last = PublicFile { epoch: 3, ..file };
+        assert!(matches!(last.rotates_to(&secret(3)), Err(ContentsError::NoLinkLeft(_, 3))));
     }
 
     #[test]

@@ -190,6 +190,7 @@ fn openssl_reads_our_keys_and_we_read_its() {
         first: Some(first),
         salt: b"home".to_vec(),
         links: 2,
+        ..NewKey::default()
     };
     let (paths, public) = create(&folder.path().join("imported.key"), &new).unwrap();
     assert_eq!(public.key(), theirs);

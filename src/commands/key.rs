@@ -1,4 +1,14 @@
 //! `dialtone key`: makes the keys of a name, and shows the name of a key in all its forms.
+//!
+//! ```text
+//! new ─▶ key in force ── rotate ─▶ the next link in force ── rotate ─▶ … ─▶ the last link
+//!   ▲         └── revoke ─▶ nothing of this epoch counts; only a rotation goes on
+//!   └── restore ◀── words ◀── backup
+//! ```
+
+mod backup;
+mod revoke;
+mod rotate;
 
 use crate::bindings::{self, Salt};
 use crate::exit::Outcome;
@@ -10,7 +20,7 @@ use dialtone_shared::limits::{CHAIN_LINKS_DEFAULT, CHAIN_LINKS_MAX};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
-/// Make a key, and with it a name; or show the name of a key
+/// Make, show, rotate, revoke, back up or restore the key of a name
 #[derive(Args, Debug)]
 pub struct KeyArgs {
     #[command(subcommand)]
@@ -21,6 +31,10 @@ pub struct KeyArgs {
 enum KeyVerb {
     New(NewArgs),
     Show(ShowArgs),
+    Rotate(rotate::RotateArgs),
+    Revoke(revoke::RevokeArgs),
+    Backup(backup::BackupArgs),
+    Restore(backup::RestoreArgs),
 }
 
 /// Make a new key and print its name
@@ -64,14 +78,18 @@ struct ShowArgs {
     json: bool,
 }
 
-/// Makes or shows a key.
+/// Does one of these.
 ///
 /// # Errors
-/// The key's files cannot be made or read.
-pub fn run(args: KeyArgs) -> Outcome {
+/// The key's files cannot be made or read; a provider says no or nothing.
+pub async fn run(args: KeyArgs) -> Outcome {
     match args.verb {
         KeyVerb::New(args) => new(args),
         KeyVerb::Show(args) => show(&args),
+        KeyVerb::Rotate(args) => rotate::run(args).await,
+        KeyVerb::Revoke(args) => revoke::run(args).await,
+        KeyVerb::Backup(args) => backup::run(&args),
+        KeyVerb::Restore(args) => backup::restore(&args),
     }
 }
 
@@ -86,10 +104,16 @@ fn new(args: NewArgs) -> Outcome {
         first,
         salt: args.salt.unwrap_or_default().0,
         links: usize::from(args.chain),
+        ..NewKey::default()
     };
-    let (paths, public) = key_files::create(&args.file, &wanted).map_err(failures::key_file)?;
+    make(&args.file, &wanted, args.json)
+}
+
+/// Makes the files of a key, and says which.
+fn make(file: &Path, wanted: &NewKey, json: bool) -> Outcome {
+    let (paths, public) = key_files::create(file, wanted).map_err(failures::key_file)?;
     let offline = paths.offline.exists().then_some(paths.offline.as_path());
-    if args.json {
+    if json {
         return output::json(&json!({
             "name": public.name().to_string(),
             "uri": public.name().to_uri(),

@@ -1,4 +1,9 @@
 //! `dialtone publish`: signs what a name stands for now, puts it at a provider, and checks the receipt.
+//!
+//! ```text
+//! bindings, terms ─▶ sign ─▶ put ─▶ receipts checked ─▶ visible?
+//!                     └─▶ a file ─▶ elsewhere, later ─▶ put …
+//! ```
 
 use crate::bindings::{self, OpaqueArg};
 use crate::commands::key::DEFAULT_ORIGIN;
@@ -18,9 +23,11 @@ use dialtone_resolver::view;
 use dialtone_shared::limits::RECORD_BYTES_MAX;
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::record::{Address, Binding, Body, Delegate, Service};
-use dialtone_shared::{Name, Rank, Ttl, UnixMicros, VerifiedRecord};
+use dialtone_shared::{Name, Rank, SignedRecord, Ttl, UnixMicros, VerifiedRecord};
 use serde_json::json;
-use std::path::PathBuf;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Sign what a name stands for, and put it at a provider
@@ -31,8 +38,11 @@ use std::time::Duration;
 #[command(after_help = EXAMPLES)]
 pub struct PublishArgs {
     /// The private key of the name
-    #[arg(long, value_name = "FILE")]
-    key: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "signed")]
+    key: Option<PathBuf>,
+    /// Put this record, which --sign-only wrote; the key stays where it is
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "addresses", "services", "delegate", "dns", "opaque", "zone", "scope", "sign_only"])]
+    signed: Option<PathBuf>,
     #[command(flatten)]
     says: SaysArgs,
     #[command(flatten)]
@@ -95,6 +105,9 @@ pub struct PutArgs {
     /// Sign and print it, but put it nowhere
     #[arg(long)]
     pub dry_run: bool,
+    /// Sign it into this file, to be put from anywhere by `dialtone publish --signed FILE`
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dry_run", "if_match", "wait_visible_at"])]
+    pub sign_only: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -105,7 +118,10 @@ pub struct PutArgs {
 /// # Errors
 /// The key, a binding, or the record is not what it must be; the provider says no or nothing.
 pub async fn run(args: PublishArgs) -> Outcome {
-    let signer = key_files::load_signer(&args.key).map_err(failures::key_file)?;
+    if let Some(signed) = &args.signed {
+        return put_signed(signed, &args.put, &args.client).await;
+    }
+    let signer = key_files::load_signer(&args.key.unwrap_or_default()).map_err(failures::key_file)?;
     let bindings = args.says.bindings(&signer.name())?;
     if bindings.is_empty() {
         return Err(Failure::new(
@@ -124,20 +140,31 @@ pub async fn run(args: PublishArgs) -> Outcome {
 /// # Errors
 /// As [`run`].
 pub async fn put(signer: &Signer, bindings: Vec<Binding>, terms: &TermsArgs, how: &PutArgs, client: &ClientArgs) -> Outcome {
-    let now = clock::now_micros();
     let mut scope = terms.scope.clone();
     scope.sort_unstable();
     scope.dedup();
     let body = Body::Live {
-        expiry: now.secs().plus(terms.expires),
+        expiry: clock::now_micros().secs().plus(terms.expires),
         ttl: terms.ttl,
         bindings,
     };
-    let sign_at = |sequence| publish::sign(signer, sequence, scope.clone(), body.clone()).map_err(failures::sign);
+    put_body(signer, &body, &scope, how, client).await
+}
+
+/// Signs a record and puts it, or only prints it or writes it to a file.
+///
+/// # Errors
+/// As [`run`].
+pub async fn put_body(signer: &Signer, body: &Body, scope: &[Name], how: &PutArgs, client: &ClientArgs) -> Outcome {
+    let now = clock::now_micros();
+    let sign_at = |sequence| publish::sign(signer, sequence, scope.to_vec(), body.clone()).map_err(failures::sign);
     // Whatever is wrong with the record is said before anybody is asked.
     let mut record = sign_at(now)?;
     if how.dry_run {
         return print_record(&record, how.json);
+    }
+    if let Some(path) = &how.sign_only {
+        return write_signed(&record, path, how.json);
     }
     let client = Client::load(client)?;
     warn_of_plain_token(&client);
@@ -150,6 +177,74 @@ pub async fn put(signer: &Signer, bindings: Vec<Binding>, terms: &TermsArgs, how
         puts = publisher.put(&record, condition).await;
     }
     report(&publisher, &record, puts, how).await
+}
+
+/// What the providers hold of the name whose key is in `file`; `None`: nothing that is served.
+///
+/// # Errors
+/// The key's files cannot be read; no provider answered.
+pub async fn held(file: &Path, client: &ClientArgs) -> Result<Option<VerifiedRecord>, Failure> {
+    let name = key_files::load_public(file).map_err(failures::key_file)?.name();
+    let client = Client::load(client)?;
+    Publisher::new(accounts(&client)).held(&name).await.map_err(failures::put)
+}
+
+/// Signs anew what a record says, with the key that is in force by now, and puts it; of a name that stands for nothing, an empty record.
+///
+/// # Errors
+/// As [`run`].
+pub async fn again(file: &Path, held: Option<&VerifiedRecord>, how: &PutArgs, client: &ClientArgs) -> Outcome {
+    let signer = key_files::load_signer(file).map_err(failures::key_file)?;
+    let now = clock::now_micros().secs();
+    let (scope, live) = match held.map(VerifiedRecord::record) {
+        Some(record) => match &record.body {
+            Body::Live { expiry, ttl, bindings } => {
+                let lifetime = expiry.0.saturating_sub(record.sequence.secs().0);
+                (record.scope.clone(), Some((lifetime, *ttl, bindings.clone())))
+            }
+            Body::Revoked => (Vec::new(), None),
+        },
+        None => (Vec::new(), None),
+    };
+    let (lifetime, ttl, bindings) = live.unwrap_or((LIFETIME_DEFAULT, Ttl(60), Vec::new()));
+    for binding in &bindings {
+        output::remark(format!("signs    {}", show::binding(binding)));
+    }
+    let expiry = now.plus(lifetime);
+    put_body(&signer, &Body::Live { expiry, ttl, bindings }, &scope, how, client).await
+}
+
+/// Puts a record that was signed elsewhere, as it is.
+async fn put_signed(path: &Path, how: &PutArgs, client: &ClientArgs) -> Outcome {
+    let file = File::open(path).map_err(|error| Failure::file(path, &error))?;
+    let mut bytes = Vec::new();
+    file.take(RECORD_BYTES_MAX as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::file(path, &error))?;
+    let signed = SignedRecord::decode(bytes.into()).map_err(|error| failures::signed_file(path, error))?;
+    let record = signed.verify().map_err(|error| failures::signed_file(path, error))?;
+    if how.dry_run {
+        return print_record(&record, how.json);
+    }
+    let client = Client::load(client)?;
+    warn_of_plain_token(&client);
+    let publisher = Publisher::new(accounts(&client));
+    let puts = publisher.put(&record, how.if_match.map_or(PutIf::Always, PutIf::Held)).await;
+    report(&publisher, &record, puts, how).await
+}
+
+/// Writes the record's bytes to a file that is not there yet.
+fn write_signed(record: &VerifiedRecord, path: &Path, json: bool) -> Outcome {
+    let failed = |error| Failure::file(path, &error);
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(failed)?;
+    file.write_all(record.bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    print_record(record, json)?;
+    output::remark(format!(
+        "signed   {}; next: dialtone publish --signed {}",
+        path.display(),
+        path.display()
+    ));
+    Ok(())
 }
 
 /// The latest sequence that stood in the way of a put, where a later one is all that it takes.
@@ -264,6 +359,9 @@ fn print_record(record: &VerifiedRecord, json: bool) -> Outcome {
         record.bytes().len()
     ))?;
     let says = record.record();
+    if matches!(says.body, Body::Revoked) {
+        output::line("revoked  nothing that this key signed counts any more")?;
+    }
     if let Some(expiry) = says.expiry() {
         output::line(format!("expires  {}", show::until(expiry, says.sequence.secs())))?;
     }
@@ -321,6 +419,9 @@ fn dns_record(line: &str, origin: &Domain) -> Result<Vec<Binding>, Failure> {
     }
 }
 
+/// How long an empty record is served, in seconds, where none says for how long: 30 days, as `--expires` has it.
+const LIFETIME_DEFAULT: u64 = 30 * 86_400;
+
 /// How long a record may take to be seen elsewhere before that counts as a failure. Peers see it in milliseconds.
 const VISIBLE_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -329,4 +430,6 @@ const EXAMPLES: &str = "Examples:
   dialtone publish --key alice.key --address 192.0.2.7 --service https:tcp:443,alpn=h2 --dns 'www 300 TXT \"hello\"'
   dialtone publish --key alice.key --delegate gateway.example
   dialtone publish --key alice.key --zone alice.zone --expires 90d --ttl 5m
+  dialtone publish --key alice.key --address 192.0.2.7 --sign-only alice.record     # on the machine that has the key
+  dialtone publish --signed alice.record --provider https://provider.example       # on one that has a network
   dialtone publish --key alice.key --address 192.0.2.7 --provider http://127.0.0.1:4380 --wait-visible-at http://127.0.0.1:4390";

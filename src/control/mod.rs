@@ -15,7 +15,7 @@ pub use ask::{Asked, ask, back_up};
 pub use serve::{Control, Reload};
 
 use crate::exit::{Exit, Failure};
-use dialtone_provider::peering::health::{LinkState, PeerStatus};
+use dialtone_provider::peering::health::{LinkState, LinkStatus, PeerStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -157,6 +157,27 @@ pub struct PeerView {
     pub refused: u64,
     /// Links that stood.
     pub links: u64,
+    /// The link with each of its nodes, and the addresses at which none is reached.
+    pub nodes: Vec<NodeView>,
+}
+
+/// A link with one node of a peer, or an address at which there should be one.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct NodeView {
+    /// What the node is called: the first half of its store's id; `None`: none is reached there.
+    pub node: Option<String>,
+    /// As of the peer.
+    pub state: String,
+    /// The other end, or the address that is dialled.
+    pub address: String,
+    /// Positions of our log that it has not acknowledged.
+    pub lag: u64,
+    /// Whether it has everything that is for it.
+    pub sent_all: bool,
+    /// Whether we have everything that it has for us.
+    pub received_all: bool,
+    /// Why the last attempt to dial there failed.
+    pub last_error: Option<String>,
 }
 
 /// A mode, as both sides see it.
@@ -207,6 +228,21 @@ impl PeerView {
             bytes_received: progress.bytes_received,
             refused: progress.received.refused,
             links: progress.links,
+            nodes: status.links.iter().map(NodeView::of).collect(),
+        }
+    }
+}
+
+impl NodeView {
+    fn of(link: &LinkStatus) -> Self {
+        Self {
+            node: link.node_text(),
+            state: state(link.state).to_owned(),
+            address: link.address.clone(),
+            lag: link.progress.lag,
+            sent_all: link.progress.sent_all,
+            received_all: link.progress.received_all,
+            last_error: link.last_error.clone(),
         }
     }
 }

@@ -87,15 +87,18 @@ impl Auditor {
         self.audit(&peer, held.record.name()).await.map(Some)
     }
 
-    /// Asks `peer` for what it holds of `name`, and if that is not as it must be, once more later.
+    /// Asks `peer` (any one of its nodes) for what it holds of `name`, and if that is not as it must be, the same once more later.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn audit(&self, peer: &Name, name: &Name) -> Result<Finding, StoreError> {
-        let mut finding = self.look(peer, name).await?;
+        let Some(node) = self.node_of(peer) else {
+            return Ok(Finding::Open);
+        };
+        let mut finding = self.look(peer, &node, name).await?;
         if finding.is_wrong() {
             tokio::time::sleep(AUDIT_AGAIN).await;
-            finding = self.look(peer, name).await?;
+            finding = self.look(peer, &node, name).await?;
         }
         let mut books = self.books();
         let book = books.entry(*peer).or_default();
@@ -109,7 +112,7 @@ impl Auditor {
     }
 
     /// One look at both sides; the peer is not asked about what may not pass to it. What the peer has beyond ours is not taken from here: that is what feeds and queries are for.
-    async fn look(&self, peer: &Name, name: &Name) -> Result<Finding, StoreError> {
+    async fn look(&self, peer: &Name, node: &[u8; 16], name: &Name) -> Result<Finding, StoreError> {
         let way = self.peering.agreements().get(peer).map(Agreement::way);
         let held = self.store.get(name).await?;
         let passes = |held: &Held, way: &Way| policy::passes(name, held.record.record(), way);
@@ -124,7 +127,7 @@ impl Auditor {
             own_only: true,
             known: None,
         };
-        let theirs = match self.peering.request(peer, Request::Query(query), PATIENCE).await {
+        let theirs = match self.peering.request_of(peer, node, Request::Query(query), PATIENCE).await {
             Ok(Response::Answer(Answer::Found { value, .. })) => match genuine(value.record, name).await {
                 Some(rank) => Some(rank),
                 None => return Ok(Finding::Open),
@@ -134,11 +137,19 @@ impl Auditor {
         };
         // Ours after theirs: what came to us meanwhile was on its way.
         let status: Option<PeerStatus> = self.peering.peers().into_iter().find(|status| status.name == *peer);
+        let status = status.and_then(|status| status.of_node(node));
         let held: Option<Held> = self.store.get(name).await?;
         Ok(match (status, held) {
             (Some(status), Some(held)) => audit::judge(&status, &held, theirs.as_ref(), self.clock.now().secs()),
             _ => Finding::Open,
         })
+    }
+
+    /// A node of a peer, drawn from those with which links stand.
+    fn node_of(&self, peer: &Name) -> Option<[u8; 16]> {
+        let status = self.peering.peers().into_iter().find(|status| status.name == *peer)?;
+        let nodes: Vec<_> = status.links.iter().filter_map(|link| link.node).collect();
+        (!nodes.is_empty()).then(|| nodes[rand::rng().random_range(0..nodes.len())])
     }
 
     /// What was found of each peer since the start.

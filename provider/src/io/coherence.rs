@@ -182,6 +182,7 @@ mod tests {
             let name = Name::key_set([index; 32]);
             PeerStatus {
                 brought: Default::default(),
+                links: Vec::new(),
                 name,
                 agreement: Agreement::mutual(name, Vec::new()),
                 theirs: None,

@@ -6,7 +6,7 @@ use crate::peering::agreement::Agreement;
 use crate::peering::evidence::{
     self, Filed, NUMBERS, PROOF_KEPT_SECS, PROOFS_MAX, PROOFS_OF_ONE_MAX, TALLY, Tally, key, keys, number_key, told_key,
 };
-use crate::peering::health::LinkState;
+use crate::peering::health::{LinkState, PeerStatus};
 use crate::peering::limits::{INVALID_RECORDS_MAX, REDIAL_QUARANTINE};
 use crate::store::{RecordStore, StoreError, Twins};
 use bytes::Bytes;
@@ -317,12 +317,13 @@ impl Evidence {
     /// Tells every peer of every proof, once: at once while the link stands, and what it missed when it is back. Until `stopping` turns true.
     pub async fn spread(self: Arc<Self>, peering: Arc<PeeringHandle>, mut stopping: watch::Receiver<bool>) {
         let mut next = self.next.subscribe();
-        let mut peers: BTreeMap<Name, Told> = BTreeMap::new();
+        let mut peers: BTreeMap<(Name, Option<[u8; 16]>), Told> = BTreeMap::new();
         loop {
             let last = next.borrow_and_update().saturating_sub(1);
             let up = peering.peers().into_iter().filter(|peer| peer.state == LinkState::Up);
-            for peer in up.map(|peer| peer.name) {
-                if let Err(why) = self.tell(&peering, &peer, peers.entry(peer).or_default(), last).await {
+            for (peer, node) in up.flat_map(|peer| whom(&self.own, &peer)) {
+                let told = peers.entry((peer, node)).or_default();
+                if let Err(why) = self.tell(&peering, (&peer, node.as_ref()), told, last).await {
                     debug!(%peer, why, "a peer could not be told of a proof; later again");
                 }
             }
@@ -335,8 +336,14 @@ impl Evidence {
     }
 
     /// Tells a peer of everything up to number `last` that it was not told.
-    async fn tell(&self, peering: &PeeringHandle, peer: &Name, told: &mut Told, last: u64) -> Result<(), String> {
-        let note = told_key(peer, &self.store.id());
+    async fn tell(
+        &self,
+        peering: &PeeringHandle,
+        (peer, node): (&Name, Option<&[u8; 16]>),
+        told: &mut Told,
+        last: u64,
+    ) -> Result<(), String> {
+        let note = told_key(peer, &self.store.id(), node);
         let mut at = match told.number {
             Some(number) => number,
             None => {
@@ -359,7 +366,12 @@ impl Evidence {
                 }
             }
             if !proofs.is_empty() {
-                match peering.request(peer, Request::Proofs(proofs), PATIENCE).await {
+                let request = Request::Proofs(proofs);
+                let answered = match node {
+                    Some(node) => peering.request_of(peer, node, request, PATIENCE).await,
+                    None => peering.request(peer, request, PATIENCE).await,
+                };
+                match answered {
                     Ok(Response::Noted) => {}
                     otherwise => {
                         told.rests_until = Some(Instant::now() + RETRY);
@@ -383,6 +395,15 @@ impl fmt::Debug for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Evidence").field("counts", &self.counts).finish_non_exhaustive()
     }
+}
+
+/// Whom of a peer to tell: whichever node is reached, for they tell each other; of our own nodes each.
+fn whom(own: &Name, peer: &PeerStatus) -> Vec<(Name, Option<[u8; 16]>)> {
+    if peer.name != *own {
+        return vec![(peer.name, None)];
+    }
+    let nodes = peer.links.iter().filter_map(|link| link.node);
+    nodes.map(|node| (peer.name, Some(node))).collect()
 }
 
 /// How far a peer was told.

@@ -3,7 +3,7 @@
 use crate::accounting::admission::network;
 use crate::io::impatient::Impatient;
 use crate::metrics::Metrics;
-use crate::service::Remote;
+use crate::service::{Remote, look};
 use crate::settings::{CONNECTION_AGE_SECS, HTTP_HASTE_SECS, HTTP_PATIENCE_SECS, STOP_PATIENCE_SECS};
 use axum::Router;
 use hyper::body::Incoming;
@@ -162,10 +162,14 @@ async fn converse(
     let router = TowerToHyperService::new(router);
     let service = service_fn(|mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(from);
+        let is_page = look::is_read_by_a_page(&request);
         let answer = router.call(request);
         let metrics = Arc::clone(metrics);
         async move {
-            let response = answer.await?;
+            let mut response = answer.await?;
+            if is_page {
+                look::open_to_pages(response.headers_mut());
+            }
             metrics.http(response.status().as_u16());
             Ok::<_, std::convert::Infallible>(response)
         }

@@ -1,8 +1,9 @@
-//! Peering, running: listens, dials, keeps one link for each agreement, and says how they are.
+//! Peering, running: listens, dials, keeps one link with each node of each peer, and says how they are.
 
 use crate::io::clock::Clock;
 use crate::io::evidence::Evidence;
 use crate::io::peering_node::{Guest, Node};
+use crate::io::peering_place::Answered;
 use crate::io::peering_reconcile::Comparisons;
 use crate::io::peering_requests::{Answers, RequestError};
 use crate::io::quic::{self, Ended, EndpointError, Sockets, SystemSockets};
@@ -118,6 +119,7 @@ pub async fn start_on(sockets: &dyn Sockets, context: PeeringContext) -> Result<
         addresses: context.addresses,
         pin: key.pin,
         boot: rng.random(),
+        chance: std::sync::Mutex::new(StdRng::from_rng(&mut rng)),
         evidence: OnceLock::new(),
         quotas: Arc::default(),
         paths: Arc::default(),
@@ -207,12 +209,20 @@ impl PeeringHandle {
         self.node.digest_of(peer)
     }
 
-    /// Requests something of a peer, over the link that stands; waits at most `patience`.
+    /// Requests something of a peer, over the best link that stands; waits at most `patience`.
     ///
     /// # Errors
     /// [`RequestError`].
     pub async fn request(&self, peer: &Name, request: Request, patience: Duration) -> Result<Response, RequestError> {
-        self.node.request(peer, request, patience).await
+        self.node.request(peer, None, request, patience).await
+    }
+
+    /// As [`PeeringHandle::request`], of one node of the peer, told by its store.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn request_of(&self, peer: &Name, node: &[u8; 16], request: Request, patience: Duration) -> Result<Response, RequestError> {
+        self.node.request(peer, Some(node), request, patience).await
     }
 
     /// The record by which this provider is known to its peers, signed now: its addresses, its port and its link key.
@@ -324,19 +334,26 @@ fn told_of(ended: Result<(), JoinError>) {
     }
 }
 
-/// Has every peer dialled whose address is known, by one task each, as the agreements come and go.
+/// Has every address dialled that an agreement tells, by one task each, as the agreements come and go.
 async fn supervise(node: Arc<Node>, endpoint: Endpoint, mut rng: StdRng) {
     let mut changed = node.agreements.subscribe();
-    let mut diallers: JoinSet<Name> = JoinSet::new();
+    let mut diallers: JoinSet<(Name, String)> = JoinSet::new();
     let mut dialled = BTreeSet::new();
     loop {
         let agreements = changed.borrow_and_update().clone();
-        for agreement in agreements.values().filter(|agreement| !agreement.endpoints.is_empty()) {
-            if dialled.insert(agreement.peer) {
-                let (node, endpoint, peer, seed) = (node.clone(), endpoint.clone(), agreement.peer, rng.random());
+        let each = |agreement: &Agreement| {
+            agreement
+                .endpoints
+                .iter()
+                .map(|target| (agreement.peer, target.clone()))
+                .collect::<Vec<_>>()
+        };
+        for (peer, target) in agreements.values().flat_map(each) {
+            if dialled.insert((peer, target.clone())) {
+                let (node, endpoint, seed) = (node.clone(), endpoint.clone(), rng.random());
                 diallers.spawn(async move {
-                    keep_dialling(&node, &endpoint, peer, seed).await;
-                    peer
+                    keep_dialling(&node, &endpoint, peer, &target, seed).await;
+                    (peer, target)
                 });
             }
         }
@@ -344,7 +361,7 @@ async fn supervise(node: Arc<Node>, endpoint: Endpoint, mut rng: StdRng) {
             biased;
             Ok(()) = changed.changed() => {}
             Some(ended) = diallers.join_next() => match ended {
-                Ok(peer) => drop(dialled.remove(&peer)),
+                Ok(over) => drop(dialled.remove(&over)),
                 Err(error) => error!("a dialler failed, please tell us: {error}"),
             },
             () = node.stopped() => break,
@@ -353,33 +370,30 @@ async fn supervise(node: Arc<Node>, endpoint: Endpoint, mut rng: StdRng) {
     while diallers.join_next().await.is_some() {}
 }
 
-/// Keeps a link with a peer up, as long as nobody else does and there is an agreement that says where it is.
-async fn keep_dialling(node: &Arc<Node>, endpoint: &Endpoint, peer: Name, seed: u64) {
+/// Keeps a link with the node of a peer at this address up, as long as nobody else does and there is an agreement that tells the address.
+async fn keep_dialling(node: &Arc<Node>, endpoint: &Endpoint, peer: Name, target: &str, seed: u64) {
     let mut changed = node.agreements.subscribe();
     let mut dialler = Dialler::new(seed, node.now().elapsed);
     let mut last: Option<Agreement> = None;
     for attempt in 0.. {
-        let agreement = changed
-            .borrow_and_update()
-            .get(&peer)
-            .filter(|agreement| !agreement.endpoints.is_empty())
-            .cloned();
-        let (Some(agreement), Some(place)) = (agreement, node.peer(&peer)) else {
-            return;
+        let agreement = changed.borrow_and_update().get(&peer).cloned();
+        let Some(place) = node.peer(&peer) else { return };
+        let Some(agreement) = agreement.filter(|agreement| agreement.endpoints.iter().any(|endpoint| endpoint == target)) else {
+            return place.forget(target, true);
         };
         if last.as_ref().is_some_and(|last| *last != agreement) {
             // What stood in the way may be set right.
             dialler = Dialler::new(seed, node.now().elapsed);
+            place.forget(target, false);
         }
-        last = Some(agreement.clone());
-        let hosts = agreement.endpoints.len();
+        last = Some(agreement);
         tokio::select! {
             biased;
-            () = place.free() => {}
+            () = place.is_to_be_dialled(target) => {}
             Ok(()) = changed.changed() => continue,
             () = node.stopped() => return,
         }
-        if let Some((stood, code)) = place.take_ended() {
+        if let Some((stood, code)) = place.take_ended(target) {
             dialler.ended(node.now().elapsed, stood, code);
         }
         tokio::select! {
@@ -388,43 +402,44 @@ async fn keep_dialling(node: &Arc<Node>, endpoint: &Endpoint, peer: Name, seed: 
             Ok(()) = changed.changed() => continue,
             () = node.stopped() => return,
         }
-        if place.is_up() {
+        if !place.wants(target) {
             continue;
         }
-        let target = &agreement.endpoints[attempt % hosts];
-        place.dialling(true);
+        place.dialling(target, true);
         let dialled = tokio::select! {
             biased;
-            dialled = timeout(DIAL_PATIENCE, dial(endpoint, target, attempt / hosts)) => {
+            dialled = timeout(DIAL_PATIENCE, dial(endpoint, target, attempt)) => {
                 dialled.unwrap_or_else(|_| Err(format!("no answer within {} s", DIAL_PATIENCE.as_secs())))
-            }
-            // The peer was faster: two links would only take turns.
-            () = place.stands() => {
-                place.dialling(false);
-                continue;
             }
             () = node.stopped() => return,
         };
-        place.dialling(false);
+        place.dialling(target, false);
         match dialled {
             Ok(connection) => {
-                let (node, peer) = (node.clone(), agreement.peer);
+                let answered = quic::presented_pin(&connection).map(|pin| place.answered(target, pin, &node.pin));
+                if matches!(answered, Some(Answered::Linked | Answered::Ourselves)) {
+                    debug!(%peer, target, ?answered, "no second link with the same node");
+                    connection.close(VarInt::from_u32(CloseCode::Duplicate as u32), b"a link between the two is up");
+                    continue;
+                }
+                let node = node.clone();
                 // In a task of its own, which ends with this one: should it panic, the peer is dialled again.
                 let mut link = JoinSet::new();
                 let began = Instant::now();
                 link.spawn(async move { peering_link::run(&node, connection, Some(peer), None, began).await });
                 if let Some(Err(error)) = link.join_next().await {
                     told_of(Err(error));
-                    place.failed("the link failed here; please tell us".to_owned());
+                    place.failed(target, "the link failed here; please tell us".to_owned());
                 }
+                place.hung_up(target);
             }
             Err(reason) => {
                 let reason = format!("{target} cannot be reached: {reason}");
                 // Said once, and not again at every attempt of a night.
-                if place.failed(reason.clone()) {
-                    warn!(peer = %agreement.peer, reason, "a peer cannot be reached; trying on");
+                if place.failed(target, reason.clone()) {
+                    warn!(%peer, reason, "a peer cannot be reached; trying on");
                 } else {
-                    debug!(peer = %agreement.peer, reason, "still");
+                    debug!(%peer, reason, "still");
                 }
             }
         }

@@ -14,12 +14,13 @@ use crate::peering::ask::question::{Ask, Event, Outcome, Question, Said, Step};
 use crate::peering::ask::registry::Ticket;
 use crate::peering::ask::tally::Tally;
 use crate::peering::ask::whom::View;
+use crate::peering::promise::{self, Heard, Standing};
 use crate::peering::step::Moment;
 use crate::settings::BURST_SECS;
 use crate::store::{RecordStore, StoreError};
 use async_trait::async_trait;
-use dialtone_shared::Name;
 use dialtone_shared::message::{Answer, Query, Refused, Request, Response};
+use dialtone_shared::{Name, SignedRecord};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -76,6 +77,53 @@ impl Asking {
             return Ok(Reply::Record(found_held(&held, ttl)));
         }
         self.resolve(&Wish::of_client(*name)).await
+    }
+
+    /// What this provider holds of a name, all its nodes together, to be signed; `None`: nothing certain can be said now.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn standing(&self, name: &Name) -> Result<Option<Standing>, StoreError> {
+        // Before the store is looked into: what is promised meanwhile is promised later than that.
+        let began = self.clock.now();
+        let ours = self.store.get(name).await?.map(|held| *held.record.rank());
+        let siblings = self.peering.peers().into_iter().find(|peer| peer.name == self.own);
+        let query = Query {
+            name: *name,
+            hops: 0,
+            visited: Vec::new(),
+            budget: 0,
+            own_only: true,
+            known: ours,
+        };
+        let asks: Vec<_> = siblings
+            .iter()
+            .flat_map(|siblings| &siblings.links)
+            .map(|link| self.heard_from(link.node, query.clone()))
+            .collect();
+        let mut others = Vec::with_capacity(asks.len());
+        for ask in asks {
+            others.push(ask.await);
+        }
+        Ok(promise::standing(began, ours, &others))
+    }
+
+    /// What another node of ours says.
+    async fn heard_from(&self, node: Option<[u8; 16]>, query: Query) -> Heard {
+        let Some(node) = node else { return Heard::Silent };
+        let name = query.name;
+        let answered = self
+            .peering
+            .request_of(&self.own, &node, Request::Query(query), SIBLING_PATIENCE)
+            .await;
+        match answered {
+            Ok(Response::Answer(Answer::Found { value, .. })) => match SignedRecord::decode(value.record) {
+                Ok(record) if *record.name() == name => Heard::Holds(record.rank()),
+                Ok(_) | Err(_) => Heard::Silent,
+            },
+            Ok(Response::Answer(Answer::NotNewer { .. } | Answer::Absent { .. })) => Heard::NothingNewer,
+            Ok(_) | Err(_) => Heard::Silent,
+        }
     }
 
     /// What has been counted.
@@ -339,6 +387,9 @@ impl fmt::Debug for Asking {
         f.debug_struct("Asking").field("own", &self.own).finish_non_exhaustive()
     }
 }
+
+/// How long another node of ours may take to look into its store.
+const SIBLING_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How soon after one commit another is looked at for the name that is waited for.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);

@@ -1,6 +1,7 @@
 //! What a link does about comparisons: begins those it wants, lets its feed rest for those of the peer, and keeps the turn until all has arrived.
 
-use crate::io::peering_node::{Node, Peer};
+use crate::io::peering_node::Node;
+use crate::io::peering_place::Peer;
 use crate::io::peering_reconcile::{self, Asked, Outcome, TURN_PATIENCE};
 use crate::peering::agreement::Agreement;
 use crate::peering::reconcile::Seen;
@@ -47,7 +48,7 @@ impl Comparing {
     /// For the link that now stands in `place`.
     pub fn new(node: &Arc<Node>, place: &Peer, peer: Name, store: [u8; 16], dialled: bool) -> Self {
         let (asks, asked) = mpsc::channel(2);
-        place.compare_by(asks);
+        place.compare_by(&store, asks);
         Self {
             node: node.clone(),
             peer,
@@ -60,7 +61,7 @@ impl Comparing {
             waits: None,
             comparable: false,
             delivery: None,
-            again: later(node.compare_every),
+            again: later(node),
             seen: None,
         }
     }
@@ -79,7 +80,7 @@ impl Comparing {
             let later = if self.dialled { Duration::ZERO } else { SECOND };
             let way = self.node.agreements().get(&self.peer).map(Agreement::way);
             if let Some(way) = way {
-                let lead = peering_reconcile::lead(self.node.clone(), way, later);
+                let lead = peering_reconcile::lead(self.node.clone(), way, self.store, later);
                 self.leading.spawn(lead);
             }
         }
@@ -93,6 +94,7 @@ impl Comparing {
             let delivered = self.delivery.as_ref().map(|delivery| delivery.until);
             let due = delivered.into_iter().chain(self.waits).fold(self.again, Instant::min);
             tokio::select! {
+                biased;
                 Some(asked) = self.asked.recv() => match asked {
                     Asked::Rest(resting) if self.comparable => {
                         self.leading.abort_all();
@@ -127,7 +129,7 @@ impl Comparing {
                     if self.delivery.take_if(|delivery| Instant::now() >= delivery.until).is_some() {
                         continue;
                     }
-                    self.again = later(self.node.compare_every);
+                    self.again = later(&self.node);
                     if self.comparable && !self.led && self.waits.is_none() && self.leading.is_empty() {
                         return Event::Compare { leads: true };
                     }
@@ -137,7 +139,7 @@ impl Comparing {
     }
 
     fn over(&mut self, outcome: Outcome, received: u64) -> Event {
-        self.again = later(self.node.compare_every);
+        self.again = later(&self.node);
         (self.resting, self.waits) = (None, None);
         self.delivery = (outcome.expects > 0).then(|| Delivery {
             received: received.saturating_add(outcome.expects),
@@ -158,14 +160,10 @@ impl Comparing {
     }
 }
 
-/// When to compare again by itself: some time around `every`, so that not all do at once. Zero: never.
-fn later(every: Duration) -> Instant {
-    let time = if every.is_zero() {
-        NEVER
-    } else {
-        every.mul_f64(rand::random_range(0.5..1.5))
-    };
-    Instant::now() + time
+/// When to compare again by itself, if ever.
+fn later(node: &Node) -> Instant {
+    let every = node.compare_every;
+    Instant::now() + if every.is_zero() { NEVER } else { node.about(every) }
 }
 
 /// Who was dialled gives the other side so much time to begin.

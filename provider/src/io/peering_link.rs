@@ -1,7 +1,8 @@
 //! Drives one link: does what the session says and tells it what happened. One task for each link, and one that reads.
 
 use crate::io::peering_comparing::Comparing;
-use crate::io::peering_node::{Guest, Node, Permit};
+use crate::io::peering_node::{Guest, Node};
+use crate::io::peering_place::{Permit, StoreId, Wanted};
 use crate::io::{peering_hearsay, peering_requests, quic};
 use crate::peering::deferred::{self, Note};
 use crate::peering::dial::Which;
@@ -9,7 +10,7 @@ use crate::peering::greeting;
 use crate::peering::hearsay;
 use crate::peering::intake::{self, Checked, Commit, Terms};
 use crate::peering::limits::{DEFERRED_MAX, GREETING_PATIENCE, VERIFY_CHUNK};
-use crate::peering::position::Position;
+use crate::peering::position::{self, Position};
 use crate::peering::reconcile::Seen;
 use crate::peering::session::Session;
 use crate::peering::step::{End, Event, Moment, Opening, Step};
@@ -41,7 +42,7 @@ pub(super) async fn run(node: &Arc<Node>, connection: Connection, dialled: Optio
         Ok((send, recv)) => drive(node, &connection, dialled, guest, began, (send, recv)).await,
         Err(end) => {
             if let Some(place) = dialled.and_then(|peer| node.peer(&peer)) {
-                place.ended(node.now().elapsed, &end, address, false);
+                place.ended(node.now().elapsed, &end, address, quic::presented_pin(&connection), None);
             }
             (end, None)
         }
@@ -91,7 +92,7 @@ async fn drive(
         Ok(opening) => opening,
         Err(end) => return (end, None),
     };
-    let address = connection.remote_address();
+    let (address, pin) = (connection.remote_address(), opening.pin);
     let send = Arc::new(Mutex::new(send));
     let (frames_in, mut frames) = mpsc::channel(FRAMES_AHEAD);
     let mut reader = JoinSet::new();
@@ -117,18 +118,25 @@ async fn drive(
                     let event = match node.peer(&peer) {
                         None => Event::NotAdmitted(CloseCode::NoAgreement, "there is no agreement any more".to_owned()),
                         Some(place) => {
-                            let dialled = dialled.is_some();
-                            let wait = place.admit(node, &peer, Which { dialled, boot }, connection, stop.clone());
-                            match timeout(GREETING_PATIENCE, wait).await {
+                            let (dialled, stop) = (dialled.is_some(), stop.clone());
+                            let which = Which { dialled, boot };
+                            let wanted = Wanted {
+                                store,
+                                which,
+                                pin,
+                                connection,
+                                stop,
+                            };
+                            match timeout(GREETING_PATIENCE, place.admit(node, &peer, &wanted)).await {
                                 Ok(Ok(granted)) => {
                                     info!(%peer, %address, dialled, "a link stands");
                                     permit = Some(granted);
                                     guest = None;
                                     quic::open_wide(connection);
-                                    requests.spawn(peering_requests::serve(node.clone(), peer, connection.clone()));
+                                    requests.spawn(peering_requests::serve(node.clone(), peer, store, connection.clone()));
                                     let heads = *heads.borrow_and_update();
                                     comparing = Some(Comparing::new(node, &place, peer, store, dialled));
-                                    admitted(&*node.store, &peer, &store, heads, session.their_heads()).await
+                                    admitted(&*node.store, &peer, &store, &place.linked(), heads, session.their_heads()).await
                                 }
                                 Ok(Err((code, reason))) => Event::NotAdmitted(code, reason),
                                 Err(_) => Event::NotAdmitted(CloseCode::Busy, "the link before does not end".to_owned()),
@@ -140,8 +148,8 @@ async fn drive(
                 step => begin(node, step, &send, connection, &mut jobs),
             }
         };
-        if let (Some(_), Some(place)) = (&permit, session.proved().and_then(|peer| node.peer(&peer))) {
-            place.progress(session.progress(), session.theirs(), session.digest());
+        if let (Some(permit), Some(place)) = (&permit, session.proved().and_then(|peer| node.peer(&peer))) {
+            place.progress(&permit.store(), session.progress(), session.theirs(), session.digest());
         }
         if let Some(comparing) = &mut comparing {
             comparing.look(&session);
@@ -171,7 +179,7 @@ async fn drive(
         session.handle(node.now(), event);
     };
     drop(guest);
-    // What is being put is put before another link with this peer may begin: see `Feed`, which relies on it.
+    // What is being put is put before another link with this node may begin: see `Feed`, which relies on it.
     if end.by_us {
         let code = VarInt::from_u32(end.code.map_or(0, |code| code as u32));
         connection.close(code, end.reason.as_bytes());
@@ -182,7 +190,7 @@ async fn drive(
     }
     let proved = session.proved();
     if let Some(place) = proved.or(dialled).and_then(|peer| node.peer(&peer)) {
-        place.ended(node.now().elapsed, &end, address, permit.is_some());
+        place.ended(node.now().elapsed, &end, address, Some(pin), permit.as_ref());
     }
     drop(permit);
     (end, proved)
@@ -263,7 +271,7 @@ fn begin(node: &Arc<Node>, step: Step, send: &Arc<Mutex<SendStream>>, connection
                 let turn = node.builders.acquire().await;
                 let made = tokio::select! {
                     biased;
-                    made = peering_hearsay::digest(&*store, &way, node.now().wall, rand::random()) => made,
+                    made = peering_hearsay::digest(&*store, &way, node.now().wall, node.draw()) => made,
                     () = node.stopped() => Err(StoreError::Closed),
                 };
                 drop(turn);
@@ -329,11 +337,18 @@ async fn next_of(comparing: &mut Option<Comparing>, received: u64) -> Event {
     }
 }
 
-/// What was saved of the peer's store; what was saved of stores that it or we had before is forgotten. Of a store that went back
-/// in time, nothing that was saved counts.
-async fn admitted(store: &dyn RecordStore, peer: &Name, peers_store: &[u8; 16], heads: Cursors, their_heads: Option<[u64; 3]>) -> Event {
+/// What was saved of the peer's store; what was saved for a store that we had before is forgotten, and of those of the peer's that are not
+/// `linked` what is more than is remembered. Of a store that went back in time, nothing that was saved counts.
+async fn admitted(
+    store: &dyn RecordStore,
+    peer: &Name,
+    peers_store: &StoreId,
+    linked: &[StoreId],
+    heads: Cursors,
+    their_heads: Option<[u64; 3]>,
+) -> Event {
     let key = Position::key(peer, peers_store, &store.id());
-    let notes = match store.notes(&Position::keys(peer), STORES_FORGOTTEN_AT_ONCE).await {
+    let notes = match store.notes(&Position::keys(peer), STORES_LOOKED_AT_AT_ONCE).await {
         Ok(notes) => notes,
         Err(error) => return failed(&error),
     };
@@ -348,10 +363,9 @@ async fn admitted(store: &dyn RecordStore, peer: &Name, peers_store: &[u8; 16], 
     };
     let went_back = seen.zip(their_heads).is_some_and(|(seen, now)| seen.went_back(&now));
     let position = position.filter(|_| !went_back);
-    let left: Vec<Note> = notes
+    let left: Vec<Note> = position::outdated(peer, &store.id(), linked, &notes)
         .into_iter()
-        .filter(|(other, _)| *other != key)
-        .map(|(other, _)| (other, None))
+        .map(|other| (other, None))
         .collect();
     if !left.is_empty()
         && let Err(error) = store.set_notes(left).await
@@ -532,8 +546,8 @@ fn failed(error: &StoreError) -> Event {
 /// Frames read ahead of the session: one being handled and one to follow.
 const FRAMES_AHEAD: usize = 2;
 
-/// A peer has one store at a time, and so do we; what others left behind is cleared away in portions.
-const STORES_FORGOTTEN_AT_ONCE: usize = 64;
+/// Of a peer few stores are remembered; what stores left behind that we had before is cleared away in portions.
+const STORES_LOOKED_AT_AT_ONCE: usize = 64;
 
 /// Longest reason that is repeated, in characters: a sentence or two.
 const REASON_CHARS: usize = 400;

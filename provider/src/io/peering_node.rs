@@ -1,30 +1,31 @@
-//! What all links of one provider share: its store, its identity, its clock, and for each peer the one link that may stand.
+//! What all links of one provider share: its store, its identity, its clock, and a place for each peer.
 
 use crate::accounting::admission::network;
 use crate::io::clock::Clock;
 use crate::io::evidence::Evidence;
-use crate::io::peering_reconcile::{Asked, Comparisons};
+use crate::io::peering_place::Peer;
+use crate::io::peering_reconcile::Comparisons;
 use crate::io::peering_requests::Answers;
 use crate::peering::agreement::Agreements;
 use crate::peering::ask::reach::Inbound;
-use crate::peering::dial::{self, Patience, Which};
 use crate::peering::digest::Digest;
 use crate::peering::guests::{Guests, Welcome};
-use crate::peering::health::{LinkState, PeerStatus, Progress};
-use crate::peering::limits::{LINK_STEADY, REDIAL_QUARANTINE, STRANGERS_TOLD_EVERY};
+use crate::peering::health::PeerStatus;
+use crate::peering::limits::STRANGERS_TOLD_EVERY;
 use crate::peering::paths::Paths;
 use crate::peering::quota::Quotas;
-use crate::peering::step::{End, Moment};
+use crate::peering::step::Moment;
 use crate::store::RecordStore;
 use dialtone_shared::Name;
-use dialtone_shared::message::{CloseCode, Terms};
 use dialtone_shared::receipt::Signer;
-use quinn::Connection;
+use rand::RngExt;
+use rand::distr::{Distribution, StandardUniform};
+use rand::rngs::StdRng;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 /// One provider, as its links see it.
@@ -38,6 +39,8 @@ pub(super) struct Node {
     pub addresses: Vec<IpAddr>,
     pub pin: [u8; 32],
     pub boot: [u8; 16],
+    /// What is left to chance while it runs.
+    pub chance: Mutex<StdRng>,
     /// With whom, as things stand.
     pub agreements: watch::Sender<Arc<Agreements>>,
     /// What the peers push and what lies behind them; every link tells its peer how much we know without asking.
@@ -65,40 +68,6 @@ pub(super) struct Node {
     /// Whether everything is to end.
     pub stopping: watch::Sender<bool>,
     pub peers: RwLock<BTreeMap<Name, Arc<Peer>>>,
-}
-
-/// The place of a peer's link.
-#[derive(Default)]
-pub(super) struct Peer {
-    slot: Mutex<Slot>,
-    freed: Notify,
-    taken: Notify,
-}
-
-#[derive(Default)]
-struct Slot {
-    standing: Option<Standing>,
-    dialling: bool,
-    address: Option<SocketAddr>,
-    /// Where the link that stands hears of comparisons.
-    comparer: Option<mpsc::Sender<Asked>>,
-    last_error: Option<String>,
-    past: Progress,
-    present: Progress,
-    barred_until: Duration,
-    /// How the last link ended, for whoever dials: how long it stood, and with what code.
-    ended: Option<(Option<Duration>, Option<CloseCode>)>,
-}
-
-struct Standing {
-    which: Which,
-    since: Duration,
-    stop: mpsc::Sender<(CloseCode, String)>,
-    connection: Connection,
-    /// What the peer says of the agreement.
-    theirs: Option<Terms>,
-    /// What it says it holds, where it pushes digests.
-    digest: Option<Arc<Digest>>,
 }
 
 /// A place among the strangers who are greeting. Given back when dropped.
@@ -131,9 +100,6 @@ impl Drop for Guest {
 fn lock(guests: &Mutex<Guests>) -> MutexGuard<'_, Guests> {
     guests.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-/// The right to be the peer's one link. Given back when dropped.
-pub(super) struct Permit(Arc<Peer>);
 
 impl Node {
     /// Now.
@@ -171,9 +137,22 @@ impl Node {
         self.peers.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
+    /// Something drawn by chance.
+    pub fn draw<T>(&self) -> T
+    where
+        StandardUniform: Distribution<T>,
+    {
+        self.chance.lock().unwrap_or_else(PoisonError::into_inner).random()
+    }
+
+    /// About as long: between a half and one and a half, so that not all do something at the same time.
+    pub fn about(&self, time: Duration) -> Duration {
+        time.mul_f64(0.5 + self.draw::<f64>())
+    }
+
     /// What a peer says it holds, where it pushes digests and a link stands.
     pub fn digest_of(&self, name: &Name) -> Option<Arc<Digest>> {
-        self.peer(name)?.digest()
+        self.peer(name)?.digest(self.agreements().get(name)?)
     }
 
     /// Replaces the agreements. Links hear of it and act: those whose agreement is gone end, those whose terms changed tell their peer.
@@ -191,198 +170,8 @@ impl Node {
     pub fn statuses(&self) -> Vec<PeerStatus> {
         let now = self.began.elapsed();
         let agreements = self.agreements();
-        let status = |(name, peer): (&Name, &Arc<Peer>)| {
-            let slot = peer.slot();
-            let agreement = agreements.get(name)?;
-            let dials = !agreement.endpoints.is_empty();
-            let state = match (&slot.standing, slot.dialling, dials) {
-                (Some(_), _, _) => LinkState::Up,
-                (None, true, _) => LinkState::Dialling,
-                (None, false, true) => LinkState::BackingOff,
-                (None, false, false) => LinkState::Awaited,
-            };
-            let steady = slot.standing.as_ref().is_some_and(|standing| now >= standing.since + LINK_STEADY);
-            Some(PeerStatus {
-                name: *name,
-                agreement: agreement.clone(),
-                theirs: slot.standing.as_ref().and_then(|standing| standing.theirs.clone()),
-                state,
-                address: slot.address,
-                last_error: slot.last_error.clone().filter(|_| !steady),
-                progress: slot.present.after(&slot.past),
-                brought: self.quotas.standing(name),
-            })
-        };
+        let status = |(name, peer): (&Name, &Arc<Peer>)| Some(peer.status(agreements.get(name)?, now, self.quotas.standing(name)));
         let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
         peers.iter().filter_map(status).collect()
-    }
-}
-
-impl Peer {
-    /// Takes the place for a link, ending one that it replaces and waiting until that is over.
-    pub async fn admit(
-        self: &Arc<Self>,
-        node: &Node,
-        name: &Name,
-        which: Which,
-        connection: &Connection,
-        stop: mpsc::Sender<(CloseCode, String)>,
-    ) -> Result<Permit, (CloseCode, String)> {
-        loop {
-            let freed = self.freed.notified();
-            {
-                let mut slot = self.slot();
-                let now = node.now().elapsed;
-                if *node.stopping.borrow() {
-                    return Err((CloseCode::Stopping, "this provider stops".to_owned()));
-                }
-                if now < slot.barred_until {
-                    let left = (slot.barred_until - now).as_secs();
-                    return Err((CloseCode::Busy, format!("cut off before; try again in {left} s")));
-                }
-                match &slot.standing {
-                    None => {
-                        slot.standing = Some(Standing {
-                            which,
-                            since: now,
-                            stop,
-                            connection: connection.clone(),
-                            theirs: None,
-                            digest: None,
-                        });
-                        slot.address = Some(connection.remote_address());
-                        slot.present = Progress::default();
-                        drop(slot);
-                        self.taken.notify_waiters();
-                        return Ok(Permit(self.clone()));
-                    }
-                    Some(standing) if dial::replaces(&node.own, name, standing.which, which) => {
-                        // Full only if it has been told to stop already.
-                        let _ = standing
-                            .stop
-                            .try_send((CloseCode::Duplicate, "a newer link takes its place".to_owned()));
-                    }
-                    Some(_) => return Err((CloseCode::Duplicate, "another link between the two is up".to_owned())),
-                }
-            }
-            freed.await;
-        }
-    }
-
-    /// Waits until a link stands.
-    pub async fn stands(&self) {
-        loop {
-            let taken = self.taken.notified();
-            if self.is_up() {
-                return;
-            }
-            taken.await;
-        }
-    }
-
-    /// Waits until no link stands.
-    pub async fn free(&self) {
-        loop {
-            let freed = self.freed.notified();
-            if self.slot().standing.is_none() {
-                return;
-            }
-            freed.await;
-        }
-    }
-
-    /// Whether a link stands.
-    pub fn is_up(&self) -> bool {
-        self.slot().standing.is_some()
-    }
-
-    /// An attempt to dial begins or is over.
-    pub fn dialling(&self, dialling: bool) {
-        self.slot().dialling = dialling;
-    }
-
-    /// How the link that stands is doing, what the peer says of the agreement, and the digest that it sent.
-    pub fn progress(&self, progress: Progress, theirs: Option<&Terms>, digest: Option<&Arc<Digest>>) {
-        let mut slot = self.slot();
-        slot.present = progress;
-        let Some(standing) = &mut slot.standing else { return };
-        if standing.theirs.as_ref() != theirs {
-            standing.theirs = theirs.cloned();
-        }
-        if standing.digest.as_ref().map(Arc::as_ptr) != digest.map(Arc::as_ptr) {
-            standing.digest = digest.cloned();
-        }
-    }
-
-    /// The digest that the peer sent on the link that stands, where digests are what it pushes.
-    pub fn digest(&self) -> Option<Arc<Digest>> {
-        self.slot().standing.as_ref().and_then(|standing| standing.digest.clone())
-    }
-
-    /// The link that stands hears of comparisons there.
-    pub fn compare_by(&self, asks: mpsc::Sender<Asked>) {
-        self.slot().comparer = Some(asks);
-    }
-
-    /// Where the link that stands hears of comparisons.
-    pub fn comparer(&self) -> Option<mpsc::Sender<Asked>> {
-        self.slot().comparer.clone()
-    }
-
-    /// The connection of the link that stands.
-    pub fn connection(&self) -> Option<Connection> {
-        self.slot().standing.as_ref().map(|standing| standing.connection.clone())
-    }
-
-    /// A link ended, or was not wanted (`admitted`: which of the two). What becomes of a second one is no news while the first stands.
-    pub fn ended(&self, now: Duration, end: &End, address: SocketAddr, admitted: bool) {
-        let mut slot = self.slot();
-        if !admitted && slot.standing.is_some() {
-            return;
-        }
-        let stood = slot.standing.as_ref().map(|standing| now.saturating_sub(standing.since));
-        slot.ended = Some((stood, end.code));
-        slot.last_error = Some(if end.by_us {
-            format!("the link with {address} was closed here: {}", end.reason)
-        } else if end.code.is_some() {
-            format!("{address} closed the link: {}", end.reason)
-        } else {
-            format!("the link with {address} broke: {}", end.reason)
-        });
-        if end.by_us && end.code.is_some_and(|code| dial::patience(code) == Patience::Quarantine) {
-            slot.barred_until = now + REDIAL_QUARANTINE;
-        }
-    }
-
-    /// An attempt did not come as far as a link. Whether that, and why, is news.
-    pub fn failed(&self, reason: String) -> bool {
-        let mut slot = self.slot();
-        slot.ended = Some((None, None));
-        let news = slot.last_error.as_ref() != Some(&reason);
-        slot.last_error = Some(reason);
-        news
-    }
-
-    /// How the last link ended, once.
-    pub fn take_ended(&self) -> Option<(Option<Duration>, Option<CloseCode>)> {
-        self.slot().ended.take()
-    }
-
-    /// A panic elsewhere leaves at worst an old status.
-    fn slot(&self) -> MutexGuard<'_, Slot> {
-        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        let mut slot = self.0.slot();
-        slot.standing = None;
-        slot.comparer = None;
-        slot.address = None;
-        slot.past = slot.present.after(&slot.past);
-        slot.present = Progress::default();
-        drop(slot);
-        self.0.freed.notify_waiters();
     }
 }

@@ -27,6 +27,7 @@ pub(super) async fn count(node: Arc<Node>) {
         }
         let again = if node.quotas.are_counted() { COUNT_EVERY } else { TRY_EVERY };
         tokio::select! {
+            biased;
             // Without a limit nothing is counted: a time that has passed would come at once, again and again.
             () = sleep_until(counted_at + again), if limited => {}
             // The sender is the node's: it is not gone.

@@ -3,6 +3,7 @@
 //! One comparison at a time for each provider, until what it found has arrived: two at once would find the same missing, and have it sent twice.
 
 use crate::io::peering_node::Node;
+use crate::io::peering_place::StoreId;
 use crate::peering::agreement::{Agreement, Way};
 use crate::peering::feed::Comparison;
 use crate::peering::reconcile::initiator::{Event, Failure, Initiator, Step};
@@ -23,10 +24,13 @@ use tracing::{debug, info};
 #[derive(Debug)]
 pub(super) struct Comparisons {
     turn: Arc<Semaphore>,
-    hosts: Mutex<BTreeMap<Name, Host>>,
-    /// Until when a peer is not compared with again because it asks.
-    rests: Mutex<BTreeMap<Name, Instant>>,
+    hosts: Mutex<BTreeMap<Other, Host>>,
+    /// Until when a node is not compared with again because it asks.
+    rests: Mutex<BTreeMap<Other, Instant>>,
 }
+
+/// With whom a comparison is made: the node of a peer.
+type Other = (Name, StoreId);
 
 /// What a link is asked by whoever compares on its behalf.
 #[derive(Debug)]
@@ -70,25 +74,25 @@ impl Default for Comparisons {
 
 impl Comparisons {
     /// A panic elsewhere leaves a map from which at most a host is missing.
-    fn hosts(&self) -> MutexGuard<'_, BTreeMap<Name, Host>> {
+    fn hosts(&self) -> MutexGuard<'_, BTreeMap<Other, Host>> {
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn rests(&self, peer: &Name) -> bool {
+    fn rests(&self, peer: &Other) -> bool {
         let mut rests = self.rests.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         rests.retain(|_, until| *until > now);
         rests.contains_key(peer)
     }
 
-    fn rest(&self, peer: Name, time: Duration) {
+    fn rest(&self, peer: Other, time: Duration) {
         let mut rests = self.rests.lock().unwrap_or_else(PoisonError::into_inner);
         rests.insert(peer, Instant::now() + time);
     }
 }
 
-/// Leads a comparison with the peer, once it is our turn and the peer has time; gives up after a while.
-pub(super) async fn lead(node: Arc<Node>, way: Way, later: Duration) -> Outcome {
+/// Leads a comparison with a node of the peer, once it is our turn and the node has time; gives up after a while.
+pub(super) async fn lead(node: Arc<Node>, way: Way, of: StoreId, later: Duration) -> Outcome {
     let peer = way.peer;
     sleep(later).await;
     let deadline = Instant::now() + TURN_PATIENCE;
@@ -97,7 +101,7 @@ pub(super) async fn lead(node: Arc<Node>, way: Way, later: Duration) -> Outcome 
             break;
         };
         let began = Instant::now();
-        match timeout(PATIENCE, compare(&node, &way)).await {
+        match timeout(PATIENCE, compare(&node, &way, &of)).await {
             Ok(Ok((comparison, expects))) => {
                 let (sends, took) = (comparison.found.len(), began.elapsed());
                 info!(%peer, sends, expects, ?took, "compared with a peer");
@@ -110,7 +114,7 @@ pub(super) async fn lead(node: Arc<Node>, way: Way, later: Duration) -> Outcome 
             Ok(Err(Trouble::Busy)) => {
                 drop(turn);
                 // Not all at the same time again.
-                sleep(BUSY_PAUSE.mul_f64(rand::random_range(0.5..1.5))).await;
+                sleep(node.about(BUSY_PAUSE)).await;
             }
             Ok(Err(trouble)) => {
                 info!(%peer, %trouble, "comparing came to nothing; the log is played");
@@ -138,11 +142,11 @@ enum Trouble {
     Request(String),
 }
 
-async fn compare(node: &Node, way: &Way) -> Result<(Comparison, u64), Trouble> {
+async fn compare(node: &Node, way: &Way, of: &StoreId) -> Result<(Comparison, u64), Trouble> {
     let peer = &way.peer;
     let heads = *node.store.watch().borrow();
     let names = node.store.count().records;
-    let mut initiator = Initiator::new(rand::random(), names, node.now().wall);
+    let mut initiator = Initiator::new(node.draw(), names, node.now().wall);
     loop {
         match initiator.poll() {
             Some(Step::ReadAll) => {
@@ -154,11 +158,11 @@ async fn compare(node: &Node, way: &Way) -> Result<(Comparison, u64), Trouble> {
                 initiator.handle(Event::Read);
             }
             Some(Step::Ask(question)) => {
-                let answer = ask(node, peer, &question).await?;
+                let answer = ask(node, (peer, of), &question).await?;
                 initiator.handle(Event::Answered(answer));
             }
             Some(Step::Close(close)) => {
-                let Answer::Closed(expects) = ask(node, peer, &Question::Close(close)).await? else {
+                let Answer::Closed(expects) = ask(node, (peer, of), &Question::Close(close)).await? else {
                     return Err(Failure::Answer.into());
                 };
                 let found = initiator.into_found();
@@ -168,7 +172,7 @@ async fn compare(node: &Node, way: &Way) -> Result<(Comparison, u64), Trouble> {
             Some(Step::Failed(failure)) => {
                 let (session, done, sends) = (initiator.session(), false, 0);
                 // So that it need not wait for us; if it does not hear it, it gives up by itself.
-                let _ = ask(node, peer, &Question::Close(Close { session, done, sends })).await;
+                let _ = ask(node, (peer, of), &Question::Close(Close { session, done, sends })).await;
                 return Err(failure.into());
             }
             None => return Err(Trouble::Request("nothing to do (this is a bug, please tell us)".to_owned())),
@@ -177,10 +181,10 @@ async fn compare(node: &Node, way: &Way) -> Result<(Comparison, u64), Trouble> {
 }
 
 /// Asks one question, again while the peer still reads its store.
-async fn ask(node: &Node, peer: &Name, question: &Question) -> Result<Answer, Trouble> {
+async fn ask(node: &Node, (peer, of): (&Name, &StoreId), question: &Question) -> Result<Answer, Trouble> {
     loop {
         let request = Request::Reconcile(question.encode().into());
-        match node.request(peer, request, ASK_PATIENCE).await {
+        match node.request(peer, Some(of), request, ASK_PATIENCE).await {
             Ok(Response::Reconcile(body)) => match Answer::decode(&body) {
                 Ok(Answer::Refused(Refusal::NotYet)) => sleep(BUSY_PAUSE).await,
                 Ok(answer) => return Ok(answer),
@@ -192,18 +196,18 @@ async fn ask(node: &Node, peer: &Name, question: &Question) -> Result<Answer, Tr
     }
 }
 
-/// Answers a question of a comparison that `peer` leads.
-pub(super) async fn answer(node: &Arc<Node>, peer: &Name, body: &[u8]) -> Response {
+/// Answers a question of a comparison that a node of `peer` leads.
+pub(super) async fn answer(node: &Arc<Node>, (peer, of): (&Name, &StoreId), body: &[u8]) -> Response {
     let answer = match Question::decode(body) {
         Ok(Question::Open(open)) => {
-            let asked = node.peer(peer).and_then(|place| place.comparer());
+            let asked = node.peer(peer).and_then(|place| place.comparer(of));
             let way = node.agreements().get(peer).map(Agreement::way);
             match asked.zip(way) {
-                Some((asked, way)) => begin(node, way, &open, asked).await,
+                Some((asked, way)) => begin(node, (way, *of), &open, asked).await,
                 None => Answer::Refused(Refusal::Terms),
             }
         }
-        Ok(question) => put_to_host(node, peer, question).await,
+        Ok(question) => put_to_host(node, &(*peer, *of), question).await,
         Err(error) => {
             debug!(%peer, %error, "a question of a comparison cannot be read");
             return Response::Refused(Refused::Cannot);
@@ -212,9 +216,15 @@ pub(super) async fn answer(node: &Arc<Node>, peer: &Name, body: &[u8]) -> Respon
     Response::Reconcile(answer.encode().into())
 }
 
-async fn begin(node: &Arc<Node>, way: Way, open: &dialtone_shared::message::reconcile::Open, asked: mpsc::Sender<Asked>) -> Answer {
+async fn begin(
+    node: &Arc<Node>,
+    (way, of): (Way, StoreId),
+    open: &dialtone_shared::message::reconcile::Open,
+    asked: mpsc::Sender<Asked>,
+) -> Answer {
+    let other = (way.peer, of);
     let turn = match node.comparisons.turn.clone().try_acquire_owned() {
-        Ok(turn) if !node.comparisons.rests(&way.peer) => turn,
+        Ok(turn) if !node.comparisons.rests(&other) => turn,
         _ => {
             // Full only if it rests already.
             let _ = asked.try_send(Asked::Wait);
@@ -235,7 +245,7 @@ async fn begin(node: &Arc<Node>, way: Way, open: &dialtone_shared::message::reco
         }
     }
     let heads = *node.store.watch().borrow();
-    let (responder, answer) = Responder::open(open, node.store.count().records, rand::random());
+    let (responder, answer) = Responder::open(open, node.store.count().records, node.draw());
     let (questions_in, questions) = mpsc::channel(1);
     let (ready_in, ready) = watch::channel(false);
     let host = Host {
@@ -243,22 +253,23 @@ async fn begin(node: &Arc<Node>, way: Way, open: &dialtone_shared::message::reco
         questions: questions_in,
         ready,
     };
+    node.comparisons.hosts().insert(other, host);
     let (node, peer) = (node.clone(), way.peer);
-    node.comparisons.hosts().insert(peer, host);
     tokio::spawn(async move {
         let (began, session) = (Instant::now(), responder.session());
         let take_part = take_part(&node, &way, responder, questions, ready_in);
         let over = tokio::select! {
+            biased;
             over = timeout(PATIENCE, take_part) => over.ok().flatten(),
             () = node.stopped() => None,
         };
         {
             let mut hosts = node.comparisons.hosts();
-            if hosts.get(&peer).is_some_and(|host| host.session == session) {
-                hosts.remove(&peer);
+            if hosts.get(&other).is_some_and(|host| host.session == session) {
+                hosts.remove(&other);
             }
         }
-        node.comparisons.rest(peer, (began.elapsed() * REST).max(REST_MIN));
+        node.comparisons.rest(other, (began.elapsed() * REST).max(REST_MIN));
         let outcome = match over {
             Some((found, expects)) => {
                 let (sends, took) = (found.len(), began.elapsed());
@@ -311,7 +322,7 @@ async fn take_part(
     None
 }
 
-async fn put_to_host(node: &Node, peer: &Name, question: Question) -> Answer {
+async fn put_to_host(node: &Node, other: &Other, question: Question) -> Answer {
     let session = match &question {
         Question::Open(_) => None,
         Question::Probe(probe) => Some(probe.session),
@@ -320,7 +331,7 @@ async fn put_to_host(node: &Node, peer: &Name, question: Question) -> Answer {
     };
     let host = {
         let hosts = node.comparisons.hosts();
-        let host = hosts.get(peer).filter(|host| Some(host.session) == session);
+        let host = hosts.get(other).filter(|host| Some(host.session) == session);
         host.map(|host| (host.questions.clone(), host.ready.clone()))
     };
     let Some((questions, mut ready)) = host else {

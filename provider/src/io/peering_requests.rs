@@ -1,6 +1,7 @@
 //! Requests over links: a stream each, beside the feed, so that no question waits behind a batch.
 
 use crate::io::peering_node::Node;
+use crate::io::peering_place::StoreId;
 use crate::io::peering_reconcile;
 use async_trait::async_trait;
 use dialtone_shared::Name;
@@ -56,17 +57,22 @@ pub enum RequestError {
 }
 
 impl Node {
-    /// Requests something of a peer, over the link that stands; at most `patience`.
+    /// Requests something of a peer, over the link with `of` of its nodes, or else the best that stands; at most `patience`.
     ///
     /// # Errors
     /// [`RequestError`].
-    pub async fn request(&self, peer: &Name, request: Request, patience: Duration) -> Result<Response, RequestError> {
-        let peer = *peer;
-        let connection = self
-            .peer(&peer)
-            .and_then(|place| place.connection())
-            .ok_or(RequestError::NoLink(peer))?;
-        let spoken = timeout(patience, speak(&connection, &request)).await;
+    pub async fn request(&self, peer: &Name, of: Option<&StoreId>, request: Request, patience: Duration) -> Result<Response, RequestError> {
+        let (peer, place) = (*peer, self.peer(peer).ok_or(RequestError::NoLink(*peer))?);
+        let route = match of {
+            Some(node) => place.connection(node).map(|connection| (*node, connection)),
+            None => place.route(),
+        };
+        let (of, connection) = route.ok_or(RequestError::NoLink(peer))?;
+        let frame = request.to_frame();
+        place.sends_beside(frame.len());
+        let spoken = timeout(patience, speak(&connection, &frame)).await;
+        let failed = !matches!(spoken, Ok(Ok(_)));
+        place.answers(&of, failed.then(|| self.now().elapsed));
         match spoken.map_err(|_| RequestError::Late(peer))? {
             Ok(Ok(Response::Refused(why))) => Err(RequestError::Refused { peer, why }),
             Ok(Ok(response)) => Ok(response),
@@ -77,10 +83,10 @@ impl Node {
 }
 
 /// The other side's response, or what is wrong with it; an error of the stream outside.
-async fn speak(connection: &Connection, request: &Request) -> Result<Result<Response, String>, String> {
+async fn speak(connection: &Connection, request: &[u8]) -> Result<Result<Response, String>, String> {
     let broken = |error: &dyn fmt::Display| error.to_string();
     let (mut send, mut recv) = connection.open_bi().await.map_err(|error| broken(&error))?;
-    send.write_all(&request.to_frame()).await.map_err(|error| broken(&error))?;
+    send.write_all(request).await.map_err(|error| broken(&error))?;
     // It fails only for a stream that is finished already.
     let _ = send.finish();
     match read_frame(&mut recv).await? {
@@ -89,8 +95,8 @@ async fn speak(connection: &Connection, request: &Request) -> Result<Result<Resp
     }
 }
 
-/// Answers what the peer requests on `connection`, until it is closed.
-pub(super) async fn serve(node: Arc<Node>, peer: Name, connection: Connection) {
+/// Answers what a node of the peer requests on `connection`, until it is closed.
+pub(super) async fn serve(node: Arc<Node>, peer: Name, of: StoreId, connection: Connection) {
     connection.set_max_concurrent_bi_streams(VarInt::from_u32(REQUESTS_AT_A_TIME));
     let mut answering = JoinSet::new();
     loop {
@@ -101,7 +107,7 @@ pub(super) async fn serve(node: Arc<Node>, peer: Name, connection: Connection) {
                     let node = node.clone();
                     answering.spawn(async move {
                         if let Ok(Err(reason)) | Err(reason) =
-                            timeout(ANSWER_PATIENCE, answer(&node, &peer, send, recv)).await.map_err(|_| "it took too long".to_owned())
+                            timeout(ANSWER_PATIENCE, answer(&node, (&peer, &of), send, recv)).await.map_err(|_| "it took too long".to_owned())
                         {
                             debug!(%peer, reason, "a request was not answered");
                         }
@@ -114,7 +120,7 @@ pub(super) async fn serve(node: Arc<Node>, peer: Name, connection: Connection) {
     }
 }
 
-async fn answer(node: &Arc<Node>, peer: &Name, mut send: SendStream, mut recv: RecvStream) -> Result<(), String> {
+async fn answer(node: &Arc<Node>, (peer, of): (&Name, &StoreId), mut send: SendStream, mut recv: RecvStream) -> Result<(), String> {
     let body = match read_frame(&mut recv).await? {
         Ok(body) => body,
         Err(reason) => return Err(reason),
@@ -124,7 +130,7 @@ async fn answer(node: &Arc<Node>, peer: &Name, mut send: SendStream, mut recv: R
             Some(evidence) => evidence.told(peer, proofs).await,
             None => Response::Refused(Refused::Busy),
         },
-        (Ok(Request::Reconcile(body)), _) => peering_reconcile::answer(node, peer, &body).await,
+        (Ok(Request::Reconcile(body)), _) => peering_reconcile::answer(node, (peer, of), &body).await,
         (Ok(request), Some(answers)) => answers.answer(peer, request).await,
         (Ok(_), None) => Response::Refused(Refused::Busy),
         (Err(error), _) => {
@@ -132,7 +138,11 @@ async fn answer(node: &Arc<Node>, peer: &Name, mut send: SendStream, mut recv: R
             Response::Refused(Refused::Cannot)
         }
     };
-    send.write_all(&response.to_frame()).await.map_err(|error| error.to_string())?;
+    let frame = response.to_frame();
+    if let Some(place) = node.peer(peer) {
+        place.sends_beside(frame.len());
+    }
+    send.write_all(&frame).await.map_err(|error| error.to_string())?;
     let _ = send.finish();
     Ok(())
 }

@@ -6,7 +6,7 @@ use crate::io::peering::PeeringHandle;
 use crate::io::peering_ask::Asking;
 use crate::peering::ask::tally::PeerTally;
 use crate::peering::audit::Finding;
-use crate::peering::health::{LinkState, PeerStatus};
+use crate::peering::health::{LinkState, LinkStatus, PeerStatus};
 use dialtone_resolver::dns::Frontend;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -49,12 +49,45 @@ impl Collector for Links {
             gauge,
             lags.map(|peer| ([("peer", peer.name.to_string())], peer.progress.lag)),
         )?;
+        let digests = peers.iter().filter_map(|peer| Some((peer.name, self.0.digest_of(&peer.name)?)));
+        family(
+            &mut encoder,
+            "dialtone_peer_digest_bytes",
+            "Bytes that the peer's digest takes here, where it pushes one",
+            gauge,
+            digests.map(|(peer, digest)| ([("peer", peer.to_string())], digest.size_bytes() as u64)),
+        )?;
+        let nodes = |value: fn(&LinkStatus) -> u64| {
+            let of_peer = move |peer: &PeerStatus| {
+                let name = peer.name.to_string();
+                let row = move |link: &LinkStatus| Some(([("peer", name.clone()), ("node", link.node_text()?)], value(link)));
+                peer.links.iter().filter_map(row).collect::<Vec<_>>()
+            };
+            peers.iter().flat_map(of_peer)
+        };
+        family(
+            &mut encoder,
+            "dialtone_node_lag",
+            "Positions of our log that a node of the peer has not acknowledged, while the link with it stands",
+            gauge,
+            nodes(|link| link.progress.lag),
+        )?;
+        family(
+            &mut encoder,
+            "dialtone_node_caught_up",
+            "Whether we have all that a node of the peer has for us, while the link with it stands",
+            gauge,
+            nodes(|link| u64::from(link.progress.received_all)),
+        )?;
         let mut write = |name, help, kind, value: fn(&PeerStatus) -> u64| {
             let rows = peers.iter().map(|peer| ([("peer", peer.name.to_string())], value(peer)));
             family(&mut encoder, name, help, kind, rows)
         };
-        write("dialtone_peer_up", "Whether the link stands", gauge, |peer| {
+        write("dialtone_peer_up", "Whether a link with the peer stands", gauge, |peer| {
             u64::from(peer.state == LinkState::Up)
+        })?;
+        write("dialtone_peer_nodes", "Nodes of the peer with which a link stands", gauge, |peer| {
+            peer.links.iter().filter(|link| link.state == LinkState::Up).count() as u64
         })?;
         write(
             "dialtone_peer_caught_up",
@@ -75,6 +108,12 @@ impl Collector for Links {
         write("dialtone_peer_bytes_sent", "Bytes of frames sent", counter, |peer| {
             peer.progress.bytes_sent
         })?;
+        write(
+            "dialtone_peer_request_bytes_sent",
+            "Bytes of requests and of responses sent, beside the feed",
+            counter,
+            |peer| peer.progress.request_bytes_sent,
+        )?;
         write(
             "dialtone_peer_records_received",
             "Records that arrived, repeats too",

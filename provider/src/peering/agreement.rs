@@ -169,9 +169,27 @@ pub type Agreements = BTreeMap<Name, Agreement>;
 /// Why agreements cannot stand as configured. The operator's turn.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AgreementError {
-    /// A provider has nothing to agree with itself.
-    #[error("an agreement names {0}, which is this provider itself: give the peer's name")]
+    /// A provider has nothing to agree with itself, but that it has several nodes.
+    #[error(
+        "an agreement names {0}, which is this provider itself: give the peer's name, or make it a `sibling` if another node of this provider is meant"
+    )]
     Oneself(Name),
+    /// The nodes of one provider have one name.
+    #[error("an agreement calls {0} a sibling, but that is another provider: a sibling is another node of this one, under the same key")]
+    Stranger(Name),
+    /// The nodes of one provider hold the same.
+    #[error(
+        "less than all is to pass between this provider's own nodes: leave `push`, `accept`, `only`, `except` and `scoped` out of the agreement with {0}"
+    )]
+    Poorer(Name),
+    /// More than are dialled.
+    #[error("the agreement with {peer} has {count} addresses, and at most {max} are dialled", max = super::limits::ADDRESSES_MAX)]
+    Addresses {
+        /// With whom.
+        peer: Name,
+        /// How many.
+        count: usize,
+    },
     /// The same peer twice.
     #[error("two agreements name {0}: join them into one")]
     Twice(Name),
@@ -190,9 +208,17 @@ pub fn file(own: &Name, agreements: Vec<Agreement>) -> Result<Agreements, Agreem
     }
     let mut filed = Agreements::new();
     for agreement in agreements {
-        let peer = agreement.peer;
-        if peer == *own {
-            return Err(AgreementError::Oneself(peer));
+        let (peer, count) = (agreement.peer, agreement.endpoints.len());
+        match (peer == *own, agreement.relationship == Relationship::Sibling) {
+            (true, false) => return Err(AgreementError::Oneself(peer)),
+            (false, true) => return Err(AgreementError::Stranger(peer)),
+            (true, true) if agreement.push.min(agreement.accept) < Mode::Values || agreement.filter != Filter::default() => {
+                return Err(AgreementError::Poorer(peer));
+            }
+            (true, true) | (false, false) => {}
+        }
+        if count > super::limits::ADDRESSES_MAX {
+            return Err(AgreementError::Addresses { peer, count });
         }
         if filed.insert(peer, agreement).is_some() {
             return Err(AgreementError::Twice(peer));
@@ -234,6 +260,17 @@ mod tests {
         assert!(file(&own, vec![with(other)]).is_ok_and(|filed| filed.contains_key(&other)));
         assert_eq!(file(&own, vec![with(own)]), Err(AgreementError::Oneself(own)));
         assert_eq!(file(&own, vec![with(other), with(other)]), Err(AgreementError::Twice(other)));
+        let sibling = |peer| Agreement {
+            relationship: Relationship::Sibling,
+            ..with(peer)
+        };
+        assert!(file(&own, vec![sibling(own), with(other)]).is_ok());
+        assert_eq!(file(&own, vec![sibling(other)]), Err(AgreementError::Stranger(other)));
+        let poorer = Agreement {
+            accept: Mode::Pointers,
+            ..sibling(own)
+        };
+        assert_eq!(file(&own, vec![poorer]), Err(AgreementError::Poorer(own)));
         let many = (0..=super::super::limits::PEERS_MAX as u64).map(|n| {
             let mut digest = [9; 32];
             digest[..8].copy_from_slice(&n.to_be_bytes());

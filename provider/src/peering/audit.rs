@@ -115,6 +115,7 @@ mod tests {
                 ..Progress::default()
             },
             brought: Default::default(),
+            links: Vec::new(),
         }
     }
 

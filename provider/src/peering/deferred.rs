@@ -3,12 +3,12 @@
 //!
 //! ```text
 //! key    "deferred/" [peer 33 bytes] "/" [due, seconds, u64 big-endian] [SHA-256 of the record]
-//! value  [keep-until, record]                                             (CBOR array)
+//! value  [keep-until, record, class]                                      (CBOR array; older ones end before the class)
 //! ```
 
 use super::limits::DEFERRED_MAX;
 use super::policy;
-use crate::store::{Condition, Put};
+use crate::store::{Class, Condition, Put};
 use dialtone_shared::cbor::{Reader, Writer};
 use dialtone_shared::limits::FUTURE_PEER_SECS;
 use dialtone_shared::message::Relationship;
@@ -17,6 +17,8 @@ use dialtone_shared::{Name, SignedRecord, UnixSecs, VerifiedRecord};
 /// A record that is kept aside.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Deferred {
+    /// Where it was learnt, from our side.
+    pub class: Class,
     /// How long the sender keeps it.
     pub keep_until: UnixSecs,
     /// The record.
@@ -36,7 +38,10 @@ impl Deferred {
         key.extend(due.to_be_bytes());
         key.extend(self.record.rank().digest);
         let mut w = Writer::new();
-        w.array(2).uint(self.keep_until.0).bytes(self.record.bytes());
+        w.array(3)
+            .uint(self.keep_until.0)
+            .bytes(self.record.bytes())
+            .uint(self.class as u64);
         (key, Some(w.into_bytes()))
     }
 }
@@ -74,12 +79,17 @@ pub fn due(key: &[u8]) -> Option<UnixSecs> {
 /// It counts as put here and not as from the peer: the peer's store may be another by now, and lack it.
 pub fn put(value: &[u8], relationship: Relationship) -> Option<Put> {
     let mut r = Reader::new(value);
-    r.array_exact(2).ok()?;
+    let fields = r.array().ok()?;
     let keep_until = UnixSecs(r.uint().ok()?);
     let signed = SignedRecord::decode(bytes::Bytes::copy_from_slice(r.bytes().ok()?)).ok()?;
+    let class = match (fields, relationship) {
+        (3, Relationship::Sibling) => policy::class_of(relationship, u8::try_from(r.uint().ok()?).ok()?),
+        (2 | 3, _) => policy::class_from(relationship),
+        _ => return None,
+    };
     Some(Put {
         record: signed.verify().ok()?,
-        class: policy::class_from(relationship),
+        class,
         keep_until,
         from: None,
         account: None,

@@ -88,9 +88,10 @@ pub struct Which {
     pub boot: [u8; 16],
 }
 
-/// Whether a new link takes the place of the one that is up. Both sides come to the same: the link dialled by the smaller name
-/// stays. But a link to a process that is gone, or one that its own dialler has replaced, is only left over.
-pub fn replaces(own: &Name, peer: &Name, standing: Which, new: Which) -> bool {
+/// Whether a new link takes the place of the one that is up between the same two nodes, each told by its name and the id of its store. Both
+/// sides come to the same: the link dialled by the smaller name stays, among nodes of one provider by that of the smaller store. But a
+/// link to a process that is gone, or one that its own dialler has replaced, is only left over.
+pub fn replaces(own: (&Name, &[u8; 16]), peer: (&Name, &[u8; 16]), standing: Which, new: Which) -> bool {
     if standing.boot != new.boot || standing.dialled == new.dialled {
         return true;
     }
@@ -173,30 +174,34 @@ mod tests {
 
     #[test]
     fn both_sides_keep_the_same_one_of_two_links() {
-        let (small, large) = (Name::key_set([1; 32]), Name::key_set([2; 32]));
+        let (one, two) = (Name::key_set([1; 32]), Name::key_set([2; 32]));
         let boot = [0; 16];
-        // The small one's link stands and the large one's is new, or the other way round.
-        for first_by_small in [true, false] {
-            let at = |own: &Name, peer: &Name| {
-                let standing = (*own == small) == first_by_small;
-                let new = !standing;
-                replaces(own, peer, Which { dialled: standing, boot }, Which { dialled: new, boot })
-            };
-            assert_eq!(at(&small, &large), at(&large, &small), "both come to the same");
-            assert_eq!(at(&small, &large), !first_by_small, "the one that the smaller name dialled stays");
+        // Of two providers, and of two nodes of one.
+        for (small, large) in [((&one, &[9; 16]), (&two, &[3; 16])), ((&one, &[3; 16]), (&one, &[9; 16]))] {
+            // The small one's link stands and the large one's is new, or the other way round.
+            for first_by_small in [true, false] {
+                let at = |own, peer| {
+                    let standing = (own == small) == first_by_small;
+                    let new = !standing;
+                    replaces(own, peer, Which { dialled: standing, boot }, Which { dialled: new, boot })
+                };
+                assert_eq!(at(small, large), at(large, small), "both come to the same");
+                assert_eq!(at(small, large), !first_by_small, "the one that the smaller dialled stays");
+            }
         }
     }
 
     #[test]
     fn a_link_left_over_gives_way() {
         let (own, peer) = (Name::key_set([1; 32]), Name::key_set([2; 32]));
+        let (own, peer) = ((&own, &[1; 16]), (&peer, &[2; 16]));
         let which = |dialled, boot| Which { dialled, boot: [boot; 16] };
         assert!(
-            replaces(&own, &peer, which(true, 1), which(false, 2)),
+            replaces(own, peer, which(true, 1), which(false, 2)),
             "the peer's process is another"
         );
         assert!(
-            replaces(&own, &peer, which(false, 1), which(false, 1)),
+            replaces(own, peer, which(false, 1), which(false, 1)),
             "the peer gave its first link up"
         );
     }

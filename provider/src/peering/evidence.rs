@@ -3,7 +3,8 @@
 //! ```text
 //! note  proof/<whose, 33 bytes><what, 32 bytes>   [number, filed s, proof]      (CBOR array)
 //! note  proof-at/<number, u64 big-endian>         <whose><what>
-//! note  proof-told/<peer, 33 bytes><store, 16>    number                        the last that the peer was told, of our store
+//! note  proof-told/<peer, 33 bytes><store, 16>    number                        the last that the peer was told, of our store;
+//!                                                                               and its node's store, 16, if it is a node of ours
 //! note  proofs                                    [next number, kept]           (CBOR array)
 //! ```
 //!
@@ -118,9 +119,10 @@ pub fn number_key(number: u64) -> Vec<u8> {
     [NUMBERS, &number.to_be_bytes()].concat()
 }
 
-/// The note of how far a peer has been told.
-pub fn told_key(peer: &Name, store: &[u8; 16]) -> Vec<u8> {
-    [&b"proof-told/"[..], peer.as_bytes(), store].concat()
+/// The note of how far a peer has been told by our `store`. Whom of a peer's nodes we tell does not count, since they tell each other; our
+/// own other nodes we are the one to tell, each.
+pub fn told_key(peer: &Name, store: &[u8; 16], node: Option<&[u8; 16]>) -> Vec<u8> {
+    [&b"proof-told/"[..], peer.as_bytes(), store, node.map_or(&[][..], |node| node)].concat()
 }
 
 /// Whether a proof may go that way: as the records and the promises that it is about.

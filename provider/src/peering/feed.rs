@@ -12,6 +12,7 @@
 //! A lane *goes back* when the peer is to have more than it was sent: to the beginning where a richer mode was agreed, to where a digest was
 //! made when one was sent. It does so once nothing is under way in it; an empty batch that ends at 0 says that it begins anew.
 
+mod echo;
 mod missing;
 
 pub use missing::Comparison;
@@ -27,7 +28,7 @@ pub use super::position::Position;
 use super::step::Moment;
 use crate::store::{Change, Cursor, Cursors, Held, LANES, Lane, PointerChange};
 use dialtone_shared::limits::RECORD_BYTES_MAX;
-use dialtone_shared::message::{Ack, Batch, Entry, Mode, Pointer, Value};
+use dialtone_shared::message::{Ack, Batch, Entry, Mode, Pointer, Relationship, Value};
 use dialtone_shared::{Name, UnixSecs};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -52,6 +53,7 @@ pub struct Feed {
     saved_at: Option<Duration>,
     saving: Option<Position>,
     missing: missing::Missing,
+    echo: echo::Echo,
 }
 
 /// The digest that the peer was sent last.
@@ -126,6 +128,7 @@ impl Feed {
             saved_at: None,
             saving: None,
             missing: missing::Missing::default(),
+            echo: echo::Echo::default(),
         };
         feed.set_mode(mode);
         feed
@@ -206,6 +209,13 @@ impl Feed {
         }
     }
 
+    /// The peer has sent this: if it is another node of our provider it need not have it back.
+    pub fn heard(&mut self, value: &Value) {
+        if self.way.relationship == Relationship::Sibling {
+            self.echo.heard(value);
+        }
+    }
+
     /// Our log ends here now.
     pub fn heads(&mut self, heads: Cursors) {
         for (lane, head) in self.lanes.iter_mut().zip(heads) {
@@ -235,7 +245,7 @@ impl Feed {
         for change in changes {
             let cursor = change.cursor;
             let everything = cursor <= self.whole[lane as usize];
-            let sends = policy::sends(&change.held, &self.way, everything, now.wall);
+            let sends = policy::sends(&change.held, &self.way, everything, now.wall) && !self.echo.has(&change.held);
             let change = match (sends, lane) {
                 (false, _) => None,
                 // A revocation overtakes what waits.

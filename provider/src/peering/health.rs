@@ -14,21 +14,61 @@ pub struct PeerStatus {
     pub name: Name,
     /// What is agreed with it, by our side.
     pub agreement: Agreement,
-    /// What it says of the agreement itself; `None`: no link stands.
+    /// What it says of the agreement itself, on the link that has brought the most; `None`: no link stands.
     pub theirs: Option<Terms>,
-    /// How the link is.
+    /// How the links are: up if any is.
     pub state: LinkState,
-    /// The other end of the link.
+    /// The other end of the link that has brought the most.
     pub address: Option<SocketAddr>,
-    /// Why the last link ended or the last attempt failed, in words; kept until a link stands again for a while.
+    /// Why the last link ended or the last attempt failed, in words; kept until a link stands again for a while, and none is missing.
     pub last_error: Option<String>,
-    /// What the present link has seen so far, and all before it.
+    /// What the present links have seen so far, and all before them. Each node of a peer answers for what its others hold: so we have all
+    /// that it has for us if one says so, and it has all if each of them does.
     pub progress: Progress,
     /// How it stands to what it may bring.
     pub brought: Standing,
+    /// The link with each of its nodes, and the addresses at which none is reached.
+    pub links: Vec<LinkStatus>,
+}
+
+/// A link with one node of a peer, or an address at which there should be one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LinkStatus {
+    /// The id of the node's store; `None`: no link stands.
+    pub node: Option<[u8; 16]>,
+    /// How it is.
+    pub state: LinkState,
+    /// The other end, or the address that is dialled.
+    pub address: String,
+    /// What the node says of the agreement.
+    pub theirs: Option<Terms>,
+    /// What the link has seen so far.
+    pub progress: Progress,
+    /// Why the last attempt to dial there failed, in words.
+    pub last_error: Option<String>,
+}
+
+impl LinkStatus {
+    /// The node, as it is called in lists and metrics: the first half of its store's id.
+    pub fn node_text(&self) -> Option<String> {
+        let node = self.node?;
+        Some(node[..8].iter().map(|byte| format!("{byte:02x}")).collect())
+    }
 }
 
 impl PeerStatus {
+    /// As if this link were the only one; `None`: it does not stand.
+    pub fn of_node(&self, node: &[u8; 16]) -> Option<Self> {
+        let link = self.links.iter().find(|link| link.node.as_ref() == Some(node))?;
+        Some(Self {
+            theirs: link.theirs.clone(),
+            state: link.state,
+            progress: link.progress,
+            links: vec![link.clone()],
+            ..self.clone()
+        })
+    }
+
     /// In what form we push to it: the lesser of what we push and what it accepts; `None`: no link stands.
     pub fn pushes(&self) -> Option<Mode> {
         self.theirs.as_ref().map(|theirs| self.agreement.push.min(theirs.accepts))
@@ -67,6 +107,8 @@ pub struct Progress {
     pub records_sent: u64,
     /// Bytes of frames sent.
     pub bytes_sent: u64,
+    /// Bytes sent beside the feed: of requests to the peer, and of responses to its own.
+    pub request_bytes_sent: u64,
     /// Pointers sent, repeats too.
     pub pointers_sent: u64,
     /// Names mentioned to the peer, for its copy of our digest.
@@ -102,6 +144,7 @@ impl Progress {
         self.pointers_sent += earlier.pointers_sent;
         self.mentions_sent += earlier.mentions_sent;
         self.bytes_sent += earlier.bytes_sent;
+        self.request_bytes_sent += earlier.request_bytes_sent;
         self.records_received += earlier.records_received;
         self.pointers_received += earlier.pointers_received;
         self.mentions_received += earlier.mentions_received;

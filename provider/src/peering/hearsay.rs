@@ -43,7 +43,7 @@ pub fn judge(terms: &Terms, pointer: &message::Pointer, held: Option<&Held>, kno
         sequence: pointer.sequence,
         digest: pointer.digest,
         expiry: pointer.expiry,
-        class: policy::class_from(terms.relationship),
+        class: policy::class_of(terms.relationship, pointer.class),
         keep_until: pointer.keep_until.min(pointer.expiry),
         keeper,
         from: terms.peer,
@@ -57,7 +57,7 @@ pub fn judge(terms: &Terms, pointer: &message::Pointer, held: Option<&Held>, kno
         if kept.is_of(rank) {
             let news = kept.class > held.class || kept.keep_until.day() > held.keep_until.day();
             return if news {
-                Pointed::Renew(Box::new(intake::put(terms, held.record.clone(), kept.keep_until)))
+                Pointed::Renew(Box::new(intake::put(terms, held.record.clone(), kept.class, kept.keep_until)))
             } else {
                 Pointed::Same
             };

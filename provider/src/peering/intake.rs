@@ -11,7 +11,7 @@ use super::deferred::Deferred;
 use super::limits::COMMIT_BATCHES;
 use super::paths::{self, PathNote};
 use super::policy;
-use crate::store::{Condition, Cursor, Held, LANES, Lane, Outcome, Pointer, PointerOutcome, Put};
+use crate::store::{Class, Condition, Cursor, Held, LANES, Lane, Outcome, Pointer, PointerOutcome, Put};
 use dialtone_shared::message::{Ack, Batch, Counts, Entry, Mode, Path, Relationship, Value, mark};
 use dialtone_shared::record::Timeliness;
 use dialtone_shared::{Name, RecordError, SignedRecord, UnixSecs, VerifiedRecord, VerifyError};
@@ -34,6 +34,8 @@ pub struct Terms {
     pub accepts: Mode,
     /// Which names pass, by our agreement.
     pub filter: Filter,
+    /// Whether this provider has no other nodes: then what came through it came through us.
+    pub alone: bool,
 }
 
 /// Why a record is refused. The sender's turn.
@@ -80,6 +82,7 @@ pub enum Verdict {
 #[derive(Clone, Debug)]
 pub struct Candidate {
     signed: SignedRecord,
+    class: Class,
     keep_until: UnixSecs,
     future: bool,
     new: bool,
@@ -129,11 +132,12 @@ pub fn open(terms: &Terms, entry: &Value) -> Result<SignedRecord, Refusal> {
     Ok(signed)
 }
 
-/// What to do with a record, given what is held of its name.
+/// What to do with a record that came in `entry`, given what is held of its name.
 pub fn triage(terms: &Terms, signed: SignedRecord, entry: &Value, held: Option<&Held>, now: UnixSecs) -> Verdict {
-    let record = signed.record();
+    let (record, keep_until) = (signed.record(), entry.keep_until);
+    let class = policy::class_of(terms.relationship, entry.class);
     // Nobody promises to keep a record beyond its end, whatever the sender says.
-    let keep_until = record.expiry().map_or(entry.keep_until, |expiry| entry.keep_until.min(expiry));
+    let keep_until = record.expiry().map_or(keep_until, |expiry| keep_until.min(expiry));
     let lapsed = record.expiry().is_some_and(|expiry| keep_until < expiry && keep_until <= now);
     if lapsed || record.forget_at().is_some_and(|at| at <= now) {
         return Verdict::Older;
@@ -142,6 +146,7 @@ pub fn triage(terms: &Terms, signed: SignedRecord, entry: &Value, held: Option<&
     let candidate = |signed, new| {
         Verdict::Verify(Box::new(Candidate {
             signed,
+            class,
             keep_until,
             future,
             new,
@@ -162,11 +167,10 @@ pub fn triage(terms: &Terms, signed: SignedRecord, entry: &Value, held: Option<&
         // says so (see `RecordStore::twins`).
         Ordering::Equal if signed.bytes() != held.record.bytes() => candidate(signed, false),
         Ordering::Equal => {
-            let class = policy::class_from(terms.relationship);
             // What came through us already tells us nothing: a circle in which something grows by itself ends here.
-            let news = !entry.path.has(mark(&terms.own));
+            let news = !(terms.alone && entry.path.has(mark(&terms.own)));
             if news && (class > held.class || keep_until.day() > held.keep_until.day()) {
-                Verdict::Renew(Box::new(put(terms, held.record.clone(), keep_until)), entry.path)
+                Verdict::Renew(Box::new(put(terms, held.record.clone(), class, keep_until)), entry.path)
             } else {
                 Verdict::Same
             }
@@ -183,6 +187,7 @@ pub fn believe(candidate: Candidate) -> Result<Believed, Refusal> {
     let record = candidate.signed.verify().map_err(|error| Refusal::NotBelieved { name, error })?;
     Ok(Believed {
         record,
+        class: candidate.class,
         keep_until: candidate.keep_until,
         future: candidate.future,
         new: candidate.new,
@@ -201,6 +206,7 @@ pub fn believe_known(candidate: Candidate, known: &VerifiedRecord) -> Result<Bel
     }
     Ok(Believed {
         record: known.clone(),
+        class: candidate.class,
         keep_until: candidate.keep_until,
         future: candidate.future,
         new: candidate.new,
@@ -212,6 +218,7 @@ pub fn believe_known(candidate: Candidate, known: &VerifiedRecord) -> Result<Bel
 #[derive(Clone, Debug)]
 pub struct Believed {
     record: VerifiedRecord,
+    class: Class,
     keep_until: UnixSecs,
     future: bool,
     new: bool,
@@ -264,6 +271,7 @@ impl Checked {
     pub fn believed(&mut self, terms: &Terms, believed: Believed) {
         if believed.future {
             self.deferred.push(Deferred {
+                class: believed.class,
                 keep_until: believed.keep_until,
                 record: believed.record,
             });
@@ -272,7 +280,7 @@ impl Checked {
                 self.paths.push((paths::key(believed.record.rank()), believed.path));
             }
             let puts = if believed.new { &mut self.new } else { &mut self.puts };
-            puts.push(put(terms, believed.record, believed.keep_until));
+            puts.push(put(terms, believed.record, believed.class, believed.keep_until));
         }
     }
 
@@ -293,10 +301,10 @@ impl Checked {
     }
 }
 
-pub(super) fn put(terms: &Terms, record: VerifiedRecord, keep_until: UnixSecs) -> Put {
+pub(super) fn put(terms: &Terms, record: VerifiedRecord, class: Class, keep_until: UnixSecs) -> Put {
     Put {
         record,
-        class: policy::class_from(terms.relationship),
+        class,
         keep_until,
         from: Some(terms.peer),
         account: None,

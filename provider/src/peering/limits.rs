@@ -9,6 +9,17 @@ use std::time::Duration;
 pub const PEERS_MAX: usize = 256;
 const _: () = assert!(PEERS_MAX <= dialtone_shared::message::REACH_MAX);
 
+/// Most nodes of one provider with which links stand at a time. A provider that survives the loss of a node has two or three; more cost
+/// every peer a link each, and nobody less of anything.
+pub const NODES_MAX: usize = 4;
+
+/// Most addresses of one agreement: each is dialled. As many as an invitation can tell: two of each node.
+pub const ADDRESSES_MAX: usize = 2 * NODES_MAX;
+const _: () = assert!(ADDRESSES_MAX >= dialtone_shared::limits::INVITE_ADDRESSES_MAX);
+
+/// Positions of stores of one peer that are remembered: of its nodes, and of as many that may come back.
+pub const POSITIONS_MAX: usize = 4 * NODES_MAX;
+
 /// Most batches that may be under way to a peer and not acknowledged. Enough to cover verification, a commit and the way there
 /// and back at once; few enough that a revocation waits behind at most this many.
 pub const WINDOW_BATCHES: usize = 8;

@@ -18,7 +18,7 @@
 //! 11. [`deferred`]: records whose time has not come;
 //! 12. [`quota`]: how much one peer may bring, and [`again`]: how what was refused for that is offered again,
 //! 13. [`damping`]: names that change all the time;
-//! 14. [`evidence`]: wrongs that are proved, and [`audit`]: second opinions;
+//! 14. [`evidence`]: wrongs that are proved, [`audit`]: second opinions, and [`promise`]: what several nodes may say under one key;
 //! 15. [`reconcile`]: in what two stores differ, where the log would cost more than finding out;
 //! 16. [`health`]: what is seen of it from outside.
 //!
@@ -44,6 +44,7 @@ pub mod network;
 pub mod paths;
 pub mod policy;
 pub mod position;
+pub mod promise;
 pub mod quota;
 pub mod reconcile;
 pub mod session;

@@ -7,10 +7,20 @@ use dialtone_shared::message::{Mode, Relationship};
 use dialtone_shared::{Name, Record, SignedRecord, UnixSecs};
 
 /// Where a record that this peer sends was learnt, from our side. What the peer says of it does not count: only that
-/// the peer is what it is to us.
+/// the peer is what it is to us. Unless it is another node of this provider, which learnt it for us all: `said` is what it says.
+pub fn class_of(relationship: Relationship, said: u8) -> Class {
+    match (relationship, said) {
+        (Relationship::Sibling, 1) => Class::Upstream,
+        (Relationship::Sibling, 2) => Class::Peer,
+        (Relationship::Sibling | Relationship::Mutual | Relationship::Customer | Relationship::Upstream | Relationship::Peer, _) => {
+            class_from(relationship)
+        }
+    }
+}
+
+/// Where a record may come from that is learnt from who is this to us: the highest class that it may have.
 pub fn class_from(relationship: Relationship) -> Class {
     match relationship {
-        // What a sibling says of where it learnt a record does count: see `class_of`.
         Relationship::Customer | Relationship::Sibling => Class::Customer,
         Relationship::Mutual | Relationship::Peer => Class::Peer,
         Relationship::Upstream => Class::Upstream,
@@ -27,11 +37,12 @@ pub fn exports(relationship: Relationship, class: Class) -> bool {
 }
 
 /// Whether what is held is sent that way, in whatever form: within the record's scope, past the filter, by the relationship, not back to where
-/// it came from, and not what may be forgotten already. `everything`: to a store that has nothing yet, it is sent back too.
+/// it came from, and not what may be forgotten already. `everything`: to a store that has nothing yet, it is sent back too. Between nodes of
+/// one provider, who have one name, it does not count where it came from.
 pub fn sends(held: &Held, way: &Way, everything: bool, now: UnixSecs) -> bool {
     passes(held.record.name(), held.record.record(), way)
         && exports(way.relationship, held.class)
-        && (everything || held.from != Some(way.peer))
+        && (everything || way.relationship == Relationship::Sibling || held.from != Some(way.peer))
         && held.forget_at().is_none_or(|at| at > now)
 }
 
@@ -41,12 +52,12 @@ pub fn passes(name: &Name, record: &Record, way: &Way) -> bool {
 }
 
 /// Whether a pointer is told that way: past the filter, by the relationship, not back to where it came from nor to the one it points to, and
-/// not what nobody promises to keep any longer. `everything`: as for [`sends`].
+/// not what nobody promises to keep any longer. `everything`, and siblings: as for [`sends`].
 pub fn tells(pointer: &Pointer, way: &Way, everything: bool, now: UnixSecs) -> bool {
     way.filter.passes(&pointer.name, false)
         && exports(way.relationship, pointer.class)
         && pointer.keeper != way.peer
-        && (everything || pointer.joined || pointer.from != way.peer)
+        && (everything || pointer.joined || way.relationship == Relationship::Sibling || pointer.from != way.peer)
         && pointer.forget_at() > now
 }
 
@@ -173,6 +184,35 @@ mod tests {
         ] {
             assert_eq!(exports(to, class_from(from)), goes, "from {from} to {to}");
         }
+    }
+
+    #[test]
+    fn what_another_node_of_this_provider_brings_has_the_class_that_it_was_learnt_in() {
+        use Relationship::{Customer, Mutual, Peer, Sibling, Upstream};
+        for class in [Class::Customer, Class::Peer, Class::Upstream] {
+            assert_eq!(class_of(Sibling, class as u8), class);
+            for to in [Customer, Peer, Upstream, Mutual, Sibling] {
+                assert_eq!(
+                    exports(to, class_of(Sibling, class as u8)),
+                    exports(to, class),
+                    "whichever node exports it"
+                );
+            }
+        }
+        for other in [Customer, Peer, Upstream, Mutual] {
+            assert_eq!(
+                class_of(other, Class::Customer as u8),
+                class_from(other),
+                "others do not say what they are to us"
+            );
+        }
+    }
+
+    #[test]
+    fn what_one_node_sent_goes_on_to_another_of_the_same_name() {
+        let own = Name::key_set([1; 32]);
+        assert!(sends(&held(vec![], Some(own)), &to(own, Relationship::Sibling), false, NOW));
+        assert!(!sends(&held(vec![], Some(own)), &to(own, Relationship::Mutual), false, NOW));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! How far a peer's store is in our log: what is durable of a feed.
 
+use super::limits::POSITIONS_MAX;
 use crate::store::{Cursors, LANES};
 use dialtone_shared::Name;
 use dialtone_shared::cbor::{CborError, Reader, Writer};
@@ -102,15 +103,71 @@ impl Position {
         [&Self::keys(peer)[..], theirs, ours].concat()
     }
 
-    /// How the keys of all positions of this peer start. One counts at a time; the others are forgotten when it greets.
+    /// How the keys of all positions of this peer start: one for each node that it has, or had of late. See [`outdated`].
     pub fn keys(peer: &Name) -> Vec<u8> {
         [b"feed/", &peer.as_bytes()[..], b"/"].concat()
     }
 }
 
+/// Which of a peer's notes count no longer: those of a store that we had before `ours`, and of more than [`POSITIONS_MAX`] those that are the
+/// furthest behind, but for the nodes that are `linked`.
+pub fn outdated(peer: &Name, ours: &[u8; 16], linked: &[[u8; 16]], notes: &[(Vec<u8>, Vec<u8>)]) -> Vec<Vec<u8>> {
+    let start = Position::keys(peer).len();
+    let theirs = |key: &[u8]| key.get(start..start + 16).and_then(|theirs| <[u8; 16]>::try_from(theirs).ok());
+    let (mut away, mut gone, mut kept) = (Vec::new(), Vec::new(), 0);
+    for (key, note) in notes {
+        match theirs(key) {
+            Some(theirs) if key.ends_with(ours) => {
+                kept += 1;
+                let position = Position::decode(note).unwrap_or_default();
+                away.extend((!linked.contains(&theirs)).then(|| (position.acked.iter().sum::<u64>(), key)));
+            }
+            _ => gone.push(key.clone()),
+        }
+    }
+    away.sort_unstable();
+    let many = usize::saturating_sub(kept, POSITIONS_MAX);
+    gone.extend(away.into_iter().take(many).map(|(_, key)| key.clone()));
+    gone
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_positions_of_all_nodes_stay_and_those_that_nobody_comes_back_for_are_forgotten() {
+        let (peer, ours, before) = (Name::key_set([1; 32]), [7; 16], [8; 16]);
+        let note = |node: u8, ours: &[u8; 16], acked: u64| {
+            let position = Position {
+                acked: [0, acked, 0],
+                ..Position::default()
+            };
+            (Position::key(&peer, &[node; 16], ours), position.encode())
+        };
+        let mut notes: Vec<_> = (0..POSITIONS_MAX as u8)
+            .map(|node| note(node, &ours, 100 + u64::from(node)))
+            .collect();
+        assert!(outdated(&peer, &ours, &[], &notes).is_empty());
+        notes.push(note(0, &before, 9_999));
+        assert_eq!(
+            outdated(&peer, &ours, &[], &notes),
+            [notes[POSITIONS_MAX].0.clone()],
+            "of a store that we had before"
+        );
+        notes.pop();
+        notes.push(note(99, &ours, 1));
+        assert_eq!(
+            outdated(&peer, &ours, &[], &notes),
+            [notes[POSITIONS_MAX].0.clone()],
+            "the furthest behind"
+        );
+        assert_eq!(
+            outdated(&peer, &ours, &[[99; 16]], &notes),
+            [notes[0].0.clone()],
+            "but not of a node that is here"
+        );
+    }
 
     #[test]
     fn a_position_reads_back_and_one_from_before_modes_does_too() {

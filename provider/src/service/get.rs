@@ -89,9 +89,11 @@ pub async fn record(State(service): State<Arc<Service>>, name: NameInPath, heade
 pub async fn status(State(service): State<Arc<Service>>, name: NameInPath) -> Response<Body> {
     let signed = async {
         let name = name_in(name)?;
-        let held = service.store.get(&name).await?;
-        let rank = held.as_ref().map(|held| held.record.rank());
-        let mut response = answer(Status::sign(&service.signer, service.clock.now(), &name, rank), media::STATUS);
+        let standing = service.source.asking.standing(&name).await?;
+        let silent = || LookupError::Unavailable("another node of this provider does not say what it holds".to_owned());
+        let standing = standing.ok_or_else(|| Refusal::Lookup(silent()))?;
+        let rank = standing.rank.as_ref();
+        let mut response = answer(Status::sign(&service.signer, standing.at, &name, rank), media::STATUS);
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(rank) = rank {

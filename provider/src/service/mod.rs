@@ -6,11 +6,13 @@
 //! 4. [`resolve`]: the walk over the layers;
 //! 5. [`info`]: what a provider says of itself, how it is, and what it counts;
 //! 6. [`proofs`]: the wrongs that can be proved;
-//! 7. [`media`]: media types and entity tags; [`problem`]: what can go wrong.
+//! 7. [`look`]: the page that draws a name's layers and checks them in the reader's browser;
+//! 8. [`media`]: media types and entity tags; [`problem`]: what can go wrong.
 
 pub mod batch;
 pub mod get;
 pub mod info;
+pub mod look;
 pub mod media;
 pub mod problem;
 pub mod proofs;
@@ -90,6 +92,9 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/proofs", on_get(proofs::list))
         .route("/v1/proofs/{number}", on_get(proofs::proof))
         .route("/v1/info", on_get(info::info))
+        .route("/", on_get(look::home))
+        .route("/look", on_get(look::page))
+        .route("/look/{folder}/{file}", on_get(look::file))
         .route("/healthz", on_get(info::health))
         .route("/metrics", on_get(info::metrics))
         .fallback(|request: Request<Body>| async move { Refusal::NoSuchPath(request.uri().path().to_owned()).into_response() })

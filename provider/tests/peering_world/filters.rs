@@ -5,7 +5,6 @@ use dialtone_provider::peering::agreement::Filter;
 use dialtone_provider::peering::ask::desk::Reply;
 use dialtone_shared::message::Mode;
 use dialtone_shared::{Name, UnixMicros, UnixSecs, VerifiedRecord};
-use dialtone_world::asking::AskWorld;
 use dialtone_world::graph::of_seed;
 use dialtone_world::modes::rotating;
 use dialtone_world::{BEGIN, World, record};
@@ -221,24 +220,25 @@ fn stores_are_compared_by_what_passes_where_both_sides_mean_the_same_and_otherwi
     );
 }
 
-/// Providers in one mode or another, and a filter at every end by chance.
-fn asking(seed: u64, any: bool) -> AskWorld {
+/// Providers in one mode or another that ask each other, with a filter at each end as `filter` draws it; and who is linked with whom.
+fn asking(seed: u64, mut filter: impl FnMut(&mut StdRng) -> Filter) -> (World, BTreeSet<(usize, usize)>) {
     let (nodes, pairs) = of_seed(seed / 3);
-    let mut pairs: Vec<_> = pairs.into_iter().map(|(a, b)| (a, b, Mode::None)).collect();
     let mut rng: StdRng = rand::SeedableRng::seed_from_u64(seed);
-    for pair in &mut pairs {
-        pair.2 = [Mode::None, Mode::Digest, Mode::Values][rng.random_range(0..3)];
-    }
-    let mut world = AskWorld::new(seed, nodes, &pairs);
-    for node in 0..nodes {
-        for agreement in world.nodes[node].agreements.values_mut() {
-            if any {
-                agreement.filter = any_filter(&mut rng);
-            }
+    let directions: BTreeSet<_> = pairs.iter().flat_map(|(a, b)| [(*a, *b), (*b, *a)]).collect();
+    let mut terms = BTreeMap::new();
+    for (a, b) in &pairs {
+        let mode = [Mode::None, Mode::Digest, Mode::Values][rng.random_range(0..3)];
+        for way in [(*a, *b), (*b, *a)] {
+            terms.insert(way, (mode, filter(&mut rng)));
         }
     }
-    world.run(Duration::from_secs(8));
-    world
+    let mut world = World::with_terms(seed, nodes, &pairs, |own, other, agreement| {
+        let (mode, filter) = terms[&(own, other)].clone();
+        (agreement.push, agreement.accept, agreement.filter) = (mode, mode, filter);
+    })
+    .asking();
+    world.run(Duration::from_secs(10));
+    (world, directions)
 }
 
 #[test]
@@ -246,17 +246,16 @@ fn questions_go_only_where_both_sides_let_the_name_pass_and_what_is_kept_back_is
     in_worlds(
         "questions_go_only_where_both_sides_let_the_name_pass_and_what_is_kept_back_is_never_called_absent",
         |seed| {
-            let mut world = asking(seed, true);
+            let (mut world, linked) = asking(seed, any_filter);
             let nodes = world.nodes.len();
             let mut origins = BTreeMap::new();
             for index in (0..NAMES).step_by(2) {
                 let node = world.rng.random_range(0..nodes);
                 let put = record(index, begin(), &[], false);
                 origins.insert(*put.name(), node);
-                world.put(node, put);
+                world.put_all(node, vec![put]);
             }
             world.run(Duration::from_secs(8));
-            let linked: BTreeSet<_> = (0..nodes).flat_map(|a| world.peers(a).into_iter().map(move |b| (a, b))).collect();
             for (put, origin) in &origins {
                 let reached = reached(nodes, &BTreeSet::from([*origin]), |a, b| {
                     linked.contains(&(a, b)) && world.passes(a, b, put)
@@ -278,15 +277,11 @@ fn where_no_filter_shuts_a_name_out_an_absence_is_certain_although_there_are_fil
     in_worlds(
         "where_no_filter_shuts_a_name_out_an_absence_is_certain_although_there_are_filters",
         |seed| {
-            let mut world = asking(seed, false);
-            for node in 0..world.nodes.len() {
-                for agreement in world.nodes[node].agreements.values_mut() {
-                    if world.rng.random_bool(0.3) {
-                        agreement.filter = Filter::new(BTreeSet::new(), [name(1)].into(), true);
-                    }
-                }
-            }
-            world.run(Duration::from_secs(8));
+            let some = |rng: &mut StdRng| match rng.random_bool(0.3) {
+                true => Filter::new(BTreeSet::new(), [name(1)].into(), true),
+                false => Filter::default(),
+            };
+            let (mut world, _) = asking(seed, some);
             for node in 0..world.nodes.len() {
                 assert_eq!(world.answer(node, name(2)), Reply::Absent, "at {node}");
                 let shut = world.nodes[node].agreements.values().any(|agreement| agreement.filter.mark() != 0);

@@ -4,50 +4,51 @@ use super::in_worlds;
 use dialtone_provider::peering::agreement::{Agreement, Agreements, Filter};
 use dialtone_provider::peering::ask::desk::Reply;
 use dialtone_provider::peering::network::{Cause, Finding, How, Network};
-use dialtone_provider::store::RecordStore;
 use dialtone_shared::Name;
 use dialtone_shared::message::{Mode, Relationship};
-use dialtone_world::asking::AskWorld;
-use dialtone_world::{BEGIN, ready, record};
+use dialtone_world::{BEGIN, World, record};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// A few providers with links, roles, modes and lists by chance.
-fn any_network(seed: u64) -> AskWorld {
+fn any_network(seed: u64) -> World {
     let mut rng: StdRng = rand::SeedableRng::seed_from_u64(seed);
     let nodes = rng.random_range(3..7);
     let density = rng.random_range(0.3..0.8);
     let all = (0..nodes).flat_map(|a| (a + 1..nodes).map(move |b| (a, b)));
-    let pairs: Vec<_> = all.filter(|_| rng.random_bool(density)).map(|(a, b)| (a, b, Mode::None)).collect();
-    let mut world = AskWorld::new(seed, nodes, &pairs);
+    let pairs: Vec<_> = all.filter(|_| rng.random_bool(density)).collect();
     let (mute, lists) = (rng.random_range(0.0..0.3), rng.random_bool(0.3));
-    for (a, b, _) in pairs {
+    let mut agreed: BTreeMap<(usize, usize), Agreement> = BTreeMap::new();
+    for (a, b) in pairs.iter().copied() {
         let role = match rng.random_range(0..8) {
             0..3 => Relationship::Mutual,
             3..5 => Relationship::Customer,
             5 => Relationship::Upstream,
             _ => Relationship::Peer,
         };
-        let mut modes = [Mode::None; 2];
-        for (end, (one, other)) in [(a, b), (b, a)].into_iter().enumerate() {
-            let (name, peer) = (world.nodes[one].name, world.nodes[other].name);
-            modes[end] = [Mode::Values, Mode::Values, Mode::None, Mode::Digest][rng.random_range(0..4)];
-            let ours = world.nodes[one].agreements.get_mut(&peer).expect("an agreement");
-            ours.push = modes[end];
-            ours.relationship = if end == 0 { role } else { role.mirrored() };
-            (ours.asks, ours.answers) = (!rng.random_bool(mute), !rng.random_bool(mute));
+        for (one, other, relationship) in [(a, b, role), (b, a, role.mirrored())] {
+            let mut agreement = Agreement::mutual(Name::key_set([0; 32]), Vec::new());
+            agreement.relationship = relationship;
+            agreement.push = [Mode::Values, Mode::Values, Mode::None, Mode::Digest][rng.random_range(0..4)];
+            (agreement.asks, agreement.answers) = (!rng.random_bool(mute), !rng.random_bool(mute));
             if lists && rng.random_bool(0.2) {
                 let shut = rng.random_range(0..nodes as u32);
-                ours.filter = Filter::new(BTreeSet::new(), [*of(shut).name()].into(), true);
+                agreement.filter = Filter::new(BTreeSet::new(), [*of(shut).name()].into(), true);
             }
-            let theirs = world.nodes[other].agreements.get_mut(&name).expect("an agreement");
-            theirs.accept = modes[end];
+            agreed.insert((one, other), agreement);
         }
-        world.wires.get_mut(&(a, b)).expect("a wire").modes = modes;
     }
-    world.run(Duration::from_secs(8));
+    let mut world = World::with_terms(seed, nodes, &pairs, |own, other, agreement| {
+        let peer = agreement.peer;
+        *agreement = Agreement {
+            peer,
+            ..agreed[&(own, other)].clone()
+        };
+    })
+    .asking();
+    world.run(Duration::from_secs(10));
     world
 }
 
@@ -60,19 +61,19 @@ fn a_name_resolves_where_the_agreements_say_and_nowhere_else() {
     in_worlds("a_name_resolves_where_the_agreements_say_and_nowhere_else", |seed| {
         for seed in seed * 5..seed * 5 + 5 {
             let mut world = any_network(seed);
-            let agreed = world.nodes.iter().map(|node| (node.name, node.agreements.clone()));
+            let agreed = world.nodes.iter().map(|node| (node.name, Agreements::clone(&node.agreements)));
             let network = Network::new(agreed.collect());
             let nodes = world.nodes.len();
             for origin in 0..nodes {
-                world.put(origin, of(origin as u32));
+                world.put_all(origin, vec![of(origin as u32)]);
             }
-            world.run(Duration::from_secs(8));
+            world.run(Duration::from_secs(20));
             for origin in 0..nodes {
                 let put = of(origin as u32);
                 let said = network.resolves(&world.nodes[origin].name, put.name());
                 for at in 0..nodes {
                     let name = world.nodes[at].name;
-                    let held = ready(world.nodes[at].store.get(put.name())).expect("a memory store").is_some();
+                    let held = world.held(at, put.name()).is_some();
                     assert_eq!(
                         held,
                         said.get(&name) == Some(&How::Held),

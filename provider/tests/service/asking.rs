@@ -90,6 +90,11 @@ async fn what_is_put_at_one_end_of_a_row_is_got_at_the_other_over_http_and_dns()
     assert!(counted(&row[0], &format!("dialtone_peer_answer_hits_total{{peer=\"{two}\"}}")).await >= 1);
     let one = row[0].provider.name();
     assert!(counted(&row[1], &format!("dialtone_peer_questions_served_total{{peer=\"{one}\"}}")).await >= 2);
+    // Each question has a name in it, and one answer the record.
+    let question_bytes = counted(&row[0], &format!("dialtone_peer_request_bytes_sent_total{{peer=\"{two}\"}}")).await;
+    assert!(question_bytes >= 2 * Name::BYTES as u64, "{question_bytes}");
+    let answer_bytes = counted(&row[1], &format!("dialtone_peer_request_bytes_sent_total{{peer=\"{one}\"}}")).await;
+    assert!(answer_bytes >= record.bytes().len() as u64, "{answer_bytes}");
 
     row.pop().unwrap().stop().await;
     until(async || status_of(&row[0], &nobody(3)).await == 503).await;
@@ -132,6 +137,17 @@ async fn pointers_and_digests_lead_to_who_keeps_a_record_and_say_when_there_is_n
             "{mode}: it goes by value everywhere"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_peer_s_digest_takes_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let row = row(&folder, 2, |_, peers| {
+        (peers[0].push, peers[0].accept) = (Mode::Digest, Mode::Digest);
+    })
+    .await;
+    let two = row[1].provider.name();
+    until(async || counted(&row[0], &format!("dialtone_peer_digest_bytes{{peer=\"{two}\"}}")).await > 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,6 +17,10 @@ use zeroize::Zeroizing;
 pub struct NewKey {
     /// The first key, if it was made elsewhere; otherwise one is made.
     pub first: Option<SecretKey>,
+    /// The recovery seed, if there is one already; otherwise one is drawn.
+    pub seed: Option<Zeroizing<[u8; 32]>>,
+    /// How many links are in force already: not 0 only for a name that had been rotated.
+    pub epoch: usize,
     /// Tells apart the names of one key; empty for none.
     pub salt: Vec<u8>,
     /// How many links may follow; 0: the name cannot rotate.
@@ -27,6 +31,8 @@ impl Default for NewKey {
     fn default() -> Self {
         Self {
             first: None,
+            seed: None,
+            epoch: 0,
             salt: Vec::new(),
             links: CHAIN_LINKS_DEFAULT,
         }
@@ -39,12 +45,24 @@ impl Default for NewKey {
 /// [`KeyFileError`]; nothing that was there before is changed.
 pub fn create(path: &Path, new: &NewKey) -> Result<(KeyPaths, PublicFile), KeyFileError> {
     let paths = KeyPaths::of(path)?;
-    let mut seed = Zeroizing::new([0; 32]);
-    rand::rng().fill_bytes(seed.as_mut_slice());
+    let seed = new.seed.clone().unwrap_or_else(|| {
+        let mut seed = Zeroizing::new([0; 32]);
+        rand::rng().fill_bytes(seed.as_mut_slice());
+        seed
+    });
     let first = new.first.clone().unwrap_or_else(|| SecretKey::derive(&seed, 0));
+    let (links, epoch) = (new.links, new.epoch);
     let public = PublicFile {
-        chain: KeyChain::starting_with(first.public(), &seed, &new.salt, new.links)?,
-        epoch: 0,
+        chain: KeyChain::starting_with(first.public(), &seed, &new.salt, links)?,
+        epoch,
+    };
+    if epoch > links {
+        return Err(contents(path, ContentsError::Epoch { epoch, links }));
+    }
+    let in_force = match epoch {
+        0 => first,
+        // At most 32: the chain was made with a checked count.
+        epoch => SecretKey::derive(&seed, epoch as u16),
     };
     for place in [&paths.private, &paths.public, &paths.offline] {
         if place.symlink_metadata().is_ok() {
@@ -69,7 +87,7 @@ pub fn create(path: &Path, new: &NewKey) -> Result<(KeyPaths, PublicFile), KeyFi
         sync_folder(&paths.offline)?;
     }
     made.file(&paths.public, public.print().as_bytes(), PUBLIC_MODE)?;
-    made.file(&paths.private, first.to_pem().as_bytes(), SECRET_MODE)?;
+    made.file(&paths.private, in_force.to_pem().as_bytes(), SECRET_MODE)?;
     sync_folder(parent)?;
     made.keep();
     Ok((paths, public))
@@ -127,7 +145,7 @@ pub fn load_recovery_seed(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyFileErr
         .ok_or_else(|| contents(path, ContentsError::Hex("recovery-seed")))
 }
 
-fn beside(private: &Path) -> Result<PublicFile, KeyFileError> {
+pub(super) fn beside(private: &Path) -> Result<PublicFile, KeyFileError> {
     let paths = KeyPaths::of(private)?;
     if !paths.public.exists() {
         return Err(KeyFileError::NoPublicFile(paths.public));
@@ -186,20 +204,20 @@ fn make_folder(path: &Path, recursive: bool) -> Result<(), KeyFileError> {
         .map_err(|reason| exists_or(path, reason))
 }
 
-fn sync_folder(path: &Path) -> Result<(), KeyFileError> {
+pub(super) fn sync_folder(path: &Path) -> Result<(), KeyFileError> {
     File::open(path)
         .and_then(|folder| folder.sync_all())
         .map_err(|reason| disk(path, reason))
 }
 
-fn parent_of(path: &Path) -> &Path {
+pub(super) fn parent_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     }
 }
 
-fn exists_or(path: &Path, reason: io::Error) -> KeyFileError {
+pub(super) fn exists_or(path: &Path, reason: io::Error) -> KeyFileError {
     if reason.kind() == io::ErrorKind::AlreadyExists {
         KeyFileError::Exists(path.to_owned())
     } else {
@@ -207,14 +225,14 @@ fn exists_or(path: &Path, reason: io::Error) -> KeyFileError {
     }
 }
 
-fn disk(path: &Path, reason: io::Error) -> KeyFileError {
+pub(super) fn disk(path: &Path, reason: io::Error) -> KeyFileError {
     KeyFileError::Disk {
         path: path.to_owned(),
         reason,
     }
 }
 
-fn contents(path: &Path, reason: ContentsError) -> KeyFileError {
+pub(super) fn contents(path: &Path, reason: ContentsError) -> KeyFileError {
     KeyFileError::Contents {
         path: path.to_owned(),
         reason,
@@ -260,6 +278,6 @@ impl Drop for Made {
     }
 }
 
-const SECRET_MODE: u32 = 0o600;
-const PUBLIC_MODE: u32 = 0o644;
+pub(super) const SECRET_MODE: u32 = 0o600;
+pub(super) const PUBLIC_MODE: u32 = 0o644;
 const FOLDER_MODE: u32 = 0o700;

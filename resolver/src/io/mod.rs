@@ -9,6 +9,7 @@ pub mod floor_file;
 pub mod http;
 pub(crate) mod keeper;
 pub mod key_files;
+pub mod key_rotation;
 pub mod listeners;
 pub mod publisher;
 pub mod transport;

@@ -268,6 +268,7 @@ mod tests {
             bytes_received: 0,
             refused: 0,
             links: 1,
+            nodes: Vec::new(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! `dialtone peer add` and `remove`: an agreement in the settings file, and in the provider that runs.
 
+use super::invite::signer;
 use super::{LimitArgs, TermsArgs, agree, apply, file_of, peer_and_address, running};
 use crate::agreements::SettingsFile;
 use crate::exit::{Exit, Failure, Outcome};
@@ -7,6 +8,7 @@ use crate::place::PlaceArgs;
 use crate::{bindings, output};
 use clap::Args;
 use dialtone_shared::Name;
+use dialtone_shared::message::Relationship;
 
 /// Make an agreement with another provider, or change one
 ///
@@ -15,7 +17,8 @@ use dialtone_shared::Name;
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  dialtone peer add yf3uyndt6tgbpduh11q6ft4ohagn3g7a97joyf6fwju1guwhsupahjnh@192.0.2.1:4381 --relationship upstream\n  \
-                        dialtone peer add yf3uyndt6tgbpduh11q6ft4ohagn3g7a97joyf6fwju1guwhsupahjnh --push pointers --names-max 100000"
+                        dialtone peer add yf3uyndt6tgbpduh11q6ft4ohagn3g7a97joyf6fwju1guwhsupahjnh --push pointers --names-max 100000\n  \
+                        dialtone peer add OWN-NAME@node1.example:4381 --address node2.example:4381 --relationship sibling"
 )]
 pub struct AddArgs {
     /// The peer's name, and where it listens unless it connects to us
@@ -53,6 +56,9 @@ pub async fn add(args: AddArgs) -> Outcome {
     let place = args.place.find()?;
     let running = running(&place).await?;
     let (peer, first) = args.peer;
+    if args.terms.relationship == Some(Relationship::Sibling) {
+        super::check_sibling(&signer(&place)?.name(), &peer, args.terms.relationship)?;
+    }
     let addresses: Vec<String> = first.into_iter().chain(args.addresses).collect();
     let mut change = args.terms.change();
     change.addresses = (!addresses.is_empty()).then_some(addresses);

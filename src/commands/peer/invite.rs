@@ -25,7 +25,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 #[command(after_help = "Examples:\n  dialtone peer invite --address provider.example:4381\n  \
                         dialtone peer invite --relationship customer --accept pointers --days 2")]
 pub struct InviteArgs {
-    /// Where the other one reaches us; repeat it for more [default: where this provider listens]
+    /// Where the other one reaches us; repeat it for more [default: where this provider listens, and its siblings]
     #[arg(long = "address", value_name = "HOST:PORT", value_parser = super::address_of)]
     addresses: Vec<String>,
     /// We cannot be reached: the other one must be
@@ -50,7 +50,7 @@ pub struct InviteArgs {
 pub struct AcceptArgs {
     /// The line; left out or `-`: it is read from standard input
     line: Option<String>,
-    /// Where the other one reaches us; repeat it for more [default: where this provider listens]
+    /// Where the other one reaches us; repeat it for more [default: where this provider listens, and its siblings]
     #[arg(long = "address", value_name = "HOST:PORT", value_parser = super::address_of)]
     addresses: Vec<String>,
     /// We cannot be reached: the other one must be
@@ -105,6 +105,8 @@ pub async fn accept(args: AcceptArgs) -> Outcome {
     if invite.reply_to.is_some() {
         invite.check_reply(&own, &signer.secret.public()).map_err(failures::invite)?;
     }
+    let offer = invite.offer;
+    super::check_sibling(&own, &invite.from, Some(offer.relationship))?;
     let addresses = own_addresses(args.addresses, args.unreachable, &place, running.as_ref())?;
     if invite.addresses.is_empty() && addresses.is_empty() {
         return Err(
@@ -112,9 +114,14 @@ pub async fn accept(args: AcceptArgs) -> Outcome {
                 .help("one of the two has to listen where the other can connect: give --address HOST:PORT"),
         );
     }
-    let offer = invite.offer;
+    let mut known = match offer.relationship {
+        // It tells of one more node; the others stay.
+        Relationship::Sibling => super::addresses_of(&own, &place, running.as_ref()),
+        Relationship::Mutual | Relationship::Customer | Relationship::Upstream | Relationship::Peer => Vec::new(),
+    };
+    known.retain(|address| !invite.addresses.contains(address));
     let mut change = Change {
-        addresses: Some(invite.addresses.clone()),
+        addresses: Some([known, invite.addresses.clone()].concat()),
         relationship: Some(offer.relationship),
         push: Some(offer.push),
         accept: Some(offer.accept),
@@ -154,7 +161,7 @@ fn said(invite: &Invite, agreed: &Agreed) -> String {
 }
 
 /// The provider's own key; made, as at its first start, if it has none.
-fn signer(place: &Place) -> Result<Signer, Failure> {
+pub(super) fn signer(place: &Place) -> Result<Signer, Failure> {
     match &place.settings.identity.key {
         Some(path) => identity::open(path, false),
         None => {
@@ -202,7 +209,14 @@ fn own_addresses(given: Vec<String>, unreachable: bool, place: &Place, running: 
     if listens.ip().is_loopback() {
         output::remark(format!("note: {listens} is reached from this machine only"));
     }
-    Ok(vec![listens.to_string()])
+    // Whoever reaches one node of a provider is to know all.
+    let own = signer(place)?.name();
+    let mut addresses = vec![listens.to_string()];
+    addresses.extend(super::addresses_of(&own, place, running));
+    addresses.sort();
+    addresses.dedup();
+    addresses.truncate(INVITE_ADDRESSES_MAX);
+    Ok(addresses)
 }
 
 fn standard_input() -> Result<String, Failure> {

@@ -1,7 +1,7 @@
 //! `dialtone peer list` and `show`: every agreement, and how its link is.
 
 use super::running;
-use crate::control::{ModeView, PeerView};
+use crate::control::{ModeView, NodeView, PeerView};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::place::{Place, PlaceArgs};
 use crate::show::printable;
@@ -54,7 +54,10 @@ pub async fn list(args: ListArgs) -> Outcome {
     }
     let head = ["PEER", "IT IS", "LINK", "WE PUSH", "IT PUSHES", "LAG"].map(str::to_owned);
     let mut rows = vec![head];
-    rows.extend(peers.iter().map(row));
+    for peer in &peers {
+        rows.push(row(peer));
+        rows.extend(nodes(peer).iter().map(node_row));
+    }
     let widths: Vec<usize> = (0..COLUMNS)
         .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
         .collect();
@@ -129,6 +132,22 @@ pub async fn show(args: ShowArgs) -> Outcome {
     ] {
         output::line(format!("{what:<14}{value}"))?;
     }
+    for node in nodes(&peer) {
+        let what = node
+            .node
+            .as_deref()
+            .map_or_else(|| "no node".to_owned(), |name| format!("node {name}"));
+        let how = match &node.last_error {
+            Some(error) => printable(error),
+            None => format!(
+                "behind {}; it has all: {}; we have all: {}",
+                node.lag,
+                yes(node.sent_all),
+                yes(node.received_all)
+            ),
+        };
+        output::line(format!("{what:<22}{} {}; {how}", node.state, node.address))?;
+    }
     Ok(())
 }
 
@@ -170,6 +189,7 @@ fn stopped(peer: &PeerSettings) -> PeerView {
         bytes_received: 0,
         refused: 0,
         links: 0,
+        nodes: Vec::new(),
     }
 }
 
@@ -190,6 +210,21 @@ fn row(peer: &PeerView) -> [String; COLUMNS] {
     ]
 }
 
+/// The nodes of a peer that has several, or whose only one is not reached everywhere.
+fn nodes(peer: &PeerView) -> &[NodeView] {
+    if peer.nodes.len() > 1 { &peer.nodes } else { &[] }
+}
+
+fn node_row(node: &NodeView) -> [String; COLUMNS] {
+    let name = node
+        .node
+        .as_deref()
+        .map_or_else(|| "  no node reached".to_owned(), |name| format!("  node {name}"));
+    let lag = if node.state == "up" { node.lag.to_string() } else { "-".to_owned() };
+    let link = format!("{} {}", node.state, node.address);
+    [name, String::new(), link, String::new(), String::new(), lag]
+}
+
 /// What somebody should look at.
 fn remarks(peer: &PeerView) -> Vec<String> {
     let mut remarks = Vec::new();
@@ -206,7 +241,9 @@ fn remarks(peer: &PeerView) -> Vec<String> {
 }
 
 fn link(peer: &PeerView) -> String {
+    let (up, all) = (peer.nodes.iter().filter(|node| node.state == "up").count(), peer.nodes.len());
     match &peer.address {
+        Some(_) if all > 1 => format!("{up} of {all} up"),
         Some(address) => format!("{} {address}", peer.state),
         None => peer.state.clone(),
     }

@@ -45,7 +45,8 @@ enum PeerVerb {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "What is agreed")]
 pub struct TermsArgs {
-    /// What the peer is to us: mutual (everything is passed on, both ways), customer, upstream, peer or sibling [default: mutual]
+    /// What the peer is to us: mutual (everything is passed on, both ways), customer, upstream, peer, or sibling (another node of this
+    /// provider) [default: mutual]
     #[arg(long, value_name = "WHAT")]
     relationship: Option<Relationship>,
     /// The most that is pushed to it: none, digest, pointers or values [default: values]
@@ -124,6 +125,39 @@ impl LimitArgs {
         change.limits = limits.into_iter().filter_map(|(key, limit)| Some((key, limit?))).collect();
         change.price = self.price;
     }
+}
+
+/// Siblings have this provider's own name, and nobody else has.
+fn check_sibling(own: &Name, peer: &Name, relationship: Option<Relationship>) -> Result<(), Failure> {
+    if relationship != Some(Relationship::Sibling) || own == peer {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Exit::BadInput,
+        peer,
+        format!("a sibling is another node of the same provider, and this one is {own}"),
+    )
+    .help(
+        "all nodes have the same key: stop this one, put a copy of the first node's identity.key into its data folder, and start it again",
+    ))
+}
+
+/// The addresses that are agreed with `peer` already.
+fn addresses_of(peer: &Name, place: &Place, running: Option<&About>) -> Vec<String> {
+    match running {
+        Some(about) => about
+            .peers
+            .iter()
+            .find(|view| view.name == peer.to_string())
+            .map(|view| view.addresses.clone()),
+        None => place
+            .settings
+            .peers
+            .iter()
+            .find(|view| view.name == *peer)
+            .map(|view| view.addresses.clone()),
+    }
+    .unwrap_or_default()
 }
 
 /// The provider that runs in this place, if one does.

@@ -113,6 +113,7 @@ mod tests {
         let peer = Name::key_set([1; 32]);
         let there = PeerStatus {
             brought: Default::default(),
+            links: Vec::new(),
             name: peer,
             agreement: Agreement {
                 relationship: Relationship::Upstream,

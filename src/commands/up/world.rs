@@ -193,6 +193,7 @@ impl World {
         ] {
             let _ = writeln!(text, "  {line}");
         }
+        let _ = writeln!(text, "\nAnd in a browser, which checks the signatures itself: {last}/look#{name}");
         text
     }
 }

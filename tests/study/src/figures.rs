@@ -1,7 +1,6 @@
 //! What was measured, as it is kept beside the plots: the document and the plots are made of this and of nothing else.
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// Everything.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug, Default)]
@@ -10,20 +9,22 @@ pub struct Study {
     pub rows: Vec<Row>,
     /// One ring of all providers: point A.
     pub rings: Vec<Ring>,
+    /// What each would store of the whole trace.
+    pub stored: Vec<Stored>,
     /// Hit rate against population.
     pub populations: Vec<Population>,
-    /// How the parts were run: by the name of the part.
-    pub runs: BTreeMap<String, Run>,
+    /// How these three were computed.
+    pub trace: Option<Run>,
 }
 
-/// How a part was run.
+/// How something was measured.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub struct Run {
     /// Which part of the trace: 1 is all of it.
     pub scale: f64,
-    /// Names in it.
+    /// Names in it, each put once.
     pub names: usize,
-    /// Queries in it.
+    /// Queries in it, each a get.
     pub queries: usize,
     /// The day, in UTC.
     pub day: String,
@@ -64,6 +65,22 @@ pub enum Form {
     Values,
 }
 
+/// A network.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// How many providers.
+    pub providers: usize,
+    /// How they are linked.
+    pub shape: Shape,
+    /// How many only take.
+    pub riders: usize,
+}
+
+/// How many of so many ride for free, where anybody does: one in ten, which is nobody of fewer than five.
+pub fn riders(providers: usize) -> Option<usize> {
+    (providers >= 5).then(|| (providers as f64 / 10.0).round() as usize)
+}
+
 /// One network of providers that all peer in the same form.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub struct Row {
@@ -77,10 +94,8 @@ pub struct Row {
     pub shape: Shape,
     /// How many of them only take: they push nothing and answer nothing.
     pub riders: usize,
-    /// How many names were put, each once.
-    pub puts: usize,
-    /// How many gets were made of the trace.
-    pub gets: usize,
+    /// Of which part of the trace, when, and by which version.
+    pub run: Run,
     /// Entries of feeds (records, pointers or mentions) sent between providers for each put.
     pub put_messages: f64,
     /// Bytes of feed frames sent between providers for each put.
@@ -88,15 +103,15 @@ pub struct Row {
     /// Questions between providers for each get.
     pub get_messages: f64,
     /// Bytes of questions and answers for each get.
-    pub get_bytes: Option<f64>,
+    pub get_bytes: f64,
     /// Questions between providers for each get of a name that nobody has.
-    pub absent_messages: Option<f64>,
+    pub absent_messages: f64,
     /// The share of gets of names that nobody has of which it could be said that nobody has them.
-    pub absent_certain: Option<f64>,
+    pub absent_certain: f64,
     /// Records held, a provider on average.
     pub held: f64,
     /// Bytes held, a provider on average: of records, pointers and digests.
-    pub held_bytes: Option<f64>,
+    pub held_bytes: f64,
     /// The share of gets that were answered without asking a peer.
     pub local: f64,
     /// The share of gets that were answered with the record.
@@ -111,6 +126,8 @@ pub struct Row {
     pub put_cpu_us: Option<f64>,
     /// The same for each get.
     pub get_cpu_us: Option<f64>,
+    /// The share of the machine that other programs had while gets were made. Real ones only: virtual time does not mind.
+    pub others_cpu: Option<f64>,
     /// Questions answered, for each get of the whole network: by a provider that gives, on average.
     pub work: f64,
     /// The share of gets answered with the record, among those of names that were put at providers that give.
@@ -141,6 +158,15 @@ pub struct Ring {
     pub held: f64,
     /// Gets that the busiest provider serves, to what one serves on average.
     pub busiest: f64,
+}
+
+/// What a provider stores of the whole trace.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
+pub struct Stored {
+    /// How many providers share the names.
+    pub providers: usize,
+    /// Bytes, in the order of [`Form::ALL`].
+    pub bytes: [usize; 4],
 }
 
 /// Clients that share a cache, and caches that share.
@@ -224,6 +250,12 @@ impl Study {
             let (place, providers, shape, riders, form) = row.key();
             (place, riders > 0, shape, providers, std::cmp::Reverse(form))
         });
+    }
+
+    /// The network of this kind in this form, where nobody rides for free.
+    pub fn network(&self, place: Place, shape: Shape, providers: usize, form: Form) -> Option<&Row> {
+        let key = (place, providers, shape, 0, form);
+        self.rows.iter().find(|row| row.key() == key)
     }
 
     /// The rows without or with providers that only take.

@@ -10,16 +10,18 @@
 //!
 //! 1. [`trace`], [`names`]: the load;
 //! 2. [`processes`], [`http`], [`real`]: real providers under it;
-//! 3. [`simulated`], [`asking`]: providers in the simulated world under it;
-//! 4. [`ring`], [`population`]: what follows from the trace alone;
+//! 3. [`simulated`]: providers in the simulated world under it;
+//! 4. [`ring`], [`storage`], [`population`]: what follows from the trace alone;
 //! 5. [`figures`]: what is kept of all that;
 //! 6. [`plot`], [`plots`], [`document`]: what is shown of it.
 
-mod asking;
+mod cpu;
 mod document;
 mod figures;
+mod findings;
 mod http;
 mod names;
+mod numbers;
 mod plot;
 mod plots;
 mod population;
@@ -27,10 +29,11 @@ mod processes;
 mod real;
 mod ring;
 mod simulated;
+mod storage;
 mod trace;
 
 use clap::{Parser, ValueEnum};
-use figures::{Form, Run, Shape, Study};
+use figures::{Form, Run, Study};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -93,23 +96,26 @@ fn main() -> Result<(), Error> {
         Err(_) => Study::default(),
     };
     let forms = forms(&args.form)?;
+    // What is measured is of the version that begins, also if somebody goes on working on it.
+    let version = version();
     let mut keep = |study: &Study| -> Result<(), Error> {
         // After each row: what was measured is not lost with what could not be.
         std::fs::write(&kept, serde_json::to_string_pretty(study)? + "\n")?;
         Ok(())
     };
     if args.part.contains(&Part::Real) {
-        real(&args, &forms, &mut study, &mut keep)?;
+        real(&args, &forms, &version, &mut study, &mut keep)?;
     }
     if args.part.contains(&Part::World) {
-        world(&args, &forms, &mut study, &mut keep)?;
+        world(&args, &forms, &version, &mut study, &mut keep)?;
     }
     if args.part.contains(&Part::Trace) {
         let trace = Trace::new(SEED, args.trace_scale);
         let all: BTreeSet<usize> = args.real.iter().chain(&args.world).copied().collect();
-        study.rings = ring::rings(&trace, all);
+        study.rings = ring::rings(&trace, all.iter().copied());
+        study.stored = storage::stored(all)?;
         study.populations = population::populations(&trace);
-        study.runs.insert("trace".to_owned(), run(&trace, args.trace_scale));
+        study.trace = Some(run(&trace, args.trace_scale, &version));
     }
     keep(&study)?;
     plots::draw(&study, &folder)?;
@@ -120,48 +126,32 @@ fn main() -> Result<(), Error> {
 
 type Keep<'a> = &'a mut dyn FnMut(&Study) -> Result<(), Error>;
 
-fn real(args: &Args, forms: &[Form], study: &mut Study, keep: Keep<'_>) -> Result<(), Error> {
+fn real(args: &Args, forms: &[Form], version: &str, study: &mut Study, keep: Keep<'_>) -> Result<(), Error> {
     let dialtone = match &args.dialtone {
         Some(path) => path.clone(),
         None => build()?,
     };
     let trace = Trace::new(SEED, args.scale);
-    study.runs.insert("real".to_owned(), run(&trace, args.scale));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    for providers in &args.real {
-        let mut settings = vec![(Shape::Mesh, 0)];
-        // One in ten: of fewer than five that is nobody.
-        if args.real.iter().max() == Some(providers) && *providers >= 5 {
-            settings.push((Shape::Peers, 0));
-            settings.push((Shape::Mesh, (*providers as f64 / 10.0).round() as usize));
-        }
-        for (shape, riders) in settings {
-            for form in forms {
-                let began = Instant::now();
-                let row = runtime.block_on(real::measure(&dialtone, &trace, *providers, shape, riders, *form))?;
-                eprintln!(
-                    "{providers} processes, {}, {riders} riders, {}: {:.1?}",
-                    shape.word(),
-                    form.word(),
-                    began.elapsed()
-                );
-                study.enter(row);
-                keep(study)?;
-            }
+    for setting in real::settings(&args.real) {
+        for form in forms {
+            let began = Instant::now();
+            let loaded = (&trace, run(&trace, args.scale, version));
+            study.enter(runtime.block_on(real::measure(&dialtone, loaded, setting, *form))?);
+            eprintln!("processes: {setting:?}, {}: {:.1?}", form.word(), began.elapsed());
+            keep(study)?;
         }
     }
     Ok(())
 }
 
-fn world(args: &Args, forms: &[Form], study: &mut Study, keep: Keep<'_>) -> Result<(), Error> {
+fn world(args: &Args, forms: &[Form], version: &str, study: &mut Study, keep: Keep<'_>) -> Result<(), Error> {
     let trace = Trace::new(SEED, args.scale);
-    study.runs.insert("world".to_owned(), run(&trace, args.scale));
     for setting in simulated::settings(&args.world) {
         for form in forms {
             let began = Instant::now();
-            let row = simulated::measure(&trace, setting, *form)?;
-            eprintln!("{setting:?}, {}: {:.1?}", form.word(), began.elapsed());
-            study.enter(row);
+            study.enter(simulated::measure((&trace, run(&trace, args.scale, version)), setting, *form)?);
+            eprintln!("simulated: {setting:?}, {}: {:.1?}", form.word(), began.elapsed());
             keep(study)?;
         }
     }
@@ -176,20 +166,31 @@ fn forms(words: &[String]) -> Result<Vec<Form>, Error> {
         .collect()
 }
 
-/// How a part is run, for the document.
-fn run(trace: &Trace, scale: f64) -> Run {
-    let told = |program: &str, args: &[&str]| {
-        let out = Command::new(program).args(args).current_dir(root()).output().ok()?;
-        let text = String::from_utf8(out.stdout).ok()?;
-        out.status.success().then(|| text.trim().to_owned())
-    };
+/// How something is run, for the document.
+fn run(trace: &Trace, scale: f64, version: &str) -> Run {
     Run {
         scale,
         names: trace.names,
         queries: trace.queries.len(),
         day: told("date", &["-u", "+%Y-%m-%d"]).unwrap_or_else(|| "unknown".to_owned()),
-        version: told("git", &["describe", "--always"]).unwrap_or_else(|| "unknown".to_owned()),
+        version: version.to_owned(),
     }
+}
+
+/// What the program is of.
+fn version() -> String {
+    match (told("git", &["describe", "--always"]), told("git", &CHANGED)) {
+        (Some(version), Some(changed)) if changed.is_empty() => version,
+        (Some(version), _) => version + " and changes",
+        (None, _) => "unknown".to_owned(),
+    }
+}
+
+/// What another program says, in the repository.
+fn told(program: &str, args: &[&str]) -> Option<String> {
+    let out = Command::new(program).args(args).current_dir(root()).output().ok()?;
+    let text = String::from_utf8(out.stdout).ok()?;
+    out.status.success().then(|| text.trim().to_owned())
 }
 
 /// Builds the command, as this program was built.
@@ -218,5 +219,7 @@ fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
+/// Tells which files are not as they were committed; what a study itself writes is no program.
+const CHANGED: [&str; 5] = ["status", "--porcelain", "--", ".", ":!docs"];
 /// Where all chance comes from.
 const SEED: u64 = 1;

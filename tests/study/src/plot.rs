@@ -13,6 +13,19 @@ pub struct Plot {
     pub y: Axis,
     /// The lines.
     pub lines: Vec<Line>,
+    /// What colours and dashes mean.
+    pub legend: Vec<Entry>,
+}
+
+/// A line of the legend.
+#[derive(Debug)]
+pub struct Entry {
+    /// What it means.
+    pub label: String,
+    /// As SVG spells it.
+    pub colour: &'static str,
+    /// How it is dashed, as SVG spells it; empty: not at all.
+    pub dash: &'static str,
 }
 
 /// An axis.
@@ -27,11 +40,9 @@ pub struct Axis {
 /// A line of points.
 #[derive(Debug)]
 pub struct Line {
-    /// What it is, in the legend.
-    pub label: String,
-    /// As SVG spells it.
+    /// As in the legend.
     pub colour: &'static str,
-    /// How it is dashed, as SVG spells it; empty: not at all.
+    /// As in the legend.
     pub dash: &'static str,
     /// Where it goes, from left to right.
     pub points: Vec<(f64, f64)>,
@@ -40,6 +51,8 @@ pub struct Line {
 /// Where values go, in pixels.
 struct Scale {
     is_log: bool,
+    /// Something is drawn at the lower end that is less.
+    has_less: bool,
     /// The values at the ends.
     ends: [f64; 2],
     /// The pixels there.
@@ -73,7 +86,7 @@ impl Plot {
                 svg,
                 "<text x=\"{px:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
                 BOTTOM + 18.0,
-                short(at)
+                x.label(at)
             );
         }
         for at in y.ticks() {
@@ -84,7 +97,7 @@ impl Plot {
                 "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
                 LEFT - 6.0,
                 py + 4.0,
-                short(at)
+                y.label(at)
             );
         }
         let _ = writeln!(svg, "<path d=\"M{LEFT} {TOP}V{BOTTOM}H{RIGHT}\" stroke=\"black\" fill=\"none\"/>");
@@ -101,19 +114,21 @@ impl Plot {
             "<text transform=\"translate(16 {middle}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
             escape(self.y.label)
         );
-        for (row, line) in self.lines.iter().enumerate() {
-            let (colour, dash) = (line.colour, line.dash);
+        let stroke = |colour, dash| format!("stroke=\"{colour}\" stroke-width=\"2\" stroke-dasharray=\"{dash}\" fill=\"none\"");
+        for line in &self.lines {
+            let colour = line.colour;
             let mut path = String::new();
             for (index, at) in line.points.iter().enumerate() {
                 let (px, py) = (x.pixel(at.0), y.pixel(at.1));
                 let _ = write!(path, "{}{px:.1} {py:.1}", if index == 0 { 'M' } else { 'L' });
                 let _ = writeln!(svg, "<circle cx=\"{px:.1}\" cy=\"{py:.1}\" r=\"3\" fill=\"{colour}\"/>");
             }
-            let stroke = format!("stroke=\"{colour}\" stroke-width=\"2\" stroke-dasharray=\"{dash}\" fill=\"none\"");
-            let _ = writeln!(svg, "<path d=\"{path}\" {stroke}/>");
-            let (from, to, py) = (RIGHT + 14.0, RIGHT + 40.0, TOP + 10.0 + 18.0 * row as f64);
-            let _ = writeln!(svg, "<path d=\"M{from} {py}H{to}\" {stroke}/>");
-            let _ = writeln!(svg, "<text x=\"{}\" y=\"{}\">{}</text>", to + 6.0, py + 4.0, escape(&line.label));
+            let _ = writeln!(svg, "<path d=\"{path}\" {}/>", stroke(colour, line.dash));
+        }
+        for (row, entry) in self.legend.iter().enumerate() {
+            let (from, to, py) = (RIGHT + 14.0, RIGHT + 44.0, TOP + 10.0 + 20.0 * row as f64);
+            let _ = writeln!(svg, "<path d=\"M{from} {py}H{to}\" {}/>", stroke(entry.colour, entry.dash));
+            let _ = writeln!(svg, "<text x=\"{}\" y=\"{}\">{}</text>", to + 6.0, py + 4.0, escape(&entry.label));
         }
         svg + "</svg>\n"
     }
@@ -122,8 +137,13 @@ impl Plot {
 impl Scale {
     fn of(is_log: bool, values: impl Iterator<Item = f64>, pixels: [f64; 2]) -> Self {
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
-        for value in values.filter(|value| value.is_finite() && (!is_log || *value > 0.0)) {
-            (low, high) = (low.min(value), high.max(value));
+        let mut has_less = false;
+        for value in values {
+            if is_log && value <= 0.0 {
+                has_less = true;
+            } else {
+                (low, high) = (low.min(value), high.max(value));
+            }
         }
         if low > high {
             (low, high) = (1.0, 10.0);
@@ -135,7 +155,12 @@ impl Scale {
             let step = step(high.max(f64::MIN_POSITIVE));
             [0.0, (high / step).ceil().max(1.0) * step]
         };
-        Self { is_log, ends, pixels }
+        Self {
+            is_log,
+            has_less,
+            ends,
+            pixels,
+        }
     }
 
     fn pixel(&self, value: f64) -> f64 {
@@ -146,6 +171,12 @@ impl Scale {
             (value - low) / (high - low)
         };
         self.pixels[0] + share * (self.pixels[1] - self.pixels[0])
+    }
+
+    /// What stands at a tick: at the lower end of a logarithmic axis that 0 is drawn there too.
+    fn label(&self, tick: f64) -> String {
+        let less = if self.has_less && tick <= self.ends[0] { "0 to " } else { "" };
+        format!("{less}{}", short(tick))
     }
 
     fn ticks(&self) -> Vec<f64> {
@@ -180,7 +211,7 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-const WIDTH: f64 = 760.0;
+const WIDTH: f64 = 800.0;
 const HEIGHT: f64 = 400.0;
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = 560.0;
@@ -211,7 +242,11 @@ mod tests {
 
     #[test]
     fn a_logarithmic_axis_has_a_tick_at_every_ten_fold() {
-        assert_eq!(scale(true, &[2.0, 1_000.0]).ticks(), [1.0, 10.0, 100.0, 1_000.0]);
+        let axis = scale(true, &[2.0, 1_000.0]);
+        assert_eq!(axis.ticks(), [1.0, 10.0, 100.0, 1_000.0]);
+        assert_eq!(axis.label(1.0), "1");
+        let axis = scale(true, &[0.0, 2.0, 1_000.0]);
+        assert_eq!((axis.label(1.0), axis.label(10.0)), ("0 to 1".to_owned(), "10".to_owned()));
     }
 
     #[test]
@@ -221,10 +256,14 @@ mod tests {
             x: Axis { label: "x", is_log: true },
             y: Axis { label: "y", is_log: false },
             lines: vec![Line {
-                label: "values".to_owned(),
                 colour: "black",
                 dash: "",
                 points: vec![(2.0, 1.0), (16.0, 3.0)],
+            }],
+            legend: vec![Entry {
+                label: "values".to_owned(),
+                colour: "black",
+                dash: "",
             }],
         };
         let svg = plot.to_svg();

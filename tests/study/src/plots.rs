@@ -1,8 +1,8 @@
 //! Which plots there are, and what is on them.
 
 use crate::Error;
-use crate::figures::{Form, Place, Row, Shape, Study};
-use crate::plot::{Axis, Line, Plot};
+use crate::figures::{Form, Place, Population, Row, Shape, Study};
+use crate::plot::{Axis, Entry, Line, Plot};
 use std::path::Path;
 
 /// The plots: file, what it shows, in the order of the document.
@@ -15,6 +15,7 @@ pub fn all(study: &Study) -> Vec<(&'static str, Plot)> {
         },
         y: Axis { label, is_log },
         lines: lines(study, of),
+        legend: legend(),
     };
     vec![
         (
@@ -37,7 +38,7 @@ pub fn all(study: &Study) -> Vec<(&'static str, Plot)> {
         ),
         (
             "storage.svg",
-            by("What a provider stores", "bytes held a provider", true, &|row| row.held_bytes),
+            by("What a provider stores", "bytes held a provider", true, &|row| Some(row.held_bytes)),
         ),
         (
             "local.svg",
@@ -47,13 +48,18 @@ pub fn all(study: &Study) -> Vec<(&'static str, Plot)> {
         ),
         (
             "latency.svg",
-            by("How long 99 of 100 gets take at most", "µs", true, &|row| Some(row.latency_us.p99)),
+            by("How long 99 of 100 gets take at most", "microseconds", true, &|row| {
+                Some(row.latency_us.p99)
+            }),
         ),
         (
             "staleness.svg",
-            by("From a put until another provider has it, 99 of 100", "ms", true, &|row| {
-                Some(row.stale_ms.p99)
-            }),
+            by(
+                "From a put until another provider has it, 99 of 100",
+                "milliseconds",
+                true,
+                &|row| Some(row.stale_ms.p99),
+            ),
         ),
         ("population.svg", population(study)),
     ]
@@ -70,29 +76,33 @@ pub fn draw(study: &Study, folder: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// A line for each form and way of linking, of rows where all give.
-fn lines(study: &Study, of: &dyn Fn(&Row) -> Option<f64>) -> Vec<Line> {
-    let shapes = |shape: Shape| match shape {
+/// The ways in which providers were linked, with their dashes.
+const KINDS: [(Place, usize, &str, &str); 5] = [
+    (Place::Real, 0, "", "processes, mutual"),
+    (Place::Real, 1, "12 3", "processes, peers"),
+    (Place::World, 0, "6 3", "simulated, mutual"),
+    (Place::World, 1, "7 3 2 3", "simulated, peers"),
+    (Place::World, 2, "2 3", "simulated, few links"),
+];
+
+/// Which of the ways a shape is.
+fn kind(shape: Shape) -> usize {
+    match shape {
         Shape::Mesh => 0,
         Shape::Peers => 1,
         Shape::Random(_) => 2,
-    };
-    let kinds = [
-        (Place::Real, 0, "", "processes"),
-        (Place::World, 0, "8 3", "simulated, mutual"),
-        (Place::World, 1, "8 3 2 3", "simulated, peers"),
-        (Place::World, 2, "2 3", "simulated, few links"),
-    ];
+    }
+}
+
+/// A line for each form and way of linking, of rows where all give.
+fn lines(study: &Study, of: &dyn Fn(&Row) -> Option<f64>) -> Vec<Line> {
     let mut lines = Vec::new();
     for form in Form::ALL {
-        for (place, shape, dash, what) in kinds {
-            let rows = study
-                .rows(place, false)
-                .filter(|row| row.form == form && shapes(row.shape) == shape);
+        for (place, shape, dash, _) in KINDS {
+            let rows = study.rows(place, false).filter(|row| row.form == form && kind(row.shape) == shape);
             let points: Vec<_> = rows.filter_map(|row| Some((row.providers as f64, of(row)?))).collect();
             if !points.is_empty() {
                 lines.push(Line {
-                    label: format!("{}, {what}", form.word()),
                     colour: colour(form),
                     dash,
                     points,
@@ -103,12 +113,25 @@ fn lines(study: &Study, of: &dyn Fn(&Row) -> Option<f64>) -> Vec<Line> {
     lines
 }
 
+/// Forms by colour, then ways of linking by dash.
+fn legend() -> Vec<Entry> {
+    let forms = Form::ALL.map(|form| (form.word(), colour(form), ""));
+    let kinds = KINDS.map(|(_, _, dash, what)| (what, "black", dash));
+    let entry = |(label, colour, dash): (&str, _, _)| Entry {
+        label: label.to_owned(),
+        colour,
+        dash,
+    };
+    forms.into_iter().chain(kinds).map(entry).collect()
+}
+
 fn population(study: &Study) -> Plot {
     let ttls = study.populations.first().map(|first| first.hits.clone()).unwrap_or_default();
     let mut lines = Vec::new();
+    let mut legend = Vec::new();
     for (index, (ttl, _)) in ttls.into_iter().enumerate() {
-        let points = |of: fn(&crate::figures::Population) -> &Vec<(u64, f64)>| {
-            let at = |one: &crate::figures::Population| Some((one.clients * 100.0, of(one).get(index)?.1));
+        let points = |of: fn(&Population) -> &Vec<(u64, f64)>| {
+            let at = |one: &Population| Some((one.clients * 100.0, of(one).get(index)?.1));
             let mut points: Vec<_> = study.populations.iter().filter_map(at).collect();
             points.reverse();
             points
@@ -118,12 +141,12 @@ fn population(study: &Study) -> Plot {
             ("", "own copies", points(|one| &one.hits)),
             ("2 3", "everybody's", points(|one| &one.together)),
         ] {
-            lines.push(Line {
+            legend.push(Entry {
                 label: format!("{what}, {}", lasting(ttl)),
                 colour,
                 dash,
-                points,
             });
+            lines.push(Line { colour, dash, points });
         }
     }
     Plot {
@@ -137,6 +160,7 @@ fn population(study: &Study) -> Plot {
             is_log: false,
         },
         lines,
+        legend,
     }
 }
 

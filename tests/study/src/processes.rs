@@ -2,6 +2,7 @@
 //! agreements with others.
 
 use crate::Error;
+use crate::cpu;
 use crate::figures::{Form, Shape};
 use crate::http::Connection;
 use dialtone_provider::identity;
@@ -112,7 +113,7 @@ impl Network {
 
     /// Processor time that all have used so far, in microseconds; `None`: this system does not tell.
     pub fn cpu_us(&self) -> Option<f64> {
-        self.providers.iter().map(Process::cpu_us).sum()
+        self.providers.iter().map(|one| cpu::of_process(one.child.id())).sum()
     }
 
     /// Stops all, each in good order.
@@ -168,15 +169,6 @@ impl Process {
         }
         Ok(counts)
     }
-
-    /// Of all its threads, those that have ended too: the 14th and 15th field of what the system tells of a process, in ticks.
-    fn cpu_us(&self) -> Option<f64> {
-        let told = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
-        // The second field is a name in brackets, which may have anything in it.
-        let (_, after) = told.rsplit_once(')')?;
-        let ticks = after.split_whitespace().skip(11).take(2).map(|field| field.parse::<f64>().ok());
-        Some(ticks.sum::<Option<f64>>()? * TICK_US)
-    }
 }
 
 impl Drop for Process {
@@ -211,7 +203,5 @@ fn agreement(peer: &Name, at: Option<SocketAddr>, shape: Shape, form: Form, ride
     block
 }
 
-/// What a tick of the system's accounts is, in microseconds: 100 a second wherever `/proc` is.
-const TICK_US: f64 = 10_000.0;
 /// How long links and feeds have to settle.
 const PATIENCE: Duration = Duration::from_secs(60);

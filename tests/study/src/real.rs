@@ -1,16 +1,16 @@
 //! One network of real providers under the trace: separate processes, embedded stores, QUIC between them, HTTP from outside.
 
 use crate::Error;
-use crate::figures::{Form, Place, Quantiles, Row, Shape};
+use crate::cpu::{self, Machine};
+use crate::figures::{Form, Place, Quantiles, Row, Run, Setting, Shape, riders};
 use crate::http::Connection;
 use crate::names;
 use crate::processes::{Counts, Network, at};
-use crate::simulated::POINTER_BYTES;
+use crate::storage::POINTER_BYTES;
 use crate::trace::Trace;
 use dialtone_shared::{Name, SignedRecord, Ttl, UnixMicros};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -28,8 +28,8 @@ const TTL: Ttl = Ttl(2);
 const SERVES: Duration = Duration::from_secs(1);
 /// How long after the start all have told each other whom they would ask: up to 16 rounds of looking at links, five a second.
 const SETTLES: Duration = Duration::from_secs(4);
-/// Updates that are watched until another provider has them.
-const UPDATES: usize = 96;
+/// Updates that are watched until another provider has them: so many that one in a hundred is not the last.
+const UPDATES: usize = 128;
 /// So many of them at a time.
 const AT_A_TIME: usize = 32;
 /// The longest pause between two looks for one, which is how exactly it is measured.
@@ -40,6 +40,19 @@ const WATCHED: Duration = Duration::from_secs(5);
 const NOBODYS: usize = 200;
 /// Connections to each provider: as many of its gets at a time.
 const CONNECTIONS: usize = 8;
+
+/// The networks for these numbers of providers.
+pub fn settings(providers: &[usize]) -> Vec<Setting> {
+    let of = |providers: usize, shape, riders| Setting { providers, shape, riders };
+    let meshes = providers.iter().map(|providers| of(*providers, Shape::Mesh, 0));
+    // Two have nobody to pass anything on to.
+    let more = providers.iter().filter(|providers| **providers > 2);
+    let peers = more.map(|providers| of(*providers, Shape::Peers, 0));
+    let riders = providers
+        .iter()
+        .filter_map(|providers| Some(of(*providers, Shape::Mesh, riders(*providers)?)));
+    meshes.chain(peers).chain(riders).collect()
+}
 
 /// A get that is due, and what became of it.
 struct Get {
@@ -56,12 +69,13 @@ struct Got {
     of_givers: [usize; 2],
 }
 
-/// Measures one network.
+/// Measures one network, with providers that are processes of the command `dialtone`.
 ///
 /// # Errors
 /// A provider fails.
-pub async fn measure(dialtone: &Path, trace: &Trace, providers: usize, shape: Shape, riders: usize, form: Form) -> Result<Row, Error> {
+pub async fn measure(dialtone: &Path, (trace, run): (&Trace, Run), setting: Setting, form: Form) -> Result<Row, Error> {
     let mut rng = StdRng::seed_from_u64(7);
+    let Setting { providers, shape, riders } = setting;
     let network = Network::start(dialtone, providers, shape, riders, form).await?;
     let linked = Instant::now();
     let http: Vec<SocketAddr> = network.providers.iter().map(|one| one.http).collect();
@@ -91,6 +105,7 @@ pub async fn measure(dialtone: &Path, trace: &Trace, providers: usize, shape: Sh
     // The trace.
     sleep(Duration::from_secs(u64::from(TTL.0)) + SETTLES.saturating_sub(linked.elapsed())).await;
     let (before, cpu) = (network.counts().await?, network.cpu_us());
+    let (own, machine) = (cpu::of_process(std::process::id()), Machine::now());
     let start = Clock::now() + Duration::from_millis(50);
     let mut gets: Vec<Vec<Get>> = http.iter().map(|_| Vec::new()).collect();
     for (when, number) in &trace.queries {
@@ -102,18 +117,22 @@ pub async fn measure(dialtone: &Path, trace: &Trace, providers: usize, shape: Sh
     }
     let got = get_all(&http, gets).await?;
     let (after, get_cpu) = (network.counts().await?, network.cpu_us());
+    let get_cpu = cpu.zip(get_cpu).map(|(before, after)| after - before);
+    let own = own.zip(cpu::of_process(std::process::id())).map(|(before, after)| after - before);
+    let others_cpu = machine
+        .zip(Machine::now())
+        .zip(get_cpu.zip(own))
+        .map(|((before, after), (providers, own))| after.others(before, providers + own));
 
-    // Updates, of names as often asked for as the trace asks.
-    let (mut stale, mut unseen, mut updated) = (Vec::new(), 0, BTreeSet::new());
-    for _ in 0..UPDATES / AT_A_TIME {
+    // Updates.
+    let (mut stale, mut unseen) = (Vec::new(), 0);
+    let updated: Vec<usize> = trace.asked(&mut rng, UPDATES, |number| gives(home[number]));
+    for some in updated.chunks(AT_A_TIME) {
         let mut updates = JoinSet::new();
-        for _ in 0..AT_A_TIME {
-            let (_, number) = trace.queries[rng.random_range(0..trace.queries.len())];
+        for number in some.iter().copied() {
             let elsewhere = (home[number] + rng.random_range(1..providers)) % providers;
             let later = SERVES.mul_f64(rng.random());
-            if gives(home[number]) && updated.insert(number) {
-                updates.spawn(update(number, http[home[number]], http[elsewhere], later));
-            }
+            updates.spawn(update(number, http[home[number]], http[elsewhere], later));
         }
         while let Some(seen) = updates.join_next().await {
             match seen?? {
@@ -142,16 +161,15 @@ pub async fn measure(dialtone: &Path, trace: &Trace, providers: usize, shape: Sh
         providers,
         shape,
         riders,
-        puts: trace.names,
-        gets: trace.queries.len(),
+        run,
         put_messages,
         put_bytes,
         get_messages: during("dialtone_peer_asked_total") / count,
-        get_bytes: None,
-        absent_messages: Some((at(&all, "dialtone_peer_asked_total") - asked) / NOBODYS as f64),
-        absent_certain: Some(certain as f64 / NOBODYS as f64),
+        get_bytes: during("dialtone_peer_request_bytes_sent_total") / count,
+        absent_messages: (at(&all, "dialtone_peer_asked_total") - asked) / NOBODYS as f64,
+        absent_certain: certain as f64 / NOBODYS as f64,
         held: at(&pushed, "dialtone_records") / providers as f64,
-        held_bytes: (form != Form::Digest).then(|| held_bytes(&pushed) / providers as f64),
+        held_bytes: held_bytes(&after) / providers as f64,
         local: 1.0 - asking.min(1.0),
         found: got.found as f64 / count,
         found_of_givers: got.of_givers[1] as f64 / got.of_givers[0].max(1) as f64,
@@ -159,16 +177,18 @@ pub async fn measure(dialtone: &Path, trace: &Trace, providers: usize, shape: Sh
         stale_ms: Quantiles::of(stale),
         unseen,
         put_cpu_us,
-        get_cpu_us: cpu.zip(get_cpu).map(|(before, after)| (after - before) / count),
+        get_cpu_us: get_cpu.map(|used| used / count),
+        others_cpu,
         work: during("dialtone_peer_questions_served_total") / count / givers,
     };
     network.stop()?;
     Ok(row)
 }
 
-/// Bytes of records, and of pointers where they stand in the place of records.
+/// Bytes of records, and of what stands in the place of records: pointers and digests.
 fn held_bytes(counts: &Counts) -> f64 {
-    at(counts, "dialtone_record_bytes") + at(counts, "dialtone_pointers") * POINTER_BYTES as f64
+    let pointers = at(counts, "dialtone_pointers") * POINTER_BYTES as f64;
+    at(counts, "dialtone_record_bytes") + pointers + at(counts, "dialtone_peer_digest_bytes")
 }
 
 /// Puts each record at its provider, several at a time.

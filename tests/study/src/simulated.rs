@@ -1,30 +1,18 @@
 //! One network of simulated providers under the trace: the same sessions, desks and stores, virtual time, and work that providers share.
 
 use crate::Error;
-use crate::asking::Asking;
-use crate::figures::{Form, Place, Quantiles, Row, Shape};
+use crate::figures::{Form, Place, Quantiles, Row, Run, Setting, Shape, riders};
 use crate::names;
+use crate::storage::POINTER_BYTES;
 use crate::trace::Trace;
 use dialtone_provider::peering::ask::desk::Reply;
 use dialtone_provider::store::RecordStore;
 use dialtone_shared::message::{Mode, Relationship};
-use dialtone_shared::{Name, Ttl};
+use dialtone_shared::{Ttl, VerifiedRecord};
 use dialtone_world::{World, graph, ready};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use std::collections::BTreeSet;
 use std::time::Duration;
-
-/// A network.
-#[derive(Clone, Copy, Debug)]
-pub struct Setting {
-    /// How many providers.
-    pub providers: usize,
-    /// How they are linked.
-    pub shape: Shape,
-    /// How many only take.
-    pub riders: usize,
-}
 
 /// The networks for these numbers of providers.
 pub fn settings(providers: &[usize]) -> Vec<Setting> {
@@ -34,7 +22,8 @@ pub fn settings(providers: &[usize]) -> Vec<Setting> {
     let meshes = providers.iter().filter(small).map(|providers| of(*providers, mesh, 0));
     let peers = providers.iter().filter(small).map(|providers| of(*providers, peers, 0));
     let randoms = providers.iter().map(|providers| of(*providers, random, 0));
-    let riders = providers.iter().filter(small).max().map(|most| of(*most, mesh, (most / 10).max(1)));
+    let riding = |providers: &usize| Some(of(*providers, mesh, riders(*providers)?));
+    let riders = providers.iter().filter(small).filter_map(riding);
     meshes.chain(peers).chain(randoms).chain(riders).collect()
 }
 
@@ -48,24 +37,28 @@ const PUTS_PER_SECOND: u32 = 200;
 const SETTLES: Duration = Duration::from_secs(30);
 /// As by default.
 const TTL: Ttl = Ttl(60);
-/// Updates that are watched until another provider has them.
-const UPDATES: usize = 96;
+/// Updates that are watched until another provider has them: so many that one in a hundred is not the last.
+const UPDATES: usize = 128;
 /// How long one is watched.
 const WATCHED: Duration = Duration::from_secs(120);
 /// The longest pause between two looks for one, which is how exactly it is measured.
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 /// Gets of names that nobody has.
 const NOBODYS: usize = 200;
+/// So many of them a second.
+const GETS_PER_SECOND: u32 = 50;
+/// How exactly updates are timed.
+const STEP: Duration = Duration::from_millis(1);
+/// How long it takes until all have told each other whom they would ask: up to 16 rounds of looking at links, five a second.
+const TELLS: Duration = Duration::from_secs(5);
 /// Longer than any question lasts.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// What a pointer takes in the embedded store: its row and the row's key.
-pub const POINTER_BYTES: usize = 55 + 3 * Name::BYTES;
 
 /// Measures one network.
 ///
 /// # Errors
 /// A record cannot be signed.
-pub fn measure(trace: &Trace, setting: Setting, form: Form) -> Result<Row, Error> {
+pub fn measure((trace, run): (&Trace, Run), setting: Setting, form: Form) -> Result<Row, Error> {
     let mut rng = StdRng::seed_from_u64(7);
     let Setting { providers, shape, riders } = setting;
     let pairs = match shape {
@@ -109,23 +102,26 @@ pub fn measure(trace: &Trace, setting: Setting, form: Form) -> Result<Row, Error
     }
 
     // The trace, at its own pace.
-    let mut asking = Asking::new(&mut world);
-    let start = asking.world().now;
+    let mut world = world.asking();
+    world.run(TELLS);
+    let start = world.now;
     let mut gets = Vec::with_capacity(trace.queries.len());
     for (when, number) in &trace.queries {
-        asking.run_until(start + *when)?;
-        let get = asking.get(rng.random_range(0..providers), names::name(*number))?;
+        world.run((start + *when).saturating_sub(world.now));
+        let get = world.get(rng.random_range(0..providers), names::name(*number));
         gets.push((get, start + *when, gives(home[*number])));
     }
-    asking.run_until(start + trace.lasts + PATIENCE)?;
-    let (questions, bytes) = (asking.questions, asking.bytes);
-    let served: u64 = asking.served.iter().take(providers - riders).sum();
+    world.run(start + trace.lasts + PATIENCE - world.now);
+    let (questions, bytes) = (world.gets.questions, world.gets.bytes);
+    let served = |node: usize| world.tally(node).peers.values().map(|peer| peer.served).sum::<u64>();
+    let served: u64 = (0..providers - riders).map(served).sum();
     let mut got = Got::default();
     for (get, begun, of_giver) in gets {
-        let done = asking.done.remove(&get).ok_or("a get that is never answered")?;
-        let found = usize::from(matches!(done.reply, Reply::Record(_)));
-        got.latency_us.push((done.at - begun).as_secs_f64() * 1e6);
-        got.local += usize::from(done.is_local);
+        let (at, reply) = world.gets.answers.remove(&get).ok_or("a get that is never answered")?;
+        let found = usize::from(matches!(reply, Reply::Record(_)));
+        got.latency_us.push((at - begun).as_secs_f64() * 1e6);
+        // Deciding takes no time, and asking does.
+        got.local += usize::from(at == begun);
         got.found += found;
         if of_giver {
             got.of_givers[0] += 1;
@@ -133,28 +129,26 @@ pub fn measure(trace: &Trace, setting: Setting, form: Form) -> Result<Row, Error
         }
     }
 
-    // Updates, of names as often asked for as the trace asks.
-    let (mut stale, mut unseen, mut updated) = (Vec::new(), 0, BTreeSet::new());
-    for _ in 0..UPDATES {
-        let (_, number) = trace.queries[rng.random_range(0..trace.queries.len())];
+    let mut updates = Vec::new();
+    for number in trace.asked(&mut rng, UPDATES, |number| gives(home[number])) {
         let elsewhere = (home[number] + rng.random_range(1..providers)) % providers;
         let later = Duration::from_secs(u64::from(TTL.0)).mul_f64(rng.random());
-        if gives(home[number]) && updated.insert(number) {
-            match update(&mut asking, number, home[number], elsewhere, later)? {
-                Some(after) => stale.push(after.as_secs_f64() * 1e3),
-                None => unseen += 1,
-            }
-        }
+        updates.push(Update::new(&mut world, number, [home[number], elsewhere], later));
     }
+    let (stale, unseen) = watch(&mut world, updates)?;
 
     // What nobody has.
-    let (before, mut certain) = (asking.questions, 0);
+    let before = world.gets.questions;
+    let mut asked = Vec::new();
     for number in 0..NOBODYS {
-        let get = asking.get(rng.random_range(0..providers), names::name(names::NOBODYS + number))?;
-        let then = asking.world().now + PATIENCE;
-        asking.run_until(then)?;
-        certain += usize::from(asking.done.remove(&get).is_some_and(|done| done.reply == Reply::Absent));
+        asked.push(world.get(rng.random_range(0..providers), names::name(names::NOBODYS + number)));
+        world.run(Duration::from_secs(1) / GETS_PER_SECOND);
     }
+    world.run(PATIENCE);
+    let certain = asked
+        .iter()
+        .filter(|get| matches!(world.gets.answers.get(get), Some((_, Reply::Absent))));
+    let certain = certain.count();
     let count = trace.queries.len() as f64;
     let each = providers as f64;
     Ok(Row {
@@ -163,16 +157,15 @@ pub fn measure(trace: &Trace, setting: Setting, form: Form) -> Result<Row, Error
         providers,
         shape,
         riders,
-        puts: trace.names,
-        gets: trace.queries.len(),
+        run,
         put_messages,
         put_bytes,
         get_messages: questions as f64 / count,
-        get_bytes: Some(bytes as f64 / count),
-        absent_messages: Some((asking.questions - before) as f64 / NOBODYS as f64),
-        absent_certain: Some(f64::from(certain as u32) / NOBODYS as f64),
+        get_bytes: bytes as f64 / count,
+        absent_messages: (world.gets.questions - before) as f64 / NOBODYS as f64,
+        absent_certain: certain as f64 / NOBODYS as f64,
         held: held as f64 / each,
-        held_bytes: Some(held_bytes as f64 / each),
+        held_bytes: held_bytes as f64 / each,
         local: got.local as f64 / count,
         found: got.found as f64 / count,
         found_of_givers: got.of_givers[1] as f64 / got.of_givers[0].max(1) as f64,
@@ -181,6 +174,7 @@ pub fn measure(trace: &Trace, setting: Setting, form: Form) -> Result<Row, Error
         unseen,
         put_cpu_us: None,
         get_cpu_us: None,
+        others_cpu: None,
         work: served as f64 / count / (each - riders as f64),
     })
 }
@@ -194,30 +188,80 @@ struct Got {
     of_givers: [usize; 2],
 }
 
-/// Asks for a name elsewhere, so that a copy may be there, puts a newer record of it a little later, and asks elsewhere until that is
-/// there: how long after the put; `None`: not while it was watched.
-fn update(asking: &mut Asking<'_>, number: usize, home: usize, elsewhere: usize, later: Duration) -> Result<Option<Duration>, Error> {
-    asking.get(elsewhere, names::name(number))?;
-    let put = asking.world().now + later;
-    asking.run_until(put)?;
-    let record = names::verified(number, asking.world().time(), TTL)?;
-    asking.world().put_all(home, vec![record.clone()]);
-    let mut pause = Duration::from_millis(1);
-    while asking.world().now - put < WATCHED {
-        let get = asking.get(elsewhere, *record.name())?;
-        while !asking.done.contains_key(&get) {
-            let then = asking.world().now + Duration::from_millis(1);
-            asking.run_until(then)?;
+/// A newer record of a name, and who waits for it where.
+struct Update {
+    number: usize,
+    home: usize,
+    elsewhere: usize,
+    /// When it is put.
+    put: Duration,
+    record: Option<VerifiedRecord>,
+    /// The get that is under way.
+    get: Option<u64>,
+    /// When the next is due, and how long it is from one to the next by now.
+    next: Duration,
+    pause: Duration,
+}
+
+impl Update {
+    /// Asks for the name elsewhere, so that a copy may be there when the newer record is put a little later.
+    fn new(world: &mut World, number: usize, [home, elsewhere]: [usize; 2], later: Duration) -> Self {
+        world.get(elsewhere, names::name(number));
+        Self {
+            number,
+            home,
+            elsewhere,
+            put: world.now + later,
+            record: None,
+            get: None,
+            next: world.now + later,
+            pause: STEP,
         }
-        let done = asking.done.remove(&get).ok_or("a get that is never answered")?;
-        if matches!(done.reply, Reply::Record(found) if found.record == record) {
-            return Ok(Some(done.at - put));
-        }
-        let then = asking.world().now + pause;
-        asking.run_until(then)?;
-        pause = pause.mul_f64(1.2).min(PAUSE_MAX);
     }
-    Ok(None)
+
+    /// Puts, asks, or looks what came of asking: when the newer record was answered, if it was.
+    fn step(&mut self, world: &mut World) -> Result<Option<Duration>, Error> {
+        if world.now < self.next {
+            return Ok(None);
+        }
+        let record = match &self.record {
+            Some(record) => record,
+            None => {
+                let record = names::verified(self.number, world.time(), TTL)?;
+                world.put_all(self.home, vec![record.clone()]);
+                self.record.insert(record)
+            }
+        };
+        let get = *self.get.get_or_insert_with(|| world.get(self.elsewhere, *record.name()));
+        let Some((at, reply)) = world.gets.answers.remove(&get) else {
+            return Ok(None);
+        };
+        if matches!(reply, Reply::Record(found) if found.record == *record) {
+            return Ok(Some(at));
+        }
+        self.get = None;
+        self.next = world.now + self.pause;
+        self.pause = self.pause.mul_f64(1.2).min(PAUSE_MAX);
+        Ok(None)
+    }
+}
+
+/// Watches updates: how long after each put it was seen elsewhere, in milliseconds, and how many were not.
+fn watch(world: &mut World, mut updates: Vec<Update>) -> Result<(Vec<f64>, usize), Error> {
+    let (mut stale, mut unseen) = (Vec::new(), 0);
+    while !updates.is_empty() {
+        let mut open = Vec::with_capacity(updates.len());
+        for mut update in updates {
+            match update.step(world)? {
+                Some(at) => stale.push((at - update.put).as_secs_f64() * 1e3),
+                None if world.now >= update.put + WATCHED => unseen += 1,
+                None => open.push(update),
+            }
+        }
+        updates = open;
+        world.run(STEP);
+    }
+    Ok((stale, unseen))
 }
 
 /// What has been sent over all links: entries of feeds, and bytes.

@@ -4,6 +4,7 @@
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Names in the whole trace.
@@ -49,6 +50,18 @@ impl Trace {
     }
 }
 
+impl Trace {
+    /// Up to `most` names of those that `are_meant`, each once: the more often the trace asks for one, the likelier it is among them.
+    pub fn asked(&self, rng: &mut StdRng, most: usize, are_meant: impl Fn(usize) -> bool) -> Vec<usize> {
+        let mut asked: Vec<usize> = self.queries.iter().map(|query| query.1).filter(|name| are_meant(*name)).collect();
+        asked.shuffle(rng);
+        let mut taken = BTreeSet::new();
+        asked.retain(|name| taken.insert(*name));
+        asked.truncate(most);
+        asked
+    }
+}
+
 /// How often each name is asked for: at least once, for a name that nobody asks for is in no trace; `total` times in all.
 fn times(names: usize, total: usize) -> Vec<usize> {
     let weight = |name: usize| ((name + 1) as f64).powf(-EXPONENT);
@@ -82,6 +95,22 @@ mod tests {
         assert!((slope - EXPONENT).abs() < 0.02, "{slope}");
         assert!(trace.queries.is_sorted_by_key(|(at, _)| *at));
         assert!(trace.queries.last().is_some_and(|(at, _)| *at <= LASTS));
+    }
+
+    #[test]
+    fn names_drawn_from_the_trace_are_different_and_mostly_often_asked_for() {
+        let (trace, mut rng) = (Trace::new(1, 0.02), StdRng::seed_from_u64(2));
+        let drawn = trace.asked(&mut rng, 100, |name| name % 2 == 0);
+        let different: BTreeSet<_> = drawn.iter().collect();
+        assert_eq!((drawn.len(), different.len()), (100, 100));
+        assert!(drawn.iter().all(|name| name % 2 == 0));
+        // Of 944 names, half of what is asked for goes to the first fifth.
+        assert!(drawn.iter().filter(|name| **name < 189).count() > 30, "{drawn:?}");
+        assert_eq!(
+            Trace::new(1, 0.0003).asked(&mut rng, 100, |_| true).len(),
+            14,
+            "no more than there are"
+        );
     }
 
     #[test]

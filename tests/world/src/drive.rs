@@ -122,7 +122,7 @@ impl World {
             heads: node.heads,
             quotas: node.quotas.clone(),
             paths: node.paths.clone(),
-            inbound: Arc::default(),
+            inbound: node.asker.inbound.clone(),
         }
     }
 
@@ -216,6 +216,7 @@ impl World {
                 ready(self.nodes[node].store.set_notes(vec![note])).expect("a disk that works");
             }
         }
+        self.broke_off(node, link);
         let stood = mine.map(|_| now - since);
         if let Some(dialler) = self.nodes[node].diallers.get_mut(&other) {
             dialler.ended(now, stood, over.code);
@@ -298,7 +299,7 @@ impl World {
                             heads,
                         }
                     }
-                    Some((other, side, standing)) if dial::replaces(&own, &peer, standing, which) => {
+                    Some((other, side, standing)) if dial::replaces((&own, &store.id()), (&peer, &id), standing, which) => {
                         self.handle(
                             other,
                             side,
@@ -415,6 +416,7 @@ impl World {
         if std::mem::replace(&mut self.nodes[node].heads, heads) == heads {
             return;
         }
+        self.came_in(node);
         let standing: Vec<_> = self.nodes[node].standing.values().map(|(link, end, _)| (*link, *end)).collect();
         for (link, end) in standing {
             self.handle(link, end, Event::Heads(heads));

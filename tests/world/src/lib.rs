@@ -18,16 +18,17 @@
 //! 8. [`story`]: a whole life of random faults, from a seed;
 //! 9. [`seeds`]: which seeds, and the line that runs one again;
 //! 10. [`modes`]: what differs from link to link;
-//! 11. [`hosts`]: another simulated world, of the real network code;
-//! 12. [`asking`]: and one of providers that ask each other.
+//! 11. [`gets`]: what is asked for, and `questions`: what providers ask each other for it;
+//! 12. [`hosts`]: another simulated world, of the real network code.
 
-pub mod asking;
 pub mod compare;
 pub mod disk;
 mod drive;
+pub mod gets;
 pub mod graph;
 pub mod hosts;
 pub mod modes;
+mod questions;
 pub mod records;
 pub mod seeds;
 pub mod story;
@@ -51,6 +52,7 @@ use dialtone_provider::store::{Class, Condition, Cursors, Held, LANES, Put, Reco
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::{Name, SecretKey, UnixMicros, UnixSecs, VerifiedRecord};
 use drive::Job;
+use gets::{Asker, Errand, Gets};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,6 +88,8 @@ pub struct World {
     pub events: u64,
     /// What liars send instead of what they hold.
     pub archive: Vec<VerifiedRecord>,
+    /// Gets, and what they came to.
+    pub gets: Gets,
     verified: drive::Verified,
     watch: Option<Watch>,
 }
@@ -120,6 +124,7 @@ pub struct Node {
     /// The links of which it has an end.
     live: BTreeSet<usize>,
     heads: Cursors,
+    asker: Asker,
     turn: Option<compare::Turn>,
     /// Whether records kept aside are about to be looked through.
     releasing: bool,
@@ -144,6 +149,7 @@ enum Action {
     Restart(usize),
     /// An end of a link would have to hear something by now.
     Listen(usize, usize, Duration),
+    Errand(Errand),
 }
 
 impl World {
@@ -181,6 +187,7 @@ impl World {
             network: Network::default(),
             events: 0,
             archive: Vec::new(),
+            gets: Gets::default(),
             verified: drive::Verified::default(),
             watch: None,
             rng,
@@ -196,8 +203,9 @@ impl World {
             world.plan(REAP_EVERY, Action::Reap(index));
             world.nodes.push(Node {
                 name: signer.name(),
-                signer,
                 store: DiskStore::new(world.rng.random(), None),
+                asker: Asker::new(signer.name(), &agreements),
+                signer,
                 agreements: Arc::new(agreements),
                 quotas: Quotas::of_nothing(),
                 paths: Arc::default(),
@@ -395,6 +403,7 @@ impl World {
         (state.up, state.boot, state.store) = (false, boot, kept);
         state.paths = Arc::default();
         state.standing.clear();
+        state.asker = Asker::new(state.name, &state.agreements);
         if !keep {
             state.quotas = Quotas::of_nothing();
             state.store = DiskStore::new(id, None);
@@ -466,6 +475,7 @@ impl World {
                 }
             }
             Action::Listen(link, end, since) => self.listen(link, end, since),
+            Action::Errand(errand) => self.errand(errand),
         }
     }
 

@@ -21,11 +21,7 @@ impl World {
         change(agreements.get_mut(&peer_name).expect("an agreement"));
         let agreements = Arc::new(agreements);
         self.nodes[node].agreements = agreements.clone();
-        let standing: Vec<_> = self.nodes[node].standing.values().map(|(link, end, _)| (*link, *end)).collect();
-        for (link, end) in standing {
-            self.handle(link, end, Event::Agreed(agreements.clone()));
-            self.pump(link, end);
-        }
+        self.tell_ends(node, || Event::Agreed(agreements.clone()));
     }
 
     /// In what form `node` pushes to `peer`, as both have agreed.

@@ -12,7 +12,7 @@ use super::disk::ready;
 use super::wire::Link;
 use dialtone_provider::peering::agreement::{Agreement, Agreements};
 use dialtone_provider::store::{Class, RecordStore};
-use dialtone_shared::message::{Ack, Entry, Message, Relationship};
+use dialtone_shared::message::{Ack, Entry, Message, Relationship, Value};
 use dialtone_shared::{Name, SignedRecord, UnixSecs, VerifiedRecord};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -167,6 +167,14 @@ impl Watch {
             Message::Ack(ack) if !nodes[from].liar => self.acknowledged(at, from, ack, nodes[from].wall(now)),
             _ => {}
         }
+    }
+
+    /// A provider answers another's question with a record.
+    pub(crate) fn told(&mut self, from: usize, to: usize, value: &Value) {
+        let signed = SignedRecord::decode(value.record.clone()).expect("a record");
+        let record = VerifiedRecord::reopen(value.record.clone(), &signed.rank().digest).expect("the same");
+        let receiver = self.own[to];
+        self.passes(from, to, &record, &receiver);
     }
 
     /// An end of a link is gone, and acknowledges nothing more.

@@ -188,6 +188,12 @@ impl World {
         if !self.network.passes(from, receiver) {
             return self.links[link].blocked[to].push_back(Event::Frame(body));
         }
+        let late = self.lateness(link, to);
+        self.arrive(link, to, free - self.now + late, Event::Frame(body));
+    }
+
+    /// How long a frame takes on its way.
+    pub(crate) fn lateness(&mut self, link: usize, to: usize) -> Duration {
         let mut late = Duration::from_millis(2 + (link as u64 * 7 + (1 - to) as u64 * 3) % 20);
         late += self.network.jitter.mul_f64(self.rng.random());
         let mut again = RESEND;
@@ -195,7 +201,7 @@ impl World {
             late += again;
             again *= 2;
         }
-        self.arrive(link, to, free - self.now + late, Event::Frame(body));
+        late
     }
 
     /// Frames keep their order.

@@ -342,14 +342,11 @@ impl<T: Clone> Desk<T> {
                     self.copies.confirmed(&ask.name, &known, until(fresh.0.min(ask.ttl.0)));
                 }
             }
-            Outcome::Absent if whole => {
-                self.copies.withdrawn(&ask.name);
-                match ask.known {
-                    // Also one that has expired: that it has is not asked about at every get.
-                    Some(known) => self.copies.confirmed(&ask.name, &known, until(ask.ttl.0.max(UNSURE_TTL_SECS))),
-                    None => self.negative.absent(ask.name, now.elapsed, question.false_hits()),
-                }
-            }
+            Outcome::Absent if whole => match ask.known {
+                // Also one that has expired: that it has is not asked about at every get.
+                Some(known) => self.copies.confirmed(&ask.name, &known, until(ask.ttl.0.max(UNSURE_TTL_SECS))),
+                None => self.negative.absent(ask.name, now.elapsed, question.false_hits()),
+            },
             Outcome::Unknown(why) if whole => {
                 self.tally.unknown += 1;
                 match ask.known {
@@ -380,6 +377,13 @@ impl<T: Clone> Desk<T> {
     }
 
     fn concluded(&mut self, now: Moment, wish: &Wish<'_>, local: &Local, outcome: Outcome) -> Reply {
+        let seen = self.copies.get(&wish.name, now.elapsed).map(|seen| seen.rank);
+        let vouches = |pointer: &Pointer| seen.is_none_or(|rank| pointer.is_of(&rank) || pointer.outranks(&rank));
+        let is_kept = local.pointer.as_ref().is_some_and(vouches);
+        // Only a client's question leaves nobody out. Who is not asked about a copy, for its silence is proof, may still point to whoever keeps it.
+        if outcome == Outcome::Absent && wish.asker.is_none() && !is_kept {
+            self.copies.withdrawn(&wish.name);
+        }
         let at_hand = self.at_hand(now, wish, local);
         let lasting = |one: AtHand, most: Ttl| {
             let ttl = one.found.record.record().ttl_at(now.wall).min(most);
@@ -396,8 +400,7 @@ impl<T: Clone> Desk<T> {
             (Outcome::NotNewer { fresh }, Some(one)) => give(wish, lasting(one, fresh)),
             (Outcome::NotNewer { fresh }, None) if wish.known.is_some() => Reply::NotNewer { fresh },
             (Outcome::NotNewer { .. }, None) => Reply::Unknown("what was at hand is gone since".to_owned()),
-            // Of a copy a pointer says that its keeper still has it.
-            (Outcome::Absent, Some(one)) if one.is_held || local.pointer.is_some() => give(wish, lasting(one, Ttl(u32::MAX))),
+            (Outcome::Absent, Some(one)) if one.is_held || is_kept => give(wish, lasting(one, Ttl(u32::MAX))),
             (Outcome::Absent, _) => Reply::Absent,
             (Outcome::Unknown(why), Some(one)) => {
                 if wish.knows(one.found.record.rank()) {

@@ -3,8 +3,7 @@
 use super::question::{Ask, Found, Said};
 use crate::peering::agreement::Way;
 use crate::peering::policy;
-use crate::store::Class;
-use dialtone_shared::message::{Answer, Relationship};
+use dialtone_shared::message::Answer;
 use dialtone_shared::record::Timeliness;
 use dialtone_shared::{Name, Rank, SignedRecord, Ttl, UnixSecs};
 use std::cmp::Ordering;
@@ -51,21 +50,12 @@ pub fn judge(own: &Name, ask: &Ask, way: &Way, answer: Answer, now: UnixSecs) ->
         Ok(record) => {
             let ttl = record.record().ttl_at(now);
             Said::Found(Box::new(Found {
-                class: class_of(way.relationship, value.class),
+                class: policy::class_of(way.relationship, value.class),
                 keep_until: value.keep_until,
                 fresh: Ttl(ttl.0.min(fresh.0)),
                 record,
             }))
         }
         Err(error) => wrong(&format_args!("with a record that is not believed: {error}")),
-    }
-}
-
-/// Where a record was learnt that a peer gave: what the peer says of it counts only of another node of ourselves.
-fn class_of(relationship: Relationship, said: u8) -> Class {
-    match (relationship, said) {
-        (Relationship::Sibling, 1) => Class::Upstream,
-        (Relationship::Sibling, 2) => Class::Peer,
-        _ => policy::class_from(relationship),
     }
 }

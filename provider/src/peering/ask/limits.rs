@@ -5,9 +5,10 @@ use std::time::Duration;
 /// Links that a question may travel. No path between two of the networks that are planned for is longer.
 pub const HOPS_MAX: u8 = 16;
 
-/// Asks that one question of a client may cause in the whole network: enough for each of sixteen providers to be asked twice, and
-/// little to gain for who would use a name that nobody has to make providers work.
-pub const BUDGET: u8 = 32;
+/// Asks that one question of a client may cause in the whole network: enough for each of sixteen providers to be asked four times, since
+/// what one branch does not spend is not given to another, and little to gain for who would use a name that nobody has to make
+/// providers work.
+pub const BUDGET: u8 = 64;
 
 /// Asks that one pointer may cause: its keeper, who told of it, and those between.
 pub const FETCHES_MAX: u8 = 8;

@@ -54,8 +54,10 @@ impl Neighbours {
             // Who pushes more than before has yet to push it.
             let before = before.filter(|before| before.pushes >= pushes);
             let caught_up = has_all.then_some(now).or_else(|| before.and_then(|before| before.caught_up));
+            // Another node of ours that is away has left everything here that it ever told: of what this provider holds we are the one to tell.
+            let relationship = peer.agreement.relationship;
             let neighbour = Neighbour {
-                relationship: peer.agreement.relationship,
+                relationship,
                 linked: theirs.is_some(),
                 pushes,
                 asked: peer.agreement.asks && theirs.is_none_or(|theirs| theirs.answers),
@@ -63,7 +65,7 @@ impl Neighbours {
                 filter: peer.agreement.filter.clone(),
                 theirs_filters,
                 caught_up,
-                complete: caught_up.is_some_and(|last| now.saturating_sub(last) <= GRACE),
+                complete: caught_up.is_some_and(|last| relationship == Relationship::Sibling || now.saturating_sub(last) <= GRACE),
             };
             self.peers.insert(peer.name, neighbour);
         }
@@ -106,7 +108,11 @@ impl Neighbours {
             mode: peer.pushes,
             asked: peer.asked,
             filtered: peer.theirs_filters || peer.filter.mark() != 0,
-            reach: peer.reach.clone(),
+            // What another node of ours has not told us yet we do not know, whatever lies behind it.
+            reach: peer
+                .reach
+                .clone()
+                .filter(|_| peer.complete || peer.relationship != Relationship::Sibling),
         };
         self.peers.iter().map(inbound).collect()
     }
@@ -146,6 +152,7 @@ mod tests {
                 received_all,
                 ..Progress::default()
             },
+            links: Vec::new(),
         }
     }
 
@@ -167,6 +174,21 @@ mod tests {
         assert!(at(peer(LinkState::BackingOff, false), 7), "a link that breaks is given a moment");
         assert!(!at(peer(LinkState::BackingOff, false), 8));
         assert!(at(peer(LinkState::Up, true), 9));
+    }
+
+    #[test]
+    fn another_node_of_ours_that_told_us_everything_once_may_be_away_for_good() {
+        let mut neighbours = Neighbours::default();
+        let mut at = |state, received_all, secs: u64| {
+            let mut sibling = peer(state, received_all);
+            sibling.agreement.relationship = Relationship::Sibling;
+            neighbours.look(Duration::from_secs(secs), &[sibling]);
+            complete(&neighbours)
+        };
+        assert!(!at(LinkState::Dialling, false, 0), "it may hold what we never heard of");
+        assert!(!at(LinkState::Up, false, 1), "it is telling");
+        assert!(at(LinkState::Up, true, 2));
+        assert!(at(LinkState::BackingOff, false, 1_000_000));
     }
 
     #[test]

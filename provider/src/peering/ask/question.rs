@@ -141,7 +141,10 @@ pub struct Question {
     /// Until when more records may come in.
     gather: Option<Duration>,
     best: Option<Box<Found>>,
-    not_newer: Option<Ttl>,
+    /// Whether somebody said that there is nothing newer than what is known.
+    not_newer: bool,
+    /// For how long all who gave or confirmed something would say the same: each has asked others than the rest.
+    fresh: Ttl,
     doubt: Option<String>,
     steps: VecDeque<Step>,
     done: Option<Outcome>,
@@ -163,19 +166,22 @@ impl Question {
             // Whether what is at hand is the newest, each may know otherwise: there is no point in asking one after the other.
             rest.splice(0..0, directed.drain(..));
         }
+        // Of those who told of the name the last is kept: another may be on its way to the keeper, and must not be left out.
+        let silent = if pointer.is_some() { Vec::new() } else { plan.silent };
         Self {
             own: mark(own),
             pointer,
             directed,
             rest,
-            silent: plan.silent,
+            silent,
             budget: ask.budget,
             asked: Vec::new(),
             until: now + PATIENCE_PER_HOP * u32::from(ask.hops),
             at_once: false,
             gather: None,
             best: None,
-            not_newer: None,
+            not_newer: false,
+            fresh: Ttl(u32::MAX),
             doubt: plan.doubt,
             steps: VecDeque::new(),
             done: None,
@@ -249,6 +255,7 @@ impl Question {
         }
         match said {
             Said::Found(found) => {
+                self.fresh = self.fresh.min(found.fresh);
                 if self.best.as_ref().is_none_or(|best| found.record.outranks(&best.record)) {
                     self.best = Some(found);
                 }
@@ -259,7 +266,8 @@ impl Question {
                 }
             }
             Said::NotNewer { fresh } if self.ask.known.is_some() => {
-                self.not_newer = Some(self.not_newer.map_or(fresh, |least| least.min(fresh)));
+                self.not_newer = true;
+                self.fresh = self.fresh.min(fresh);
             }
             Said::NotNewer { .. } => self.doubt(format!("the peer {peer} answered what was not asked")),
             Said::Absent { certain: true } => {}
@@ -291,7 +299,12 @@ impl Question {
         }
         if slow && self.gather.is_none() {
             if let Some(next) = self.directed.pop_front() {
-                let cap = if next.hint == Hint::Pointer { FETCHES_MAX } else { DIGEST_BUDGET } - 1;
+                // The way to a keeper is as long as it is; what may follow a digest needs something too.
+                let after = u8::try_from(self.directed.len()).unwrap_or(u8::MAX).saturating_add(1);
+                let cap = match next.hint {
+                    Hint::Pointer => (FETCHES_MAX - 1).min(self.budget.saturating_sub(after)),
+                    Hint::Digest | Hint::None => (DIGEST_BUDGET - 1).min(self.budget.saturating_sub(1) / 2),
+                };
                 self.ask_all(now, vec![next], Some(cap), !idle);
             } else if !std::mem::replace(&mut self.at_once, true) {
                 self.ask_rest(now, !idle);
@@ -384,19 +397,26 @@ impl Question {
 
     fn finish(&mut self) {
         let late = self.awaited().next().map(|peer| format!("the peer {peer} did not answer in time"));
-        let unasked = self.directed.front().or(self.rest.first());
-        let late = late.or(unasked.map(|one| format!("there was no time to ask the peer {}", one.peer)));
         let unkept = self.pointer.as_ref().filter(|_| !self.is_as_promised());
         let unkept = unkept.map(|pointer| format!("the provider {} is said to keep it and did not give it", pointer.keeper));
-        let outcome = match (self.best.take(), self.doubt.take().or(late).or(unkept.clone())) {
-            (Some(mut found), _) => {
-                if unkept.is_some() {
-                    found.fresh.0 = found.fresh.0.min(UNSURE_TTL_SECS);
-                }
+        let doubt = self.doubt.take().or(late).or(unkept);
+        let outcome = match self.best.take() {
+            Some(mut found) => {
+                // Somebody may have a newer one: who is slow, or was not asked since another was said to have it.
+                let may_know = |one: &Candidate| one.hint != Hint::Pointer || one.behind(&[]) > 0;
+                let unsure = doubt.is_some() || self.directed.iter().chain(&self.rest).any(may_know);
+                found.fresh = self.fresh.min(if unsure { Ttl(UNSURE_TTL_SECS) } else { self.fresh });
                 Outcome::Found(found)
             }
-            (None, Some(why)) => Outcome::Unknown(why),
-            (None, None) => self.not_newer.map_or(Outcome::Absent, |fresh| Outcome::NotNewer { fresh }),
+            None => {
+                let unasked = self.directed.front().or(self.rest.first());
+                let unasked = unasked.map(|one| format!("there was no time to ask the peer {}", one.peer));
+                match doubt.or(unasked) {
+                    Some(why) => Outcome::Unknown(why),
+                    None if self.not_newer => Outcome::NotNewer { fresh: self.fresh },
+                    None => Outcome::Absent,
+                }
+            }
         };
         self.done = Some(outcome);
     }
@@ -419,17 +439,20 @@ fn is_kept(pointer: &Pointer, rank: &Rank) -> bool {
     rank.order() >= (pointer.epoch, false, pointer.sequence)
 }
 
-/// Shares `budget` out by how many lie behind each who is asked, and evenly if that is nobody.
+/// Shares `budget` out: one to each who is asked, as far as it goes, for where nobody lies behind there may be a pointer, and the rest by how
+/// many lie behind each, and evenly if that is nobody.
 fn share_out(budget: u8, candidates: &[Candidate], visited: &[u64], cap: Option<u8>) -> Vec<u8> {
     if let Some(cap) = cap {
-        // The first of several: what may follow needs something too.
-        return vec![cap.min(budget / 2); candidates.len()];
+        return vec![cap; candidates.len()];
     }
     let mut weights: Vec<_> = candidates.iter().map(|one| one.behind(visited)).collect();
     if weights.iter().all(|weight| *weight == 0) {
         weights.fill(1);
     }
     let sum = weights.iter().sum::<usize>().max(1);
+    let (budget, each) = (usize::from(budget), candidates.len());
+    let (first, rest) = (budget.min(each), budget.saturating_sub(each));
+    let share = |(index, weight)| usize::from(index < first) + rest * weight / sum;
     // At most the budget, which is a u8.
-    weights.iter().map(|weight| (usize::from(budget) * weight / sum) as u8).collect()
+    weights.into_iter().enumerate().map(|one| share(one) as u8).collect()
 }

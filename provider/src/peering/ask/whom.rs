@@ -134,8 +134,8 @@ pub fn plan(behalf: Behalf, visited: &[u64], pointer: Option<&Pointer>, views: &
         let peer = view.peer;
         if view.relationship == Relationship::Sibling && behalf != Behalf::Client {
             // The same name as ours: for the one who asks it is us. It is not asked, but what we may not have of it yet counts.
-            if behalf != Behalf::Of(Relationship::Sibling) && !view.complete {
-                doubt(format!("another node of this provider ({peer}) has not caught up with it"));
+            if behalf != Behalf::Of(Relationship::Sibling) && !is_proof(view, has, &covered) {
+                doubt("another node of this provider may hold it, or knows whom to ask".to_owned());
             }
             continue;
         }

@@ -76,6 +76,7 @@ impl Session {
                 accepts,
                 takes_new: true,
                 filter: way.filter.clone(),
+                alone: !self.opening.agreements.contains_key(&self.opening.own),
             },
             share: self.opening.quotas.share(peer, agreement.limits),
             feed: Feed::new(way, self.opening.paths.clone(), hello.terms.filter, pushes, position, heads),

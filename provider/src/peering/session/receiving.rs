@@ -55,7 +55,10 @@ impl Session {
         let (mut entries, mut pointers) = (Vec::new(), Vec::new());
         for entry in batch.entries {
             match entry {
-                Entry::Value(value) => entries.push(value),
+                Entry::Value(value) => {
+                    running.feed.heard(&value);
+                    entries.push(value);
+                }
                 Entry::Pointer(pointer) => pointers.push(pointer),
                 Entry::Mention(mention) => running.heard.mention(mention),
             }

@@ -13,7 +13,8 @@ use crate::{BEGIN, graph, record, records};
 use dialtone_provider::io::clock::Clock;
 use dialtone_provider::io::peering::{self, PeeringContext};
 use dialtone_provider::peering::agreement::{Agreement, Agreements};
-use dialtone_provider::store::{Class, Condition, Put, RecordStore};
+use dialtone_provider::peering::position::Position;
+use dialtone_provider::store::{Class, Condition, Cursors, Lane, Put, RecordStore};
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::{Name, SecretKey, UnixMicros, UnixSecs, VerifiedRecord};
 use rand::rngs::StdRng;
@@ -118,6 +119,7 @@ pub fn live(seed: u64) -> Result<Run, String> {
         watch,
         agenda: blows(&mut rng, nodes),
         rng,
+        acked: BTreeMap::new(),
     };
     world.run(LASTS)?;
     wire.calm();
@@ -256,6 +258,8 @@ struct Hosts<'a> {
     watch: Arc<Mutex<Watch>>,
     agenda: BTreeMap<(Duration, usize), Blow>,
     rng: StdRng,
+    /// How far each has noted that each other one has acknowledged its log.
+    acked: BTreeMap<(usize, usize), Cursors>,
 }
 
 impl Hosts<'_> {
@@ -267,6 +271,7 @@ impl Hosts<'_> {
                 self.strike(&blow);
             }
             self.sim.step().map_err(|error| format!("a host failed: {error}"))?;
+            self.witness()?;
             if self.sim.elapsed().as_millis().is_multiple_of(LOOK_EVERY.as_millis()) {
                 self.look()?;
             }
@@ -296,6 +301,33 @@ impl Hosts<'_> {
             Blow::Block(a, b, false) => self.sim.repair_oneway(address(a), address(b)),
             Blow::Step(node, skew) => self.hosts[node].skew.store(skew, Ordering::Relaxed),
         }
+    }
+
+    /// What a host has noted that a peer acknowledged, that peer holds. (Links are encrypted: no acknowledgement is seen on its way.)
+    fn witness(&mut self) -> Result<(), String> {
+        for (a, b) in (0..self.hosts.len()).flat_map(|a| (0..self.hosts.len()).map(move |b| (a, b))) {
+            let [from, to] = [a, b].map(|host| self.hosts[host].disk().clone());
+            let noted = ready(from.note(&Position::key(&self.hosts[b].signer.name(), &to.id(), &from.id())));
+            let Ok(Some(noted)) = noted else { continue };
+            let acked = Position::decode(&noted).map_err(|error| error.to_string())?.acked;
+            let seen = self.acked.insert((a, b), acked).unwrap_or_default();
+            // What is kept aside is acknowledged too, and held later.
+            let aside = ready(to.notes(b"deferred/", 1)).map_err(|error| error.to_string())?;
+            if acked == seen || !aside.is_empty() {
+                continue;
+            }
+            let mut watch = lock(&self.watch);
+            for lane in [Lane::Urgent, Lane::Ordinary] {
+                let (seen, acked) = (seen[lane as usize], acked[lane as usize]);
+                let changes = ready(from.changes(lane, seen, usize::MAX)).map_err(|error| error.to_string())?;
+                for change in changes.iter().filter(|change| change.cursor <= acked) {
+                    watch.promised(b, &change.held.record, change.held.keep_until);
+                }
+            }
+            watch.store(b, &*to, wall(self.sim.elapsed(), self.hosts[b].skew.load(Ordering::Relaxed)).secs());
+            watch.verdict()?;
+        }
+        Ok(())
     }
 
     /// Looks at every store.

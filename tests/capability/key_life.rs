@@ -1,0 +1,281 @@
+//! A name outlives its keys: stolen, lost, burnt, written down on paper.
+
+use crate::support::{ProviderProcess, World, finish};
+use std::fs;
+
+#[test]
+fn a_thief_with_todays_key_loses_the_name_everywhere_once_its_owner_rotates() {
+    let world = World::new();
+    let (first, second) = ProviderProcess::peered(&world);
+    let name = key(&world, "alice.key");
+    // The thief has the key and its public file, publishes last.
+    fs::create_dir(world.path("thief")).unwrap();
+    for file in ["alice.key", "alice.pub"] {
+        fs::copy(world.path(file), world.path("thief").join(file)).unwrap();
+    }
+    let publish = |key: &str, ip: &str, at: &ProviderProcess, seen: &ProviderProcess| {
+        world.run([
+            "publish",
+            "--key",
+            key,
+            "--address",
+            ip,
+            "--provider",
+            &at.url(),
+            "--wait-visible-at",
+            &seen.url(),
+        ])
+    };
+    assert_eq!(publish("alice.key", "192.0.2.1", &first, &second).status, Some(0));
+    assert_eq!(publish("thief/alice.key", "203.0.113.66", &second, &first).status, Some(0));
+    assert_eq!(
+        leads_to(&world, &name, &first),
+        "203.0.113.66",
+        "so far it is a matter of who is last"
+    );
+
+    let rotated = world.ok(["key", "rotate", "alice.key"]);
+    assert!(rotated.stderr.contains("key epoch 1; 15 more keys may follow"), "{rotated}");
+    assert_eq!(rotated.stdout.trim(), name, "the name is the same");
+    assert_eq!(publish("alice.key", "192.0.2.2", &first, &second).status, Some(0));
+    for at in [&first, &second] {
+        assert_eq!(leads_to(&world, &name, at), "192.0.2.2");
+        publish("thief/alice.key", "203.0.113.66", at, at).failed(4, &["higher rank"]);
+    }
+    // Nor does the thief rotate: the next secret was never on that machine.
+    world
+        .run(["key", "rotate", "thief/alice.key"])
+        .failed(9, &["link-01.key", "kept apart", "--link"]);
+}
+
+#[test]
+fn a_rotation_can_take_what_the_name_stands_for_with_it() {
+    let world = World::new();
+    let alone = ProviderProcess::alone(&world);
+    let name = key(&world, "alice.key");
+    let at = alone.url();
+    world.ok([
+        "publish",
+        "--key",
+        "alice.key",
+        "--address",
+        "192.0.2.7",
+        "--service",
+        "https:tcp:443,alpn=h2",
+        "--ttl",
+        "5m",
+        "--provider",
+        &at,
+    ]);
+    let before = world.ok(["resolve", &name, "--provider", &at, "--json"]).json();
+    world.ok(["key", "rotate", "alice.key", "--republish", "--provider", &at]);
+    let after = world.ok(["resolve", &name, "--provider", &at, "--json"]).json();
+    assert_eq!(after["endpoints"], before["endpoints"]);
+    assert_ne!(after, before, "signed anew");
+    assert_eq!(world.ok(["key", "show", "alice.pub", "--json"]).json()["epoch"], 1);
+    // Nobody answers: nothing is changed.
+    let nobody = format!("http://127.0.0.1:{}", crate::support::free_port());
+    world
+        .run(["key", "rotate", "alice.key", "--republish", "--provider", &nobody])
+        .failed(6, &[]);
+    assert_eq!(world.ok(["key", "show", "alice.pub", "--json"]).json()["epoch"], 1);
+}
+
+#[test]
+fn a_rotation_that_was_interrupted_is_finished_by_the_same_command() {
+    let world = World::new();
+    key(&world, "alice.key");
+    let old = fs::read(world.path("alice.key")).unwrap();
+    world.ok(["key", "rotate", "alice.key"]);
+    // As a power failure between the two files leaves them.
+    fs::write(world.path("alice.key"), &old).unwrap();
+    world
+        .run(["publish", "--key", "alice.key", "--address", "192.0.2.1", "--dry-run"])
+        .failed(3, &["not the one in force"]);
+    let done = world.ok(["key", "rotate", "alice.key"]);
+    assert!(done.stderr.contains("key epoch 1"), "{done}");
+    world.ok(["publish", "--key", "alice.key", "--address", "192.0.2.1", "--dry-run"]);
+    assert_eq!(fs::read(world.path("alice.epoch-0.key")).unwrap(), old);
+}
+
+#[test]
+fn only_the_next_link_of_the_same_name_rotates_it() {
+    let world = World::new();
+    key(&world, "alice.key");
+    key(&world, "bob.key");
+    let before = fs::read(world.path("alice.pub")).unwrap();
+    for (link, says) in [
+        ("alice.offline/link-02.key", "it is that of link 2"),
+        ("bob.offline/link-01.key", "not that of link 1"),
+        ("alice.pub", "public file"),
+    ] {
+        world.run(["key", "rotate", "alice.key", "--link", link]).failed(3, &[says]);
+    }
+    assert_eq!(fs::read(world.path("alice.pub")).unwrap(), before);
+    world.ok(["key", "new", "fixed.key", "--chain", "0"]);
+    world.run(["key", "rotate", "fixed.key"]).failed(3, &["cannot change any more"]);
+}
+
+#[test]
+fn a_revocation_from_the_drawer_burns_a_lost_key_and_a_rotation_brings_the_name_back() {
+    let world = World::new();
+    let (first, second) = ProviderProcess::peered(&world);
+    let name = key(&world, "alice.key");
+    world.ok(["key", "revoke", "alice.key", "--sign-only", "alice.revocation"]);
+    world.ok([
+        "publish",
+        "--key",
+        "alice.key",
+        "--address",
+        "192.0.2.1",
+        "--provider",
+        &first.url(),
+    ]);
+    world
+        .run(["key", "revoke", "alice.key", "--provider", &first.url()])
+        .failed(2, &["cannot be taken back", "--yes"]);
+    // The key is gone; the drawer is not. It was signed before everything that it burns.
+    fs::rename(world.path("alice.key"), world.path("lost.key")).unwrap();
+    let visible = ["--provider", &second.url(), "--wait-visible-at", &first.url()].map(str::to_owned);
+    world.ok([&["publish", "--signed", "alice.revocation"].map(str::to_owned)[..], &visible].concat());
+    for at in [&first, &second] {
+        let gone = world.run(["resolve", &name, "--provider", &at.url()]);
+        assert_eq!(gone.status, Some(5), "{gone}");
+    }
+    fs::rename(world.path("lost.key"), world.path("alice.key")).unwrap();
+    world
+        .run([
+            "publish",
+            "--key",
+            "alice.key",
+            "--address",
+            "192.0.2.9",
+            "--provider",
+            &first.url(),
+        ])
+        .failed(4, &["higher rank"]);
+    world.ok(["key", "rotate", "alice.key"]);
+    world.ok([
+        "publish",
+        "--key",
+        "alice.key",
+        "--address",
+        "192.0.2.3",
+        "--provider",
+        &first.url(),
+    ]);
+    assert_eq!(leads_to(&world, &name, &first), "192.0.2.3");
+}
+
+#[test]
+fn a_record_is_signed_on_one_machine_and_put_from_another() {
+    let world = World::new();
+    let alone = ProviderProcess::alone(&world);
+    let name = key(&world, "alice.key");
+    let signed = world.ok([
+        "publish",
+        "--key",
+        "alice.key",
+        "--address",
+        "192.0.2.5",
+        "--sign-only",
+        "alice.record",
+    ]);
+    assert!(signed.stderr.contains("--signed alice.record"), "{signed}");
+    world
+        .run([
+            "publish",
+            "--key",
+            "alice.key",
+            "--address",
+            "192.0.2.6",
+            "--sign-only",
+            "alice.record",
+        ])
+        .failed(9, &["alice.record"]);
+    fs::remove_file(world.path("alice.key")).unwrap();
+    world.ok(["publish", "--signed", "alice.record", "--provider", &alone.url()]);
+    assert_eq!(leads_to(&world, &name, &alone), "192.0.2.5");
+    let mut bytes = fs::read(world.path("alice.record")).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    world.write("forged.record", &bytes);
+    world.write("cut.record", &bytes[..last]);
+    world.write("empty.record", "");
+    for file in ["forged.record", "cut.record", "empty.record"] {
+        world
+            .run(["publish", "--signed", file, "--provider", &alone.url()])
+            .failed(7, &[file, "--sign-only"]);
+    }
+    world
+        .run(["publish", "--signed", "alice.record", "--address", "192.0.2.1"])
+        .failed(2, &["cannot be used with"]);
+}
+
+#[test]
+fn twenty_four_words_on_paper_bring_back_every_key_of_the_name() {
+    let world = World::new();
+    for (file, made, how) in [
+        ("alice.key", &[][..], &[][..]),
+        ("shop.key", &["--salt", "shop", "--chain", "3"][..], &["--salt", "shop"][..]),
+        ("fixed.key", &["--chain", "0"], &[]),
+    ] {
+        let name = world.ok([&["key", "new", file][..], made].concat()).stdout.trim().to_owned();
+        let words = world.ok(["key", "backup", file]).stdout;
+        assert_eq!(words.split_whitespace().count(), 24, "{words}");
+        let again = format!("again-{file}");
+        let restore = |words: &str| {
+            let words = world.write("words", words);
+            let args = [&["key", "restore", &again, "--name", &name][..], how].concat();
+            finish(world.command().args(args).stdin(fs::File::open(words).unwrap()))
+        };
+        // Two words changed places, one is no word, one is missing: nothing is written.
+        let mut swapped: Vec<_> = words.split_whitespace().collect();
+        swapped.swap(0, 1);
+        for wrong in [swapped.join(" "), words.replacen(' ', " zzz ", 1), swapped[..23].join(" ")] {
+            restore(&wrong).failed(3, &["the words"]);
+        }
+        let restored = restore(&words.to_uppercase().replace(' ', "\n "));
+        assert_eq!((restored.status, restored.stdout.trim()), (Some(0), name.as_str()), "{restored}");
+        assert_eq!(fs::read(world.path(&again)).unwrap(), fs::read(world.path(file)).unwrap());
+        restore(&words).failed(9, &["never overwritten"]);
+    }
+    let other = world.ok(["key", "show", "shop.key", "--json"]).json()["name"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let words = world.write("words", world.ok(["key", "backup", "alice.key"]).stdout);
+    let args = ["key", "restore", "wrong.key", "--name", &other];
+    finish(world.command().args(args).stdin(fs::File::open(words).unwrap())).failed(3, &["do not make", "salt"]);
+    assert!(!world.path("wrong.key").exists());
+}
+
+#[test]
+fn a_key_that_was_rotated_is_restored_as_it_was() {
+    let world = World::new();
+    let name = key(&world, "alice.key");
+    world.ok(["key", "rotate", "alice.key"]);
+    world.ok(["key", "rotate", "alice.key"]);
+    let backup = world.ok(["key", "backup", "alice.key"]);
+    assert!(
+        backup.stderr.contains(&format!("restore NEW.key --name {name} --epoch 2")),
+        "{backup}"
+    );
+    let words = world.write("words", backup.stdout);
+    let args = ["key", "restore", "again.key", "--name", &name, "--epoch", "2"];
+    let restored = finish(world.command().args(args).stdin(fs::File::open(words).unwrap()));
+    assert_eq!(restored.status, Some(0), "{restored}");
+    for (old, new) in [("alice.key", "again.key"), ("alice.pub", "again.pub")] {
+        assert_eq!(fs::read(world.path(old)).unwrap(), fs::read(world.path(new)).unwrap());
+    }
+}
+
+fn key(world: &World, file: &str) -> String {
+    world.ok(["key", "new", file]).stdout.trim().to_owned()
+}
+
+/// The address that the name leads to at this provider.
+fn leads_to(world: &World, name: &str, at: &ProviderProcess) -> String {
+    let found = world.ok(["resolve", name, "--provider", &at.url(), "--json"]).json();
+    found["endpoints"][0]["ip"].as_str().unwrap_or_default().to_owned()
+}
