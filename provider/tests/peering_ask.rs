@@ -238,6 +238,53 @@ mod one_question {
         assert_eq!(talk.found(), Some(record(7)), "all have answered");
     }
 
+    /// How long what was found may be taken for the newest, after these were asked at once and said so.
+    fn fresh(rest: Vec<Candidate>, said: Vec<(u8, Said)>) -> u32 {
+        let mut talk = Talk::new(ask(), None, plan(vec![], rest));
+        talk.asks();
+        for (index, said) in said {
+            talk.answer(index, said);
+        }
+        talk.wait(100);
+        match talk.outcome() {
+            Some(Outcome::Found(found)) => found.fresh.0,
+            other => panic!("nothing was found: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_found_is_no_surer_than_the_least_sure_who_was_asked() {
+        let rest = || vec![candidate(1, Hint::None, 20), candidate(2, Hint::None, 20)];
+        let unsure = |record| match found(record) {
+            Said::Found(found) => Said::Found(Box::new(Found { fresh: Ttl(4), ..*found })),
+            other => other,
+        };
+        let (new, old) = (record(5), record(50));
+        assert_eq!(fresh(rest(), vec![(1, found(&new)), (2, NO)]), 60);
+        assert_eq!(fresh(rest(), vec![(1, found(&new)), (2, found(&old))]), 60);
+        assert_eq!(
+            fresh(rest(), vec![(1, found(&new)), (2, unsure(&old))]),
+            4,
+            "behind the second there may be a newer one"
+        );
+        assert_eq!(
+            fresh(rest(), vec![(1, found(&new))]),
+            UNSURE_TTL_SECS,
+            "the second may have a newer one"
+        );
+        let unheard = Said::Nothing("away".to_owned());
+        assert_eq!(fresh(rest(), vec![(1, unheard), (2, found(&new))]), UNSURE_TTL_SECS);
+    }
+
+    #[test]
+    fn where_others_were_not_asked_since_one_was_said_to_have_it_it_is_asked_about_again_soon() {
+        let digests = vec![candidate(1, Hint::Digest, 10)];
+        let mut talk = Talk::new(ask(), None, plan(digests, vec![candidate(3, Hint::None, 10)]));
+        assert_eq!(talk.asks(), [1]);
+        talk.answer(1, found(&record(5)));
+        assert!(matches!(talk.outcome(), Some(Outcome::Found(found)) if found.fresh.0 == UNSURE_TTL_SECS));
+    }
+
     #[test]
     fn nobody_has_it_only_if_all_who_must_be_asked_say_so() {
         for said in [
@@ -367,6 +414,7 @@ mod one_question {
             if behind == [12, 3, 0] {
                 let shares: Vec<_> = talk.queries.iter().map(|(_, query)| query.budget).collect();
                 assert!(shares[0] >= 12 && shares[1] >= 3, "as many as lie behind: {shares:?}");
+                assert!(shares[2] > 0, "and one for what may be pointed to: {shares:?}");
             }
             assert_eq!(talk.queries.len(), usize::from(directed) + behind.len());
             assert_eq!(talk.outcome(), Some(Outcome::Absent));
@@ -496,6 +544,31 @@ mod pointers {
         talk.asks();
         talk.answer(1, found(&record(20)));
         assert_eq!((talk.found(), talk.dropped), (Some(record(20)), true), "it has no newer one");
+    }
+
+    #[test]
+    fn a_keeper_that_only_confirms_what_whoever_asks_knows_keeps_its_pointer() {
+        let (kept, pointed) = (record(50), |known| Ask { known, ..ask() });
+        for (known, dropped) in [(Some(*kept.rank()), false), (Some(*record(70).rank()), true)] {
+            let pointers = vec![candidate(1, Hint::Pointer, 10)];
+            let mut talk = Talk::new(pointed(known), Some(pointer(&kept, 1)), plan(pointers, vec![]));
+            assert_eq!(talk.asks(), [1]);
+            talk.answer(1, Said::NotNewer { fresh: Ttl(60) });
+            assert_eq!(talk.dropped, dropped);
+        }
+    }
+
+    #[test]
+    fn a_question_without_a_budget_is_over_at_once_and_not_when_patience_ends() {
+        let ask = Ask { budget: 0, ..ask() };
+        let pointers = vec![candidate(1, Hint::Pointer, 10)];
+        let mut talk = Talk::new(
+            ask,
+            Some(pointer(&record(50), 1)),
+            plan(pointers, vec![candidate(2, Hint::None, 10)]),
+        );
+        assert_eq!(talk.asks(), [0; 0]);
+        assert!(matches!(talk.outcome(), Some(Outcome::Unknown(_))));
     }
 
     #[test]
@@ -791,6 +864,16 @@ mod at_the_desk {
             panic!("it is asked again")
         };
         assert_eq!((question.ask().known, question.ask().floor), (None, Some(*old.rank())));
+    }
+
+    #[test]
+    fn a_copy_that_a_pointer_vouches_for_stays_although_nobody_who_was_asked_has_it() {
+        let (mut desk, new, mut local) = (desk(), record(500), held(&record(1_000), Class::Peer));
+        local.pointer = Some(pointer(&new, 9));
+        let copy = asked(&mut desk, at(0), &client(), &held(&record(1_000), Class::Peer), [NO, found(&new)]);
+        assert_eq!(record_of(&copy).0, &new);
+        let reply = asked(&mut desk, at(60_000), &client(), &local, [NO, NO]);
+        assert_eq!(record_of(&reply).0, &new, "what is held is older than what its keeper has");
     }
 
     #[test]

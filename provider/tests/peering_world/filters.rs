@@ -220,25 +220,32 @@ fn stores_are_compared_by_what_passes_where_both_sides_mean_the_same_and_otherwi
     );
 }
 
-/// Providers in one mode or another that ask each other, with a filter at each end as `filter` draws it; and who is linked with whom.
-fn asking(seed: u64, mut filter: impl FnMut(&mut StdRng) -> Filter) -> (World, BTreeSet<(usize, usize)>) {
+/// Providers in one mode or another, and a filter at every end by chance.
+fn asking(seed: u64, any: bool) -> World {
     let (nodes, pairs) = of_seed(seed / 3);
     let mut rng: StdRng = rand::SeedableRng::seed_from_u64(seed);
-    let directions: BTreeSet<_> = pairs.iter().flat_map(|(a, b)| [(*a, *b), (*b, *a)]).collect();
-    let mut terms = BTreeMap::new();
-    for (a, b) in &pairs {
-        let mode = [Mode::None, Mode::Digest, Mode::Values][rng.random_range(0..3)];
-        for way in [(*a, *b), (*b, *a)] {
-            terms.insert(way, (mode, filter(&mut rng)));
+    let modes = [Mode::None, Mode::Digest, Mode::Pointers, Mode::Values];
+    let mut world = World::new(seed, nodes, &pairs).asking();
+    for (a, b) in pairs {
+        let mode = modes[rng.random_range(0..modes.len())];
+        for (one, other) in [(a, b), (b, a)] {
+            let filter = if any { any_filter(&mut rng) } else { Filter::default() };
+            world.agree(one, other, |agreement| {
+                (agreement.push, agreement.accept, agreement.filter) = (mode, mode, filter);
+            });
         }
     }
-    let mut world = World::with_terms(seed, nodes, &pairs, |own, other, agreement| {
-        let (mode, filter) = terms[&(own, other)].clone();
-        (agreement.push, agreement.accept, agreement.filter) = (mode, mode, filter);
-    })
-    .asking();
-    world.run(Duration::from_secs(10));
-    (world, directions)
+    world.run(Duration::from_secs(20));
+    world
+}
+
+/// Who peers with whom, each way.
+fn linked(world: &World) -> BTreeSet<(usize, usize)> {
+    let peers =
+        |node: usize| (0..world.nodes.len()).filter(move |peer| world.nodes[node].agreements.contains_key(&world.nodes[*peer].name));
+    (0..world.nodes.len())
+        .flat_map(|node| peers(node).map(move |peer| (node, peer)))
+        .collect()
 }
 
 #[test]
@@ -246,7 +253,7 @@ fn questions_go_only_where_both_sides_let_the_name_pass_and_what_is_kept_back_is
     in_worlds(
         "questions_go_only_where_both_sides_let_the_name_pass_and_what_is_kept_back_is_never_called_absent",
         |seed| {
-            let (mut world, linked) = asking(seed, any_filter);
+            let mut world = asking(seed, true);
             let nodes = world.nodes.len();
             let mut origins = BTreeMap::new();
             for index in (0..NAMES).step_by(2) {
@@ -256,6 +263,7 @@ fn questions_go_only_where_both_sides_let_the_name_pass_and_what_is_kept_back_is
                 world.put_all(node, vec![put]);
             }
             world.run(Duration::from_secs(8));
+            let linked = linked(&world);
             for (put, origin) in &origins {
                 let reached = reached(nodes, &BTreeSet::from([*origin]), |a, b| {
                     linked.contains(&(a, b)) && world.passes(a, b, put)
@@ -277,11 +285,15 @@ fn where_no_filter_shuts_a_name_out_an_absence_is_certain_although_there_are_fil
     in_worlds(
         "where_no_filter_shuts_a_name_out_an_absence_is_certain_although_there_are_filters",
         |seed| {
-            let some = |rng: &mut StdRng| match rng.random_bool(0.3) {
-                true => Filter::new(BTreeSet::new(), [name(1)].into(), true),
-                false => Filter::default(),
-            };
-            let (mut world, _) = asking(seed, some);
+            let mut world = asking(seed, false);
+            for (node, peer) in linked(&world) {
+                if world.rng.random_bool(0.3) {
+                    let filter = Filter::new(BTreeSet::new(), [name(1)].into(), true);
+                    world.agree(node, peer, |agreement| agreement.filter = filter);
+                }
+            }
+            // What has changed so is greeted anew.
+            world.run(Duration::from_secs(60));
             for node in 0..world.nodes.len() {
                 assert_eq!(world.answer(node, name(2)), Reply::Absent, "at {node}");
                 let shut = world.nodes[node].agreements.values().any(|agreement| agreement.filter.mark() != 0);

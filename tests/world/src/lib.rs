@@ -19,7 +19,8 @@
 //! 9. [`seeds`]: which seeds, and the line that runs one again;
 //! 10. [`modes`]: what differs from link to link;
 //! 11. [`gets`]: what is asked for, and `questions`: what providers ask each other for it;
-//! 12. [`hosts`]: another simulated world, of the real network code.
+//! 12. [`parted`]: two that are cut apart and meet again;
+//! 13. [`hosts`]: another simulated world, of the real network code.
 
 pub mod compare;
 pub mod disk;
@@ -28,6 +29,7 @@ pub mod gets;
 pub mod graph;
 pub mod hosts;
 pub mod modes;
+pub mod parted;
 mod questions;
 pub mod records;
 pub mod seeds;

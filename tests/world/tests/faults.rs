@@ -3,7 +3,7 @@
 
 use dialtone_world::seeds::in_worlds;
 use dialtone_world::story::{self, Script};
-use dialtone_world::{World, graph, record};
+use dialtone_world::{World, graph, parted, record};
 use std::time::Duration;
 
 #[test]
@@ -30,27 +30,18 @@ fn what_has_expired_or_was_stolen_does_not_come_back_in_400_days() {
 
 #[test]
 fn five_seconds_after_a_partition_all_is_equal_and_each_difference_has_crossed_once() {
-    for (seconds, differences) in [(1, 10), (8, 100), (30, 0), (30, 100), (600, 1), (600, 1_000), (86_400, 100)] {
-        let mut world = World::new(seconds, 2, &[(0, 1)]);
-        world.put_all(0, (0..1_000).map(|name| record(name, world.time(), &[], false)).collect());
-        world.run(Duration::from_secs(20));
-        assert!(world.all_equal());
-        let before = world.records_received();
-        world.partition(&[0], &[1]);
-        for number in 0..differences {
-            let put = record(500 + number, world.time(), &[], false);
-            world.put_all(number as usize % 2, vec![put]);
+    const NAMES: u32 = 2_000;
+    let all = parted::records(NAMES);
+    for seconds in [1, 8, 60, 3_600, 86_400] {
+        for differences in [0, 1, 10, 100, 600] {
+            let met = parted::part(seconds, &all, Duration::from_secs(seconds), differences);
+            let met = met.unwrap_or_else(|why| panic!("{differences} differences, cut for {seconds} s: {why}"));
+            let what = format!("{differences} differences, cut for {seconds} s: {met:?}");
+            assert_eq!(met.sent, u64::from(differences), "{what}");
+            // Of comparing, a name costs as many bytes as it takes to tell it from all others, and a word beside.
+            let most = 1_000 + u64::from(differences) * 6 * u64::from(NAMES.ilog2());
+            assert!(met.compared_bytes <= most, "{what}");
         }
-        world.run(Duration::from_secs(seconds));
-        world.heal();
-        world.run(Duration::from_secs(5));
-        let what = format!("{differences} differences, a partition of {seconds} s");
-        assert!(world.all_equal(), "{what}: not equal after 5 s");
-        assert_eq!(
-            world.records_received() - before,
-            u64::from(differences),
-            "{what}: records that crossed"
-        );
     }
 }
 

@@ -2,7 +2,9 @@
 
 use dialtone_provider::planted::{Bug, plant};
 use dialtone_world::hosts;
+use dialtone_world::seeds::in_worlds;
 use dialtone_world::story::{self, Script};
+use std::process::Command;
 
 /// The first seed that turns red, and why.
 fn found(bug: Bug, seeds: u64, live: impl Fn(u64) -> Result<(), String>) -> (u64, String) {
@@ -47,3 +49,46 @@ fn the_network_code_on_simulated_hosts_shows_them_too() {
         found(bug, 100, |seed| hosts::live(seed).map(drop));
     }
 }
+
+#[test]
+fn a_seed_that_fails_prints_the_one_line_that_runs_it_again() {
+    const NAME: &str = "a_seed_that_fails_prints_the_one_line_that_runs_it_again";
+    let line = format!("-p dialtone-world --test planted {NAME}");
+    if std::env::var_os(PROVOKED).is_some() {
+        plant(Some(Bug::AckBeforeDurable));
+        in_worlds(&line, 100, lives);
+        return;
+    }
+    let provoke = |seed: Option<&str>| {
+        let mut test = Command::new(std::env::current_exe().expect("this test"));
+        test.args(["--exact", NAME, "--nocapture"])
+            .env(PROVOKED, "1")
+            .env_remove("PEERING_SEEDS");
+        match seed {
+            Some(seed) => test.env("PEERING_SEED", seed),
+            None => test.env_remove("PEERING_SEED"),
+        };
+        let run = test.output().expect("it runs");
+        assert!(!run.status.success(), "nothing was found");
+        let said = String::from_utf8_lossy(&run.stderr).into_owned();
+        let why = said.lines().find(|line| line.starts_with("seed ")).expect("a reason").to_owned();
+        let again: Vec<_> = said
+            .lines()
+            .filter(|said| said.starts_with("once more: "))
+            .map(str::to_owned)
+            .collect();
+        (why, again)
+    };
+    let (why, again) = provoke(None);
+    let [once_more] = &again[..] else {
+        panic!("not one line: {again:?}")
+    };
+    let seed = once_more
+        .strip_prefix("once more: PEERING_SEED=")
+        .and_then(|rest| rest.strip_suffix(&format!(" cargo test {line}")));
+    // It tells the truth: that seed alone fails for the same reason.
+    assert_eq!(provoke(Some(seed.expect("a seed and how to run it"))), (why, again));
+}
+
+/// Tells a run of this file that it is to fail.
+const PROVOKED: &str = "PLANTED_PROVOKED";

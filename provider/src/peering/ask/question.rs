@@ -244,7 +244,8 @@ impl Question {
             let keeper = pointer.keeper == *peer;
             let lacks = match &said {
                 Said::Found(found) => keeper && !is_kept(pointer, found.record.rank()),
-                Said::NotNewer { .. } => true,
+                // Of what whoever asks knows already it has no more to say.
+                Said::NotNewer { .. } => self.ask.known.is_none_or(|known| pointer.outranks(&known)),
                 Said::Absent { certain } => *certain || keeper,
                 Said::Wrong(_) => keeper,
                 Said::Nothing(_) => false,
@@ -297,7 +298,8 @@ impl Question {
         if now >= self.until || self.gather.is_some_and(|gather| idle || now >= gather) {
             return self.finish();
         }
-        if slow && self.gather.is_none() {
+        // Where the budget is spent nobody is asked: then it is over now, not when patience ends.
+        while slow && self.gather.is_none() && self.steps.is_empty() {
             if let Some(next) = self.directed.pop_front() {
                 // The way to a keeper is as long as it is; what may follow a digest needs something too.
                 let after = u8::try_from(self.directed.len()).unwrap_or(u8::MAX).saturating_add(1);
@@ -308,11 +310,10 @@ impl Question {
                 self.ask_all(now, vec![next], Some(cap), !idle);
             } else if !std::mem::replace(&mut self.at_once, true) {
                 self.ask_rest(now, !idle);
-                if self.steps.is_empty() && self.goes_on() {
-                    self.next_round(now, !idle);
-                }
             } else if self.goes_on() {
                 self.next_round(now, !idle);
+            } else {
+                break;
             }
         }
         if self.asked.iter().all(|one| one.over) && self.directed.is_empty() && self.at_once && !self.goes_on() {
