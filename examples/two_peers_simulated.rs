@@ -38,6 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             pin: [1 - own as u8; 32],
             heads: [0; 3],
             quotas: Quotas::of_nothing(),
+            paths: Arc::default(),
             inbound: Arc::default(),
         };
         sessions.push(Session::new(opening, at(Duration::ZERO)));

@@ -122,6 +122,7 @@ impl World {
             pin: pin(other),
             heads: node.heads,
             quotas: node.quotas.clone(),
+            paths: node.paths.clone(),
             inbound: node.asker.inbound.clone(),
         }
     }
@@ -343,7 +344,8 @@ impl World {
                 let mut checked = self.check_batch(node, &terms, entries);
                 for pointer in pointers {
                     let held = self.held(node, &pointer.name);
-                    checked.pointed(hearsay::judge(&terms, &pointer, held.as_ref(), self.wall(node)));
+                    let known = ready(store.pointer(&pointer.name)).expect("a disk that works").is_some();
+                    checked.pointed(hearsay::judge(&terms, &pointer, held.as_ref(), known, self.wall(node)));
                 }
                 Event::Checked(id, checked)
             }
