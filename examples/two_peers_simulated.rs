@@ -113,7 +113,7 @@ async fn settle(session: &mut Session, store: &MemoryStore, now: Duration) -> Re
                         checked.believed(&terms, intake::believe(*candidate)?);
                     }
                 }
-                Event::Checked(id, checked)
+                Event::Checked(id, Box::new(checked))
             }
             Step::Commit { commit, .. } => Event::Committed(store.put(commit.puts).await?, Vec::new()),
             // Only where less than values is agreed.

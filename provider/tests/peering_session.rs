@@ -139,7 +139,7 @@ impl Side {
                     let known = ready(store.pointer(&pointer.name)).unwrap().is_some();
                     checked.pointed(hearsay::judge(&terms, &pointer, held.as_ref(), known, NOW));
                 }
-                Event::Checked(id, checked)
+                Event::Checked(id, Box::new(checked))
             }
             Step::Commit { commit, .. } => {
                 let kept = ready(store.put(commit.puts)).unwrap();

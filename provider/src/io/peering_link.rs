@@ -311,7 +311,7 @@ fn begin(node: &Arc<Node>, step: Step, send: &Arc<Mutex<SendStream>>, connection
                     Ok(checked)
                 };
                 match checked.await {
-                    Ok(checked) => Event::Checked(id, checked),
+                    Ok(checked) => Event::Checked(id, Box::new(checked)),
                     Err(error) => failed(&error),
                 }
             });

@@ -84,7 +84,7 @@ pub enum Event {
     /// Answers [`Step::Forget`].
     Forgotten,
     /// Answers [`Step::Check`].
-    Checked(u64, Checked),
+    Checked(u64, Box<Checked>),
     /// Answers [`Step::Commit`].
     Committed(Vec<Outcome>, Vec<PointerOutcome>),
     /// Answers [`Step::Save`].

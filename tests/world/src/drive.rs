@@ -347,7 +347,7 @@ impl World {
                     let known = ready(store.pointer(&pointer.name)).expect("a disk that works").is_some();
                     checked.pointed(hearsay::judge(&terms, &pointer, held.as_ref(), known, self.wall(node)));
                 }
-                Event::Checked(id, checked)
+                Event::Checked(id, Box::new(checked))
             }
             Step::Save { key, position } => {
                 ready(store.set_notes(vec![(key, Some(position.encode()))])).expect("a disk that works");
