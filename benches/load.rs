@@ -14,20 +14,24 @@
 //!
 //! Everything is signed before a clock starts. CPU is read from /proc/PID/task/*/schedstat, in nanoseconds.
 
+#[path = "parts/mod.rs"]
+#[allow(dead_code, reason = "each load generator uses a part of what they share")]
+mod parts;
+
 use dialtone_provider::store::{Class, Condition, EmbeddedOptions, EmbeddedStore, Put, RecordStore};
 use dialtone_resolver::{FloorAt, RecordSource, Stub, StubSettings};
 use dialtone_shared::cbor::Writer;
-use dialtone_shared::record::{Address, Binding, Opaque};
-use dialtone_shared::{Body, Genesis, Name, Record, SecretKey, SignedRecord, Ttl, UnixMicros, UnixSecs, z32};
+use dialtone_shared::{Name, SignedRecord, UnixSecs, z32};
+use parts::Error;
+use parts::http::Connection;
+use parts::records::{genesis, now, put_request, record, run, secret};
+use parts::times::{Times, cpu_of_threads};
+use parts::verify;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-
-type Error = Box<dyn std::error::Error + Send + Sync>;
+use std::time::{Duration, Instant};
 
 fn main() -> Result<(), Error> {
     // cargo passes --bench; everything else is ours.
@@ -36,7 +40,7 @@ fn main() -> Result<(), Error> {
     let number = |at: usize, default: usize| word(at).parse().unwrap_or(default);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match word(0) {
-        "verify" => verify(),
+        "verify" => verify::told(),
         "put" => runtime.block_on(put(
             word(1).parse()?,
             dialtone_requests(number(2, 10_000))?,
@@ -68,65 +72,6 @@ fn main() -> Result<(), Error> {
             Ok(())
         }
     }
-}
-
-/// The floor under every put: one strict verification of a record like those that are put. By the library's own function, as the
-/// provider spells the same rule, and so on every core at once.
-fn verify() -> Result<(), Error> {
-    let records: Vec<SignedRecord> = (0..256).map(|index| record(index, 1)).collect::<Result<_, _>>()?;
-    let strict = |record: &SignedRecord| {
-        let key = ed25519_dalek::VerifyingKey::from_bytes(record.record().genesis.key.as_bytes())?;
-        // The same number of bytes under a signature that is as costly to find wrong.
-        let (message, signature) = record.bytes().split_at(record.bytes().len() - 64);
-        let signature = ed25519_dalek::Signature::from_slice(signature)?;
-        Ok(std::hint::black_box(key.verify_strict(message, &signature)).is_err())
-    };
-    verified("verify-strict", &records, 1, strict)?;
-    let here = |record: &SignedRecord| Ok(std::hint::black_box(record.clone().verify()).is_ok());
-    verified("verify", &records, 1, here)?;
-    verified("verify-all-cores", &records, std::thread::available_parallelism()?.get(), here)
-}
-
-/// How long `what` takes, on `cores` at once.
-fn verified(
-    what: &str,
-    records: &[SignedRecord],
-    cores: usize,
-    verify: impl Fn(&SignedRecord) -> Result<bool, Error> + Sync,
-) -> Result<(), Error> {
-    let mut rounds = Vec::new();
-    for _ in 0..5 {
-        let start = Instant::now();
-        let done: Vec<Result<bool, Error>> = std::thread::scope(|scope| {
-            let run = || {
-                records
-                    .iter()
-                    .cycle()
-                    .take(4_096)
-                    .try_fold(true, |all, record| Ok(all & verify(record)?))
-            };
-            let threads: Vec<_> = (0..cores).map(|_| scope.spawn(run)).collect();
-            let done = threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap_or_else(|_| Err("a thread failed".into())));
-            done.collect()
-        });
-        for done in done {
-            if !done? {
-                return Err("a record was not judged as it should be".into());
-            }
-        }
-        rounds.push(start.elapsed().as_secs_f64() * 1e6 / 4_096.0);
-    }
-    rounds.sort_by(f64::total_cmp);
-    println!(
-        "op={what} us={:.1} min={:.1} max={:.1} rps={:.0}",
-        rounds[2],
-        rounds[0],
-        rounds[4],
-        cores as f64 * 1e6 / rounds[2]
-    );
-    Ok(())
 }
 
 async fn put(address: SocketAddr, requests: Vec<Vec<u8>>, in_flight: usize, pid: Option<u32>, what: &str) -> Result<(), Error> {
@@ -341,100 +286,6 @@ async fn gets(folder: &Path, count: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// One keep-alive HTTP/1.1 connection that reads no more than it needs.
-struct Connection {
-    stream: TcpStream,
-    buffer: Vec<u8>,
-}
-
-impl Connection {
-    async fn open(address: SocketAddr) -> Result<Self, Error> {
-        assert!(address.ip().is_loopback(), "loopback targets only");
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        Ok(Self {
-            stream,
-            buffer: Vec::with_capacity(8_192),
-        })
-    }
-
-    async fn ask(&mut self, request: &[u8]) -> Result<u16, Error> {
-        self.stream.write_all(request).await?;
-        self.buffer.clear();
-        loop {
-            if self.stream.read_buf(&mut self.buffer).await? == 0 {
-                return Err("the server closed the connection".into());
-            }
-            let Some(end) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") else {
-                continue;
-            };
-            let head = str::from_utf8(&self.buffer[..end])?;
-            let status = head.split(' ').nth(1).ok_or("no status")?.parse()?;
-            let length: usize = head
-                .lines()
-                .find_map(|line| line.split_once(':').filter(|(key, _)| key.eq_ignore_ascii_case("content-length")))
-                .map_or(Ok(0), |(_, value)| value.trim().parse())?;
-            while self.buffer.len() < end + 4 + length {
-                if self.stream.read_buf(&mut self.buffer).await? == 0 {
-                    return Err("the server closed inside an answer".into());
-                }
-            }
-            return Ok(status);
-        }
-    }
-}
-
-/// Distinct keys, the same in every run of a set.
-fn secret(index: usize, set: u8) -> SecretKey {
-    let mut seed = [set; 32];
-    seed[..8].copy_from_slice(&(index as u64).to_be_bytes());
-    SecretKey::from_seed(&seed)
-}
-
-fn genesis(index: usize, set: u8) -> Genesis {
-    Genesis::of(secret(index, set).public())
-}
-
-/// A record of about 400 bytes, as the baselines' are: an address and some bytes.
-fn record(index: usize, set: u8) -> Result<SignedRecord, Error> {
-    let secret = secret(index, set);
-    let sequence = now();
-    let record = Record {
-        genesis: Genesis::of(secret.public()),
-        chain: Vec::new(),
-        sequence,
-        scope: Vec::new(),
-        body: Body::Live {
-            expiry: UnixSecs(sequence.secs().0 + 30 * 86_400),
-            ttl: Ttl(60),
-            bindings: vec![
-                Binding::Address(Address::of([127, 0, 0, 1].into())),
-                Binding::Opaque(Opaque {
-                    media_type: "application/octet-stream".into(),
-                    bytes: vec![set; 180],
-                }),
-            ],
-        },
-    };
-    Ok(SignedRecord::sign(record, &secret)?)
-}
-
-fn put_request(address: SocketAddr, record: &SignedRecord) -> Vec<u8> {
-    let mut request = format!(
-        "PUT /v1/records/{} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {}\r\n\r\n",
-        record.name(),
-        record.bytes().len()
-    )
-    .into_bytes();
-    request.extend_from_slice(record.bytes());
-    request
-}
-
-/// Another set of names for every run, so that every put is a first one; the low numbers are other commands'.
-fn run() -> u8 {
-    10 + (now().0 % 240) as u8
-}
-
 fn dialtone_requests(count: usize) -> Result<Vec<Vec<u8>>, Error> {
     let (address, set) = (SocketAddr::from(([127, 0, 0, 1], 80)), run());
     (0..count).map(|index| Ok(put_request(address, &record(index, set)?))).collect()
@@ -491,25 +342,19 @@ fn async_queue() -> (
     (send, Arc::new(tokio::sync::Mutex::new(receive)))
 }
 
-fn report(what: &str, mut taken: Vec<Duration>, errors: usize, all: Duration, before: Option<u64>, pid: Option<u32>) {
-    taken.sort_unstable();
-    let quantile = |q: f64| {
-        taken
-            .get((taken.len() as f64 * q) as usize)
-            .or(taken.last())
-            .map_or(0.0, |d| d.as_secs_f64() * 1e6)
-    };
+fn report(what: &str, taken: Vec<Duration>, errors: usize, all: Duration, before: Option<u64>, pid: Option<u32>) {
+    let times = Times::of(taken);
     let micros = cpu(pid)
         .zip(before)
-        .map_or(0.0, |(after, before)| (after - before) as f64 / 1e3 / taken.len() as f64);
+        .map_or(0.0, |(after, before)| (after - before) as f64 / 1e3 / times.count() as f64);
     println!(
         "op={what} rps={:.0} n={} secs={:.3} p50us={:.1} p99us={:.1} maxus={:.1} errors={errors} server_us={micros:.1}",
-        taken.len() as f64 / all.as_secs_f64(),
-        taken.len(),
+        times.count() as f64 / all.as_secs_f64(),
+        times.count(),
         all.as_secs_f64(),
-        quantile(0.5),
-        quantile(0.99),
-        quantile(1.0),
+        times.quantile(0.5),
+        times.quantile(0.99),
+        times.quantile(1.0),
     );
 }
 
@@ -519,18 +364,5 @@ fn pid(text: &str) -> Option<u32> {
 
 /// Nanoseconds of CPU that all threads of a process have used.
 fn cpu(pid: Option<u32>) -> Option<u64> {
-    let tasks = std::fs::read_dir(format!("/proc/{}/task", pid?)).ok()?;
-    let of = |task: std::io::Result<std::fs::DirEntry>| {
-        let text = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-        text.split(' ').next()?.parse::<u64>().ok()
-    };
-    Some(tasks.filter_map(of).sum())
-}
-
-fn now() -> UnixMicros {
-    UnixMicros(
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_micros() as u64),
-    )
+    cpu_of_threads(pid?)
 }

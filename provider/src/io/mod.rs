@@ -16,6 +16,7 @@ pub mod peering_deferred;
 pub mod peering_hearsay;
 mod peering_link;
 mod peering_node;
+mod peering_pace;
 mod peering_place;
 mod peering_quota;
 mod peering_reconcile;

@@ -14,13 +14,13 @@ use crate::peering::ask::question::{Ask, Event, Outcome, Question, Said, Step};
 use crate::peering::ask::registry::Ticket;
 use crate::peering::ask::tally::Tally;
 use crate::peering::ask::whom::View;
-use crate::peering::promise::{self, Heard, Standing};
+use crate::peering::promise::{self, Heard};
 use crate::peering::step::Moment;
 use crate::settings::BURST_SECS;
 use crate::store::{RecordStore, StoreError};
 use async_trait::async_trait;
 use dialtone_shared::message::{Answer, Query, Refused, Request, Response};
-use dialtone_shared::{Name, SignedRecord};
+use dialtone_shared::{Name, Rank, SignedRecord, UnixMicros};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -79,13 +79,16 @@ impl Asking {
         self.resolve(&Wish::of_client(*name)).await
     }
 
-    /// What this provider holds of a name, all its nodes together, to be signed; `None`: nothing certain can be said now.
+    /// What this provider holds of a name, all its nodes together, and as of when that is to be signed; `None`: nothing certain can be said now.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn standing(&self, name: &Name) -> Result<Option<Standing>, StoreError> {
-        // Before the store is looked into: what is promised meanwhile is promised later than that.
-        let began = self.clock.now();
+    pub async fn standing(&self, name: &Name) -> Result<Option<(UnixMicros, Option<Rank>)>, StoreError> {
+        // Before any store is looked into: what is promised meanwhile is promised later than that.
+        let at = self.clock.now();
+        if self.peering.agreements().contains_key(&self.own) {
+            sleep(promise::CLOCKS_DIFFER).await;
+        }
         let ours = self.store.get(name).await?.map(|held| *held.record.rank());
         let siblings = self.peering.peers().into_iter().find(|peer| peer.name == self.own);
         let query = Query {
@@ -105,7 +108,7 @@ impl Asking {
         for ask in asks {
             others.push(ask.await);
         }
-        Ok(promise::standing(began, ours, &others))
+        Ok(promise::standing(ours, &others).map(|rank| (at, rank)))
     }
 
     /// What another node of ours says.

@@ -19,6 +19,7 @@ pub use missing::Comparison;
 
 use super::again::Again;
 use super::agreement::Way;
+use super::alike::{Alike, Shown};
 use super::damping::Damping;
 use super::digest::Digest;
 use super::limits::{BATCH_BYTES, BATCH_RECORDS, SAVE_EVERY, WINDOW_BATCHES};
@@ -45,6 +46,7 @@ pub struct Feed {
     whole: Cursors,
     lanes: [LaneFeed; LANES],
     damping: Damping,
+    shown: Shown,
     digest: Option<Told>,
     saved: Position,
     saved_at: Option<Duration>,
@@ -114,6 +116,7 @@ impl Feed {
             whole: start.whole,
             lanes: std::array::from_fn(lane),
             damping: Damping::default(),
+            shown: Shown::default(),
             digest: None,
             // What is not known to be saved is saved at once, so that a peer that is never caught up keeps its `whole`.
             saved: position.unwrap_or(Position {
@@ -212,6 +215,11 @@ impl Feed {
         }
     }
 
+    /// The peer has shown that it holds these just as we do.
+    pub fn peer_holds(&mut self, shown: Vec<Alike>) {
+        self.shown.add(shown);
+    }
+
     /// Our log ends here now.
     pub fn heads(&mut self, heads: Cursors) {
         for (lane, head) in self.lanes.iter_mut().zip(heads) {
@@ -249,6 +257,7 @@ impl Feed {
                     self.damping.forget(change.held.record.name());
                     Some(change)
                 }
+                (true, Lane::Ordinary) if !everything && self.shown.has(&change.held) => None,
                 // What is read only to be dropped is not counted.
                 (true, Lane::Ordinary | Lane::Hearsay) if self.drops(lane) => None,
                 (true, Lane::Ordinary | Lane::Hearsay) => self.damping.pass(change, now.elapsed),

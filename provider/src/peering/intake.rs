@@ -7,6 +7,7 @@
 //! What becomes of a pointer is told in `hearsay`. A record costs a signature check only if it would change something. One that is broken costs itself and no neighbour.
 
 use super::agreement::Filter;
+use super::alike::Alike;
 use super::deferred::Deferred;
 use super::limits::COMMIT_BATCHES;
 use super::policy;
@@ -100,6 +101,8 @@ pub struct Checked {
     pub pointers: Vec<Pointer>,
     /// What needs neither, counted.
     pub counts: Counts,
+    /// What the peer has shown to hold just as we do.
+    pub alike: Vec<Alike>,
     /// Signatures checked, and the time that took: of one core.
     pub verified: u64,
     /// See above.
@@ -271,6 +274,7 @@ impl Checked {
         self.taken += other.taken;
         self.deferred.extend(other.deferred);
         self.pointers.extend(other.pointers);
+        self.alike.extend(other.alike);
         self.counts.add(&other.counts);
         self.verified += other.verified;
         self.verify_time += other.verify_time;

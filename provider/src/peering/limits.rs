@@ -124,6 +124,18 @@ pub const DAMP_NAMES: usize = 1_024;
 /// Most names that wait at a time, of one link: a megabyte of the largest records. Beyond it changes are sent as they come.
 pub const DAMP_HELD_MAX: usize = 256;
 
+/// Records that change nothing, repeats of what is held or outranked by it, are taken at this pace: each costs a decoding and a look into the store, some
+/// 6 µs, so that a peer that replays old records takes a twentieth of a core, and one that sends all it has again is through a million in
+/// under two minutes.
+pub const REPEAT_COST: Duration = Duration::from_micros(100);
+
+/// So many of them may come at once: more than a window of batches.
+pub const REPEATS_AT_ONCE: u32 = 2_048;
+const _: () = assert!(REPEATS_AT_ONCE as usize >= WINDOW_BATCHES * BATCH_RECORDS);
+
+/// Records that a peer has shown to hold, of one link: those of the last tenths of a second, in which what is passed on gathers. About 0.1 MB.
+pub const ALIKE_MAX: usize = 1_024;
+
 /// What was refused for want of room is offered again at most this often, even to a peer that always says it has room.
 pub const AGAIN_EVERY: Duration = Duration::from_secs(5);
 

@@ -12,7 +12,7 @@
 //! 5. [`greeting`]: whether the other side is who the agreement names;
 //! 6. [`session`]: the link itself, in the events and steps of [`step`], put together from
 //! 7. [`policy`]: what goes to whom,
-//! 8. [`feed`]: the half that sends, and how far the peer is ([`position`]),
+//! 8. [`feed`]: the half that sends, how far the peer is ([`position`]), and what it has shown that it holds ([`alike`]),
 //! 9. [`intake`]: the half that receives, and what becomes of each record, [`hearsay`]: of each pointer,
 //! 10. [`digest`]: the filter of names that goes where no more is agreed,
 //! 11. [`deferred`]: records whose time has not come;
@@ -26,6 +26,7 @@
 
 pub mod again;
 pub mod agreement;
+pub mod alike;
 pub mod ask;
 pub mod audit;
 pub mod damping;

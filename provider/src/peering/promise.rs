@@ -1,10 +1,11 @@
 //! What may be said in a status where several nodes promise under one key.
 //!
 //! A receipt of one node and a later status of another that knows less would prove a broken promise (see `dialtone_shared::proof`), although
-//! nothing is lost and the record is only on its way. So a node says what all nodes hold together, as of a moment before it asked them,
-//! or nothing.
+//! nothing is lost and the record is only on its way. So a node notes the time, lets a moment pass, asks all others, and says what they hold
+//! together as of the time that it noted; or nothing.
 
-use dialtone_shared::{Rank, UnixMicros};
+use dialtone_shared::Rank;
+use std::time::Duration;
 
 /// What another node of this provider says that it holds of a name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,17 +18,10 @@ pub enum Heard {
     Silent,
 }
 
-/// What may be signed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Standing {
-    /// As of when.
-    pub at: UnixMicros,
-    /// The highest rank that any node holds.
-    pub rank: Option<Rank>,
-}
-
-/// What may be signed, where we hold `ours` and began to look at `began`; `None`: nothing now, for a node does not say what it holds.
-pub fn standing(began: UnixMicros, ours: Option<Rank>, others: &[Heard]) -> Option<Standing> {
+/// The highest rank that any node holds, where we hold `ours`; `None`: nothing may be signed now, for a node does not say what it holds.
+///
+/// It may be signed as of [`CLOCKS_DIFFER`] before all of them were looked into.
+pub fn standing(ours: Option<Rank>, others: &[Heard]) -> Option<Option<Rank>> {
     if others.contains(&Heard::Silent) {
         return None;
     }
@@ -36,18 +30,16 @@ pub fn standing(began: UnixMicros, ours: Option<Rank>, others: &[Heard]) -> Opti
         Heard::NothingNewer | Heard::Silent => None,
     });
     // Of two that differ in their digests alone neither proves anything against the other.
-    let rank = ours.into_iter().chain(held).max_by_key(|rank| rank.order());
-    let back = if others.is_empty() { 0 } else { CLOCKS_DIFFER_MICROS };
-    let at = UnixMicros(began.0.saturating_sub(back));
-    Some(Standing { at, rank })
+    Some(ours.into_iter().chain(held).max_by_key(|rank| rank.order()))
 }
 
-/// The clocks of nodes may differ by so much, in microseconds: what one of them promised by then, all of them knew when they were asked.
-const CLOCKS_DIFFER_MICROS: u64 = 5_000_000;
+/// The clocks of nodes may differ by so much: what any of them promised before a time, all that are looked into so much later hold.
+pub const CLOCKS_DIFFER: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dialtone_shared::UnixMicros;
 
     fn rank(sequence: u64) -> Rank {
         Rank {
@@ -58,24 +50,14 @@ mod tests {
         }
     }
 
-    const NOW: UnixMicros = UnixMicros(1_000_000_000);
-
     #[test]
     fn a_node_says_what_all_of_them_hold_and_nothing_when_one_is_silent() {
-        let said = |ours, others: &[Heard]| standing(NOW, ours, others).map(|standing| standing.rank);
-        assert_eq!(said(None, &[]), Some(None));
-        assert_eq!(said(None, &[Heard::NothingNewer, Heard::Holds(rank(7))]), Some(Some(rank(7))));
+        assert_eq!(standing(None, &[]), Some(None));
+        assert_eq!(standing(None, &[Heard::NothingNewer, Heard::Holds(rank(7))]), Some(Some(rank(7))));
         assert_eq!(
-            said(Some(rank(9)), &[Heard::NothingNewer, Heard::Holds(rank(7))]),
+            standing(Some(rank(9)), &[Heard::NothingNewer, Heard::Holds(rank(7))]),
             Some(Some(rank(9)))
         );
-        assert_eq!(said(Some(rank(9)), &[Heard::Silent, Heard::Holds(rank(7))]), None);
-    }
-
-    #[test]
-    fn what_another_clock_may_have_promised_meanwhile_is_not_contradicted() {
-        let at = |others: &[Heard]| standing(NOW, None, others).map(|standing| standing.at);
-        assert_eq!(at(&[]), Some(NOW), "alone there is one clock");
-        assert_eq!(at(&[Heard::NothingNewer]), Some(UnixMicros(NOW.0 - CLOCKS_DIFFER_MICROS)));
+        assert_eq!(standing(Some(rank(9)), &[Heard::Silent, Heard::Holds(rank(7))]), None);
     }
 }

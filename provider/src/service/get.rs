@@ -91,9 +91,9 @@ pub async fn status(State(service): State<Arc<Service>>, name: NameInPath) -> Re
         let name = name_in(name)?;
         let standing = service.source.asking.standing(&name).await?;
         let silent = || LookupError::Unavailable("another node of this provider does not say what it holds".to_owned());
-        let standing = standing.ok_or_else(|| Refusal::Lookup(silent()))?;
-        let rank = standing.rank.as_ref();
-        let mut response = answer(Status::sign(&service.signer, standing.at, &name, rank), media::STATUS);
+        let (at, rank) = standing.ok_or_else(|| Refusal::Lookup(silent()))?;
+        let rank = rank.as_ref();
+        let mut response = answer(Status::sign(&service.signer, at, &name, rank), media::STATUS);
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(rank) = rank {

@@ -3,7 +3,6 @@
 use crate::figures::{Form, Place, Population, Row, Shape, Study};
 use crate::numbers::{count, list, number, share, time};
 use crate::plots::lasting;
-use dialtone_provider::peering::ask::limits::BUDGET;
 use dialtone_provider::peering::limits::DIGEST_NAMES_MIN;
 
 /// What an operator should choose, and why.
@@ -110,7 +109,7 @@ fn none(study: &Study) -> Option<String> {
             .filter(|row| row.form == Form::None && row.shape == Shape::Mesh)
     };
     let (few, many) = (rows().min_by_key(|row| row.providers)?, rows().max_by_key(|row| row.providers)?);
-    Some(format!(
+    let mut said = format!(
         "**`none` is for two or three, or where nobody may know what one holds.** A get cost {} questions with {} providers and {} with {}, \
          where one for a name that nobody has cost {}; half of all gets took up to {} and {}.",
         number(few.get_messages),
@@ -120,7 +119,17 @@ fn none(study: &Study) -> Option<String> {
         number(many.absent_messages),
         time(few.latency_us.p50),
         time(many.latency_us.p50),
-    ))
+    );
+    let simulated = study.rows(Place::World, false);
+    let linked = simulated.filter(|row| row.form == Form::None && row.shape == Shape::Mesh);
+    if let Some(most) = linked.max_by_key(|row| row.providers).filter(|row| row.found < 0.99) {
+        said += &format!(
+            " With {} (simulated) it found {} of what somebody had, since a question may cause only so many asks.",
+            most.providers,
+            share(most.found)
+        );
+    }
+    Some(said)
 }
 
 /// Rows of digests, each with the one of the same network that asks all.
@@ -132,7 +141,7 @@ pub fn digests_and_none(study: &Study) -> impl Iterator<Item = (&Row, &Row)> {
 
 fn saved(study: &Study) -> Option<String> {
     let factors: Vec<(&Row, f64)> = digests_and_none(study)
-        .filter(|(digest, _)| digest.shape == Shape::Mesh && digest.get_messages > 0.0)
+        .filter(|(digest, none)| digest.shape == Shape::Mesh && digest.get_messages > 0.0 && digest.found - none.found < 0.01)
         .map(|(digest, none)| (digest, none.get_messages / digest.get_messages))
         .collect();
     let of = |(row, factor): &(&Row, f64)| format!("{} with {} ({})", number(*factor), row.providers, row.place.word());
@@ -148,7 +157,7 @@ fn saved(study: &Study) -> Option<String> {
     let named: Vec<_> = factors.iter().map(of).collect();
     (!named.is_empty()).then(|| {
         format!(
-            "**Digests save nearly all questions but one.** The factor by which `digest` asked less than `none`, where all are linked, was {}. \
+            "**Digests save nearly all questions but one.** The factor by which `digest` asked less than `none`, where all are linked and both found as much, was {}. \
              {enough}; since one question has to be asked for what a peer has, it cannot be much more than there are peers.",
             list(&named)
         )
@@ -167,7 +176,7 @@ fn few_links(study: &Study) -> Option<String> {
     let (values, digest) = (of(Form::Values)?, of(Form::Digest)?);
     let advice = if values.found - digest.found > 0.01 {
         format!(
-            ": a digest tells of what the peer itself keeps and of nobody behind it, and a question goes on to {BUDGET} providers at most. \
+            ": a digest tells of what the peer itself keeps and of nobody behind it, and a question may cause only so many asks. \
              Where not all are linked, what is not pushed may not be found"
         )
     } else {
@@ -248,9 +257,7 @@ pub fn unseen(study: &Study) -> String {
     }
     let all_random = unseen.iter().all(|row| matches!(row.shape, Shape::Random(_)));
     let why = if all_random {
-        format!(
-            " All of these are networks of few links, where questions have to find the way, and a question of a client may cause {BUDGET} asks."
-        )
+        format!(" All of these are networks of few links, where questions have to find the way, and may cause only so many asks.")
     } else {
         String::new()
     };
@@ -272,7 +279,11 @@ pub fn growth(study: &Study) -> String {
         let doubling =
             |more: &Population, less: &Population| Some((hit(more)? - hit(less)?) * 100.0 / (more.clients / less.clients).log2());
         let (few, many) = (doubling(small, smallest)?, doubling(large, half)?);
-        let shape = if many < few { "the curve flattens" } else { "there is no knee yet" };
+        let shape = match many / few {
+            ratio if ratio < 1.0 => "it flattens",
+            ratio if ratio < 1.5 => "it grows as the logarithm does",
+            _ => "it is still getting steeper",
+        };
         let copies = lasting(*ttl);
         Some(format!(
             "{} at the small end and {} at the large one ({copies}: {shape})",

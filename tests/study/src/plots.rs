@@ -58,7 +58,8 @@ pub fn all(study: &Study) -> Vec<(&'static str, Plot)> {
                 "From a put until another provider has it, 99 of 100",
                 "milliseconds",
                 true,
-                &|row| Some(row.stale_ms.p99),
+                // Where more than one in a hundred was never seen there is no such time.
+                &|row| (row.unseen * 99 <= row.stale_ms.count).then_some(row.stale_ms.p99),
             ),
         ),
         ("population.svg", population(study)),

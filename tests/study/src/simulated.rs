@@ -8,10 +8,11 @@ use crate::trace::Trace;
 use dialtone_provider::peering::ask::desk::Reply;
 use dialtone_provider::store::RecordStore;
 use dialtone_shared::message::{Mode, Relationship};
-use dialtone_shared::{Ttl, VerifiedRecord};
+use dialtone_shared::{Name, Ttl, VerifiedRecord};
 use dialtone_world::{World, graph, ready};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use std::collections::HashSet;
 use std::time::Duration;
 
 /// The networks for these numbers of providers.
@@ -113,8 +114,12 @@ pub fn measure((trace, run): (&Trace, Run), setting: Setting, form: Form) -> Res
     }
     world.run(start + trace.lasts + PATIENCE - world.now);
     let (questions, bytes) = (world.gets.questions, world.gets.bytes);
-    let served = |node: usize| world.tally(node).peers.values().map(|peer| peer.served).sum::<u64>();
-    let served: u64 = (0..providers - riders).map(served).sum();
+    let givers: HashSet<Name> = world.nodes.iter().take(providers - riders).map(|node| node.name).collect();
+    let tallies = (0..providers).flat_map(|node| &world.tally(node).peers);
+    let served: u64 = tallies
+        .filter(|(peer, _)| givers.contains(peer))
+        .map(|(_, tally)| tally.asked)
+        .sum();
     let mut got = Got::default();
     for (get, begun, of_giver) in gets {
         let (at, reply) = world.gets.answers.remove(&get).ok_or("a get that is never answered")?;

@@ -45,43 +45,67 @@ const HEADINGS: [&str; 8] = [
 
 #[test]
 fn a_small_study_measures_real_and_simulated_providers_and_writes_every_table_and_plot() {
-    let out = tempfile::tempdir().expect("a folder");
-    let small = ["--scale", "0.0003", "--trace-scale", "0.01", "--real", "3", "--world", "5"];
-    study(out.path(), &[&small[..], &["--part", "world,trace"]].concat());
-    study(out.path(), &[&small[..], &["--part", "real", "--form", "values,digest"]].concat());
-    let document = read(out.path().join("peering-study.md"));
+    let small = ["--scale", "0.0003", "--trace-scale", "0.01", "--real", "2", "--world", "5"];
+    let outs = [(); 3].map(|()| tempfile::tempdir().expect("a folder"));
+    // Most of the time nothing happens but waiting.
+    let parts = [
+        &["--part", "world,trace"][..],
+        &["--part", "real", "--form", "values"],
+        &["--part", "real", "--form", "digest"],
+    ];
+    std::thread::scope(|scope| {
+        for (out, part) in outs.iter().zip(parts) {
+            scope.spawn(|| study(out.path(), &[&small[..], part].concat()));
+        }
+    });
+    let document = read(outs[0].path().join("peering-study.md"));
     for heading in HEADINGS {
         assert!(!table(&document, heading).is_empty(), "nothing under {heading}");
     }
     assert!(!document.contains("{{"), "a mark was left");
     for plot in document.split("](peering-study/").skip(1).filter_map(|rest| rest.split(')').next()) {
-        assert!(read(out.path().join("peering-study").join(plot)).starts_with("<svg"), "{plot}");
+        let drawn = read(outs[0].path().join("peering-study").join(plot));
+        assert!(drawn.starts_with("<svg") && drawn.contains("<circle"), "{plot}");
     }
-    let rows = rows(out.path());
+    let rows: Vec<_> = outs.iter().flat_map(|out| rows(out.path())).collect();
     let of = |place: &str, form: &str| {
         let is = |row: &&serde_json::Value| row["place"] == place && row["form"] == form && row["riders"] == 0 && row["shape"] == "Mesh";
         rows.iter().find(is).unwrap_or_else(|| panic!("no {place} {form}"))
     };
-    for place in ["Real", "World"] {
+    for (place, others) in [("Real", 1.0), ("World", 4.0)] {
         let values = of(place, "Values");
         assert_eq!(
             (values["local"].as_f64(), values["found"].as_f64()),
             (Some(1.0), Some(1.0)),
             "{values}"
         );
-        assert_eq!(values["get_messages"].as_f64(), Some(0.0), "{values}");
-        // Every provider holds all; each put is sent to each other provider at least once.
-        assert_eq!(values["held"].as_f64(), values["run"]["names"].as_f64(), "{values}");
-        assert!(
-            values["put_messages"].as_f64() >= Some(if place == "Real" { 2.0 } else { 4.0 }),
+        assert_eq!(
+            (values["get_messages"].as_f64(), values["get_bytes"].as_f64()),
+            (Some(0.0), Some(0.0)),
             "{values}"
         );
+        // Every provider holds all; each put is sent to each other provider at least once.
+        assert_eq!(values["held"].as_f64(), values["run"]["names"].as_f64(), "{values}");
+        assert!(values["put_messages"].as_f64() >= Some(others), "{values}");
         let digest = of(place, "Digest");
         assert_eq!(digest["found"].as_f64(), Some(1.0), "{digest}");
         assert!(
             digest["get_messages"].as_f64() > Some(0.0) && digest["held"].as_f64() < values["held"].as_f64(),
             "{digest}"
         );
+        // A question has a name in it, and an answer a record.
+        assert!(
+            digest["get_bytes"].as_f64() > digest["get_messages"].as_f64().map(|messages| messages * 150.0),
+            "{digest}"
+        );
+        // Who is asked answers, and all answer: each has its part of the work.
+        let work = digest["work"].as_f64().map(|work| work * (others + 1.0));
+        assert!(
+            work.zip(digest["get_messages"].as_f64())
+                .is_some_and(|(work, asked)| (work - asked).abs() < 1e-6),
+            "{digest}"
+        );
+        assert!(digest["put_bytes"].as_f64() < values["put_bytes"].as_f64(), "{digest}");
     }
     for form in FORMS {
         let row = of("World", form);

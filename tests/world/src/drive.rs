@@ -4,6 +4,7 @@ use super::disk::{DiskStore, Write, ready};
 use super::wire::{Link, broke};
 use super::{Action, World};
 use dialtone_provider::io::{peering_deferred, peering_hearsay};
+use dialtone_provider::peering::alike::alike;
 use dialtone_provider::peering::deferred::{self, Deferred};
 use dialtone_provider::peering::dial::{self, Dialler, Which};
 use dialtone_provider::peering::greeting;
@@ -371,6 +372,7 @@ impl World {
                 Err(refusal) => checked.refuse(refusal),
                 Ok(signed) => {
                     let held = self.held(node, signed.name());
+                    checked.alike.extend(alike(terms, &entry, &signed, held.as_ref()));
                     let verdict = intake::triage(terms, signed, &entry, held.as_ref(), wall);
                     if let Some(candidate) = checked.judged(verdict) {
                         match self.verified.believe(candidate, &entry.record) {

@@ -1,6 +1,7 @@
 //! The beginning of a link: the greetings, until changes may pass.
 
 use super::digests::{Heard, Telling};
+use super::repeats::Repeats;
 use super::{Running, Session, State};
 use crate::peering::agreement::Agreement;
 use crate::peering::feed::Feed;
@@ -81,6 +82,7 @@ impl Session {
             feed: Feed::new(way, hello.terms.filter, pushes, position, heads),
             theirs: hello.terms,
             intake: Intake::default(),
+            repeats: Repeats::default(),
             telling: Telling::default(),
             heard: Heard::default(),
             echo: pushes < Mode::Pointers,

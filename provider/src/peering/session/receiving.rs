@@ -44,6 +44,7 @@ impl Session {
             return self.end(CloseCode::Protocol, "sent a batch before the greeting".to_owned());
         };
         let ready_at = running.share.arrived(batch.entries.len(), bytes, now.elapsed);
+        let ready_at = ready_at.max(running.repeats.ready_at());
         let id = match running.intake.arrived(&batch, ready_at) {
             Ok(id) => id,
             Err(error) => return self.end(CloseCode::Protocol, error.to_string()),
@@ -107,6 +108,8 @@ impl Session {
                 self.condemned = Some(format!("sent {invalid} invalid records, the first of the last batch: {refusal}"));
             }
         }
+        running.repeats.count(checked.counts.same + checked.counts.older, now.elapsed);
+        running.feed.peer_holds(std::mem::take(&mut checked.alike));
         let room = running.share.take(checked.new.len(), now.elapsed);
         checked.admit(room);
         if checked.counts.limited > 0 {
