@@ -71,12 +71,21 @@ const record = (reader) => new SignedRecord(reader.bytes()).verify();
 /** @type {(length?: number) => Read} */
 const bytes = (length) => (reader) => reader.bytes(length);
 
+/** By whom a record came: how many, and the marks of those that are listed. @type {Read} */
+const path = (reader) => {
+  const bytes = reader.bytes();
+  const [providers] = bytes;
+  const marks = (bytes.length - 1) / 8;
+  if (providers === 0 || marks !== Math.min(providers, 6)) throw new Error("a path of another length than it says");
+  return { providers, marks };
+};
 /** @type {Read} */
 const entry = async (reader) => {
   if (!reader.atArray) return { mention: reader.uint() };
   const items = Number(reader.array());
   const value = { class: between(1, 3)(reader), keepUntil: reader.uint() };
   if (items === 3) return { ...value, record: await record(reader) };
+  if (items === 4) return { ...value, record: await record(reader), path: path(reader) };
   if (items !== 7 && items !== 8) throw new Error(`an entry of ${items} items`);
   const pointer = { ...value, name: name(reader), epoch: reader.number(0xffff_ffff), sequence: reader.uint(), digest: reader.bytes(16), expiry: reader.uint() };
   return items === 8 ? { ...pointer, keeper: name(reader) } : pointer;
@@ -84,7 +93,7 @@ const entry = async (reader) => {
 /** @type {Read} */
 const value = async (reader) => {
   const found = await entry(reader);
-  if (!found.record) throw new Error("an answer without a record");
+  if (!found.record || found.path) throw new Error("an answer without a record alone");
   return found;
 };
 

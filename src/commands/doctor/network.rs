@@ -292,7 +292,7 @@ mod tests {
             text.contains("do not resolve here") && text.contains("there: `push`") && text.contains("there: `answers`"),
             "{text}"
         );
-        assert!(!text.contains("here: `a"), "{text}");
+        assert!(!text.contains(" here: `"), "{text}");
         let deaf = said(|peer| (peer.push, peer.answers) = (mode("none", "values", "none"), false));
         assert!(
             deaf[0].1.contains("do not resolve there") && deaf[0].1.contains("here: `push`"),
