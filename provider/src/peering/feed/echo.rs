@@ -8,11 +8,13 @@ use crate::store::Held;
 use dialtone_shared::UnixSecs;
 use dialtone_shared::message::Value;
 use std::collections::{HashMap, VecDeque};
-use xxhash_rust::xxh3::xxh3_64;
+use std::hash::{BuildHasher, RandomState};
 
 /// What came of late over one link.
 #[derive(Debug, Default)]
 pub(super) struct Echo {
+    /// Keyed by chance: or somebody could make two records of which one keeps the other off the link.
+    hasher: RandomState,
     /// By a hash of the record: the class, and the day until which it is kept, as they were said.
     heard: HashMap<u64, (u8, u64)>,
     order: VecDeque<u64>,
@@ -21,7 +23,7 @@ pub(super) struct Echo {
 impl Echo {
     /// The other side has this.
     pub fn heard(&mut self, value: &Value) {
-        let hash = xxh3_64(&value.record);
+        let hash = self.hasher.hash_one(&value.record[..]);
         if self.heard.insert(hash, (value.class, value.keep_until.day())).is_none() {
             self.order.push_back(hash);
         }
@@ -32,7 +34,7 @@ impl Echo {
 
     /// Whether the other side has said all that we could tell it of what is held.
     pub fn has(&self, held: &Held) -> bool {
-        let Some((class, day)) = self.heard.get(&xxh3_64(held.record.bytes())) else {
+        let Some((class, day)) = self.heard.get(&self.hasher.hash_one(&held.record.bytes()[..])) else {
             return false;
         };
         let keep_until = held.record.record().expiry().unwrap_or(UnixSecs(u64::MAX)).min(held.keep_until);
