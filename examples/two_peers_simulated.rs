@@ -38,6 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             pin: [1 - own as u8; 32],
             heads: [0; 3],
             quotas: Quotas::of_nothing(),
+            paths: Arc::default(),
             inbound: Arc::default(),
         };
         sessions.push(Session::new(opening, at(Duration::ZERO)));
@@ -112,7 +113,7 @@ async fn settle(session: &mut Session, store: &MemoryStore, now: Duration) -> Re
                         checked.believed(&terms, intake::believe(*candidate)?);
                     }
                 }
-                Event::Checked(id, checked)
+                Event::Checked(id, Box::new(checked))
             }
             Step::Commit { commit, .. } => Event::Committed(store.put(commit.puts).await?, Vec::new()),
             // Only where less than values is agreed.

@@ -5,9 +5,12 @@ use crate::failures;
 use dialtone_provider::Settings;
 use dialtone_shared::Name;
 use dialtone_shared::message::{Mode, Relationship};
+use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, Value};
 
 /// What is to stand in an agreement; what is `None` stays as it is, or at its default.
@@ -37,6 +40,8 @@ pub struct SettingsFile {
     path: PathBuf,
     /// `None`: there is no such file yet.
     before: Option<String>,
+    /// Held until this is dropped: two commands that edit one file at the same moment would overwrite each other.
+    _lock: Arc<File>,
 }
 
 impl SettingsFile {
@@ -47,12 +52,17 @@ impl SettingsFile {
     pub fn read(path: &Path) -> Result<Self, Failure> {
         // A link is followed, so that what it leads to is replaced and not the link.
         let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let lock = lock(&path)?;
         let before = match std::fs::read_to_string(&path) {
             Ok(text) => Some(text),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(Failure::file(&path, &error)),
         };
-        Ok(Self { path, before })
+        Ok(Self {
+            path,
+            before,
+            _lock: Arc::new(lock),
+        })
     }
 
     /// Writes the agreement with `peer` into it. Whether there was one already.
@@ -173,12 +183,33 @@ fn names(table: &Table, peer: &Name) -> bool {
     name.is_some_and(|name| name.parse() == Ok(*peer))
 }
 
+/// The folder of a file, locked for as long as this is kept: a lock of its own would leave a file behind.
+fn lock(path: &Path) -> Result<File, Failure> {
+    let folder = folder_of(path);
+    let opened = std::fs::create_dir_all(folder).and_then(|()| File::open(folder));
+    let file = opened.map_err(|error| Failure::file(folder, &error))?;
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::WouldBlock) => {
+                return Err(Failure::new(Exit::Busy, path.display(), "another command is editing it").help("try again when that is done"));
+            }
+            // A file system without locks: as it was before there were any.
+            Err(TryLockError::Error(_)) => return Ok(file),
+        }
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
+}
+
 /// Writes a file whole or not at all; who may read it stays who could.
 fn replace(path: &Path, text: &str) -> std::io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     std::fs::create_dir_all(folder)?;
     let mut draft = tempfile::NamedTempFile::new_in(folder)?;
     draft.write_all(text.as_bytes())?;
@@ -191,6 +222,11 @@ fn replace(path: &Path, text: &str) -> std::io::Result<()> {
     draft.persist(path)?;
     Ok(())
 }
+
+/// How long one command waits for another: longer than a provider takes to apply its settings.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+/// How often it looks.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
 mod tests {
@@ -248,6 +284,18 @@ mod tests {
             assert_eq!(added.addresses, ["a.example:4381", "[::1]:1"]);
             assert!(!added.asks && added.answers && added.price.as_deref() == Some("gold"));
         }
+    }
+
+    #[test]
+    fn agreements_that_are_added_at_the_same_moment_are_all_there() {
+        let (_folder, path) = folder(FILE);
+        std::thread::scope(|scope| {
+            for n in 2..10 {
+                let path = &path;
+                scope.spawn(move || SettingsFile::read(path).unwrap().set(&peer(n), &change()).unwrap());
+            }
+        });
+        assert_eq!(Settings::load(&path).unwrap().peers.len(), 9);
     }
 
     #[test]

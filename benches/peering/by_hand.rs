@@ -101,6 +101,7 @@ pub fn batch(cursor: u64, records: impl IntoIterator<Item = Bytes>) -> Vec<u8> {
             class: 3,
             keep_until,
             record,
+            path: Default::default(),
         })
     };
     let batch = Batch {

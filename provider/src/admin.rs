@@ -7,10 +7,10 @@ use crate::peering::agreement::AgreementError;
 use crate::peering::health::PeerStatus;
 use crate::provider::Addresses;
 use crate::settings::PeerSettings;
-use crate::store::StoreError;
+use crate::store::{Held, StoreError};
 use bytes::Bytes;
 use dialtone_shared::Name;
-use dialtone_shared::message::{Request, Response};
+use dialtone_shared::message::{Path, Request, Response};
 use dialtone_shared::receipt::ReceiptError;
 use dialtone_shared::statement::Statement;
 use serde_json::Value;
@@ -50,6 +50,11 @@ impl Admin {
     /// How the links with its peers are.
     pub fn peers(&self) -> Vec<PeerStatus> {
         self.peering.peers()
+    }
+
+    /// By whom what is held came, as far as it is known.
+    pub fn path_of(&self, held: &Held) -> Path {
+        self.peering.path_of(held)
     }
 
     /// Replaces its agreements. Links whose agreement stays as it was are not touched.

@@ -474,6 +474,7 @@ fn batch(cursor: u64, records: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
             class: 3,
             keep_until: now().secs().plus(600),
             record: record.into(),
+            path: Default::default(),
         })
     };
     let entries = records.into_iter().map(entry).collect();

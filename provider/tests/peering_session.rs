@@ -10,8 +10,8 @@ use dialtone_provider::peering::limits::{GREETING_PATIENCE, HOLD_PATIENCE};
 use dialtone_provider::peering::quota::Quotas;
 use dialtone_provider::peering::session::Session;
 use dialtone_provider::peering::step::{End, Event, Moment, Opening, Step};
-use dialtone_provider::store::{Class, Condition, MemoryStore, Put, RecordStore};
-use dialtone_shared::message::{Ack, Batch, CloseCode, Counts, Hello, Message, Mode, Relationship, Terms, Value};
+use dialtone_provider::store::{Class, Condition, Held, MemoryStore, Put, RecordStore};
+use dialtone_shared::message::{Ack, Batch, CloseCode, Counts, Hello, Message, Mode, Path, Relationship, Terms, Value, mark};
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::{Body, Genesis, Name, Record, SecretKey, SignedRecord, Ttl, UnixSecs, VerifiedRecord};
 use proptest::prelude::*;
@@ -50,6 +50,7 @@ fn opening(own: u8, peer: u8, dials: bool) -> Opening {
         pin: [peer; 32],
         heads: [0; 3],
         quotas: Quotas::of_nothing(),
+        paths: Arc::default(),
         inbound: Arc::default(),
     }
 }
@@ -135,9 +136,10 @@ impl Side {
                 }
                 for pointer in pointers {
                     let held = ready(store.get(&pointer.name)).unwrap();
-                    checked.pointed(hearsay::judge(&terms, &pointer, held.as_ref(), NOW));
+                    let known = ready(store.pointer(&pointer.name)).unwrap().is_some();
+                    checked.pointed(hearsay::judge(&terms, &pointer, held.as_ref(), known, NOW));
                 }
-                Event::Checked(id, checked)
+                Event::Checked(id, Box::new(checked))
             }
             Step::Commit { commit, .. } => {
                 let kept = ready(store.put(commit.puts)).unwrap();
@@ -425,6 +427,42 @@ fn a_side_that_accepts_nothing_is_sent_nothing() {
 }
 
 #[test]
+fn a_circle_in_which_a_lease_grows_by_itself_ends_where_it_began() {
+    let terms = intake::Terms {
+        own: signer(1).name(),
+        peer: signer(2).name(),
+        relationship: Relationship::Mutual,
+        takes_new: true,
+        accepts: Mode::Values,
+        filter: Filter::default(),
+        alone: true,
+    };
+    let one = record(10, false);
+    let held = Held {
+        record: one.clone(),
+        class: Class::Peer,
+        keep_until: NOW.plus(3_600),
+        from: None,
+        account: None,
+    };
+    let (own, other) = (mark(&signer(1).name()), mark(&signer(3).name()));
+    let judged = |path: Path, held: Option<&Held>| {
+        let entry = Value {
+            class: 3,
+            keep_until: NOW.plus(86_400),
+            record: one.bytes().clone(),
+            path,
+        };
+        intake::triage(&terms, SignedRecord::decode(one.bytes().clone()).unwrap(), &entry, held, NOW)
+    };
+    let circle = Path::default().through(other).through(own).through(other);
+    assert!(matches!(judged(circle, Some(&held)), Verdict::Same));
+    let straight = Path::default().through(other);
+    assert!(matches!(judged(straight, Some(&held)), Verdict::Renew(_, path) if path == straight));
+    assert!(matches!(judged(circle, None), Verdict::Verify(_)), "what was lost here comes back");
+}
+
+#[test]
 fn a_record_promised_longer_than_it_lives_is_kept_until_its_expiry() {
     let (terms, one) = (
         intake::Terms {
@@ -434,14 +472,16 @@ fn a_record_promised_longer_than_it_lives_is_kept_until_its_expiry() {
             takes_new: true,
             accepts: Mode::Values,
             filter: Filter::default(),
+            alone: true,
         },
         record(10, false),
     );
     let signed = SignedRecord::decode(one.bytes().clone()).unwrap();
     let entry = Value {
-        class: Class::Customer as u8,
+        class: 3,
         keep_until: UnixSecs(u64::MAX),
         record: one.bytes().clone(),
+        path: Path::default(),
     };
     let Verdict::Verify(candidate) = intake::triage(&terms, signed, &entry, None, NOW) else {
         panic!("it is new")

@@ -9,8 +9,8 @@
 use dialtone_shared::cbor::Writer;
 use dialtone_shared::key::KeyChain;
 use dialtone_shared::message::{
-    self, Ack, Answer, Batch, Counts, Entry, Hello, Message, Mode, Pointer, Query, Reach, Refused, Relationship, Request, Response, Terms,
-    mark,
+    self, Ack, Answer, Batch, Counts, Entry, Hello, Message, Mode, Path, Pointer, Query, Reach, Refused, Relationship, Request, Response,
+    Terms, mark,
 };
 use dialtone_shared::proof::Proof;
 use dialtone_shared::receipt::{Signer, Status, issue};
@@ -597,8 +597,18 @@ fn messages() -> Vec<Value> {
         class: 3,
         keep_until: SIGNED.plus(86_400),
         record: records[index].1.bytes().clone(),
+        path: Path::default(),
     };
-    let entry = |index: usize| Entry::Value(value(index));
+    // The second came through others.
+    let came = Path::default()
+        .through(mark(records[0].1.name()))
+        .through(mark(records[1].1.name()));
+    let entry = |index: usize| {
+        Entry::Value(message::Value {
+            path: if index == 1 { came } else { Path::default() },
+            ..value(index)
+        })
+    };
     let pointer = |index: usize, keeper: Option<Name>| {
         let record = &records[index].1;
         let rank = record.rank();

@@ -1,5 +1,7 @@
 //! `dialtone doctor`: what is reachable, how fast, and what to do about what is not.
 
+mod network;
+
 use crate::ask::{Over, ask};
 use crate::config::{Client, ClientArgs};
 use crate::exit::{Exit, Failure, Outcome};
@@ -20,16 +22,26 @@ use std::time::{Duration, Instant};
 /// Check what this machine needs, and say what to do about what is missing
 ///
 /// Asks the provider over HTTP and over DNS (UDP and TCP), compares clocks, asks whether puts would be kept, and looks at the
-/// files that the other verbs use. The exit status is that of the worst finding.
+/// files that the other verbs use. Of a provider that runs on this machine it looks at every link: what cannot resolve where, and whose turn it is.
+/// With --settings nothing is asked of anyone: it says whether a network of providers with these settings is coherent, and if not, which names
+/// would not resolve where, and who is to change what. The exit status is that of the worst finding.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  dialtone doctor\n  dialtone doctor --provider http://127.0.0.1:4380 --provider http://127.0.0.1:4390\n  \
-                        dialtone doctor --key alice.key --json"
+                        dialtone doctor --key alice.key --json\n  \
+                        dialtone doctor --settings a/provider.toml --settings b/provider.toml"
 )]
 pub struct DoctorArgs {
     /// Look at this key's files, too; repeat it for more
     #[arg(long = "key", value_name = "FILE")]
     keys: Vec<PathBuf>,
+    /// Check the network that providers with these settings make, before they are started; repeat it for each. NAME is needed where the provider
+    /// has no key yet
+    #[arg(long = "settings", value_name = "[NAME=]FILE", value_parser = network::planned)]
+    settings: Vec<network::Planned>,
+    /// Look at the links of the provider with this data folder [env: DIALTONE_DATA] [default: ./dialtone-data, if one runs with it]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -61,20 +73,29 @@ enum State {
 /// # Errors
 /// The settings cannot be read; otherwise the status of the worst finding, already said.
 pub async fn run(args: DoctorArgs) -> Outcome {
+    if !args.settings.is_empty() {
+        return report(&network::of_settings(&args.settings)?, args.json);
+    }
     let client = Client::load(&args.client)?;
     let mut findings = Vec::new();
     let http = HttpClient::new();
     for at in &client.providers.value {
         findings.extend(provider(&http, at, &client).await);
     }
+    findings.extend(network::of_running(args.data).await?);
     findings.push(floors(client.state.value.clone()));
     findings.push(map(&client.map.value));
     findings.extend(args.keys.iter().map(|path| key(path)));
+    report(&findings, args.json)
+}
+
+/// Says what was found.
+fn report(findings: &[Finding], json: bool) -> Outcome {
     let worst = findings.iter().find_map(|finding| match finding.state {
         State::Bad(exit) => Some(exit),
         State::Good | State::Odd => None,
     });
-    if args.json {
+    if json {
         output::json(&json!({
             "good": worst.is_none(),
             "findings": findings.iter().map(Finding::to_json).collect::<Vec<_>>(),

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! to the provider   "peers"  "reload"  {"backup": PATH}  {"statement": {"peer": NAME, "of_peer": BOOL, "first": HOUR, "hours": N}}
+//!                   {"trace": {"name": NAME}}
 //! from it           {"done": ...}  or  {"failed": {"exit": 9, "thing": ..., "reason": ..., "help": [...]}}
 //! ```
 //!
@@ -41,6 +42,11 @@ pub enum Request {
         /// For so many.
         hours: u32,
     },
+    /// By whom the record of a name came.
+    Trace {
+        /// The name.
+        name: String,
+    },
 }
 
 /// What it says.
@@ -69,6 +75,39 @@ pub struct About {
     pub peers: Vec<PeerView>,
 }
 
+/// By whom the record of a name came.
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub struct Origin {
+    /// What is held.
+    pub held: Option<HeldFrom>,
+    /// What is said to be held elsewhere.
+    pub pointer: Option<ToldBy>,
+}
+
+/// A record that is held, and by whom it came.
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub struct HeldFrom {
+    /// Its rank.
+    pub rank: String,
+    /// Where it was learnt: `customer`, `peer` or `upstream`.
+    pub class: String,
+    /// How many providers it came through; 255: at least.
+    pub hops: u8,
+    /// Those that are known, nearest first, the last being where it was put: names, or how they begin.
+    pub path: Vec<String>,
+}
+
+/// A pointer, and by whom it came.
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub struct ToldBy {
+    /// Epoch and sequence of what it points to.
+    pub rank: String,
+    /// Who keeps it.
+    pub keeper: String,
+    /// Who told of it.
+    pub from: String,
+}
+
 /// An agreement, and how the link is.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct PeerView {
@@ -94,6 +133,10 @@ pub struct PeerView {
     pub asks: bool,
     /// A label.
     pub price: Option<String>,
+    /// Stands for what our side lets pass; 0: everything.
+    pub filter: u64,
+    /// Stands for what its side lets pass, as it says.
+    pub their_filter: Option<u64>,
     /// Positions of our log that it has not acknowledged.
     pub lag: u64,
     /// Whether it has everything that is for it.
@@ -173,6 +216,8 @@ impl PeerView {
             is_answered: theirs.map(|theirs| theirs.answers),
             asks: agreement.asks,
             price: agreement.price.clone(),
+            filter: agreement.filter.mark(),
+            their_filter: theirs.map(|theirs| theirs.filter),
             lag: progress.lag,
             sent_all: progress.sent_all,
             received_all: progress.received_all,

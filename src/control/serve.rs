@@ -1,6 +1,6 @@
 //! The provider's end of the control socket.
 
-use super::{AT_A_TIME, About, PeerView, REQUEST_BYTES_MAX, REQUEST_PATIENCE, Reply, Request, SOCKET};
+use super::{AT_A_TIME, About, HeldFrom, Origin, PeerView, REQUEST_BYTES_MAX, REQUEST_PATIENCE, Reply, Request, SOCKET, ToldBy};
 use crate::exit::{Exit, Failure};
 use crate::failures;
 use async_trait::async_trait;
@@ -8,7 +8,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use dialtone_provider::Admin;
 use dialtone_provider::store::embedded::EmbeddedStore;
+use dialtone_provider::store::{Class, RecordStore, StoreError};
 use dialtone_shared::Name;
+use dialtone_shared::message::mark;
 use serde_json::{Value, json};
 use std::fmt;
 use std::os::unix::fs::PermissionsExt;
@@ -136,6 +138,35 @@ async fn serve(stream: UnixStream, desk: &Desk) -> std::io::Result<()> {
 }
 
 impl Desk {
+    async fn origin(&self, name: &Name) -> Result<Origin, StoreError> {
+        let store = self.store.lock().await.clone();
+        let known: Vec<Name> = self.admin.peers().iter().map(|peer| peer.name).collect();
+        let held = store.get(name).await?.map(|held| {
+            let path = self.admin.path_of(&held);
+            let provider = |one: &u64| {
+                let known = known.iter().find(|name| mark(name) == *one);
+                known.map_or_else(|| beginning(*one), ToString::to_string)
+            };
+            HeldFrom {
+                rank: held.record.rank().to_string(),
+                class: match held.class {
+                    Class::Customer => "customer",
+                    Class::Peer => "peer",
+                    Class::Upstream => "upstream",
+                }
+                .to_owned(),
+                hops: path.hops(),
+                path: path.marks().iter().map(provider).collect(),
+            }
+        });
+        let pointer = store.pointer(name).await?.map(|pointer| ToldBy {
+            rank: format!("{}.0.{}", pointer.epoch, pointer.sequence.0),
+            keeper: pointer.keeper.to_string(),
+            from: pointer.from.to_string(),
+        });
+        Ok(Origin { held, pointer })
+    }
+
     async fn answer(&self, request: Request) -> Result<Value, Failure> {
         match request {
             Request::Peers => {
@@ -146,6 +177,10 @@ impl Desk {
                     peers: self.admin.peers().iter().map(PeerView::of).collect(),
                 };
                 serde_json::to_value(about).map_err(|error| Failure::new(Exit::Bug, "the provider", error))
+            }
+            Request::Trace { name } => {
+                let name: Name = name.parse().map_err(|error| Failure::new(Exit::BadInput, &name, error))?;
+                Ok(json!(self.origin(&name).await.map_err(failures::store)?))
             }
             Request::Reload => self.reload.reload().await,
             Request::Backup(to) => {
@@ -170,3 +205,15 @@ impl Desk {
         }
     }
 }
+
+/// How the name of a provider of this mark begins: as much of it as the mark tells.
+fn beginning(mark: u64) -> String {
+    let mut digest = [0; 32];
+    digest[..8].copy_from_slice(&mark.to_be_bytes());
+    let mut text = Name::key_set(digest).to_string();
+    text.truncate(CHARACTERS_OF_A_MARK);
+    text + "…"
+}
+
+/// A scheme of 8 bits and a mark of 64 fill so many characters of 5 bits.
+const CHARACTERS_OF_A_MARK: usize = 14;

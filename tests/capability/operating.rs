@@ -145,6 +145,44 @@ fn doctor_says_when_a_peer_is_away_and_which() {
 }
 
 #[test]
+fn doctor_says_of_planned_providers_what_would_not_resolve_where_and_who_is_to_change_what() {
+    let world = World::new();
+    let names: Vec<String> = ["a.key", "b.key", "c.key"]
+        .iter()
+        .map(|key| world.ok(["key", "new", key]).stdout.trim().to_owned())
+        .collect();
+    let file = |own: usize, peers: &[(usize, &str)]| {
+        let block = |(peer, what): &(usize, &str)| {
+            format!(
+                "[[peer]]\nname = \"{}\"\naddresses = [\"p.example:4381\"]\nrelationship = \"{what}\"\n",
+                names[*peer]
+            )
+        };
+        let label = format!("{own}.toml");
+        world.write(&label, peers.iter().map(block).collect::<String>());
+        format!("--settings={}={label}", names[own])
+    };
+    let chain = [
+        file(0, &[(1, "peer")]),
+        file(1, &[(0, "peer"), (2, "peer")]),
+        file(2, &[(1, "peer")]),
+    ];
+    let bad = world.run([&["doctor".to_owned()], &chain[..]].concat());
+    assert!(bad.status != Some(0) && bad.stdout.contains("neither is its customer"), "{bad}");
+    assert!(names.iter().all(|name| bad.stdout.contains(name.as_str())), "{bad}");
+    assert!(bad.stdout.contains("peer with each other"), "{bad}");
+    let under_one = [
+        file(0, &[(1, "upstream")]),
+        file(1, &[(0, "customer"), (2, "customer")]),
+        file(2, &[(1, "upstream")]),
+    ];
+    let good = world.ok([&["doctor".to_owned()], &under_one[..]].concat());
+    assert!(good.stdout.contains("at any of the 3 resolves at all"), "{good}");
+    let unnamed = world.run(["doctor", "--settings", "0.toml"]);
+    assert!(unnamed.status != Some(0) && unnamed.stderr.contains("NAME=FILE"), "{unnamed}");
+}
+
+#[test]
 fn the_log_says_when_a_link_comes_when_it_goes_and_why_it_does_not_come_back() {
     let world = World::new();
     let (mut first, second) = ProviderProcess::peered(&world);

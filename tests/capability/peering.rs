@@ -195,6 +195,39 @@ fn signer(world: &World, data: &str) -> Signer {
 }
 
 #[test]
+fn an_operator_sees_by_whom_a_record_came_and_the_doctor_what_a_link_carries() {
+    let world = World::new();
+    let (ada, bob) = strangers(&world);
+    invite(&world, &[]);
+    until(&world, "bob", |peer| peer["state"] == "up");
+    let name = publish(&world, "alice.key", &ada);
+    resolves(&world, &name, &bob);
+    let here = world.ok(["peer", "trace", &name, "--data", "ada"]).stdout;
+    assert!(here.contains("put here"), "{here}");
+    let there = world.ok(["peer", "trace", &name, "--data", "bob", "--json"]).json();
+    assert_eq!(there["held"]["path"], serde_json::json!([ada.name()]), "{there}");
+    world.run(["peer", "trace", &ada.name()[..0], "--data", "bob"]).failed(2, &["NAME"]);
+    // Bob tells Ada nothing any more, and does not answer: what is put there does not resolve at Ada's.
+    let doctor = ["doctor", "--provider", &ada.url(), "--data", "ada"];
+    let good = world.ok(doctor).stdout;
+    assert!(good.contains("each carries names both ways"), "{good}");
+    world.ok(["peer", "add", &ada.name(), "--push", "none", "--answers", "false", "--data", "bob"]);
+    until(&world, "ada", |peer| {
+        peer["accept"]["holds"] == "none" && peer["is_answered"] == false
+    });
+    let bad = world.run(doctor);
+    assert_eq!(
+        bad.status,
+        world.run(["peer", "list", "--config", "nowhere.toml"]).status,
+        "that of settings: {bad}"
+    );
+    assert!(
+        bad.stdout.contains("do not resolve here") && bad.stdout.contains("there: `push` is none"),
+        "{bad}"
+    );
+}
+
+#[test]
 fn the_statements_of_both_sides_agree_and_a_doctored_one_shows_its_difference() {
     let world = World::new();
     let (ada, bob) = strangers(&world);

@@ -5,11 +5,13 @@ use crate::accounting::books::{
     LINK_BOOKS_EVERY_SECS, LINK_DAYS, LINK_HOURS, compact, crossed, day_prefix, days_of, first_day_kept, first_hour_kept, hour_prefix,
     period,
 };
+use crate::accounting::rate::{Meter, Rate};
 use crate::io::clock::Clock;
 use crate::io::peering::PeeringHandle;
 use crate::io::peering_ask::Asking;
 use crate::io::peering_requests::Answers;
 use crate::peering::ask::tally::PeerTally;
+use crate::peering::limits::PEERS_MAX;
 use crate::settings::{WALK_EVERY_SECS, WALK_REST_MILLIS, WALK_STEP};
 use crate::store::{Note, RecordStore, StoreError};
 use async_trait::async_trait;
@@ -37,6 +39,8 @@ pub struct LinkBooks {
     books: Mutex<Books>,
     /// Records held from each peer, as last counted.
     held: StdMutex<BTreeMap<Name, u64>>,
+    /// How many statements each peer has asked for.
+    asked: StdMutex<BTreeMap<Name, Meter>>,
 }
 
 impl fmt::Debug for LinkBooks {
@@ -64,6 +68,7 @@ impl LinkBooks {
             asking: OnceLock::new(),
             books: Mutex::default(),
             held: StdMutex::default(),
+            asked: StdMutex::default(),
         };
         this.look(&mut *this.books.lock().await).await?;
         Ok(this)
@@ -243,12 +248,28 @@ impl LinkBooks {
     }
 }
 
+impl LinkBooks {
+    /// Whether this peer may have another statement now: one costs reading some hundred rows and a signature.
+    fn may_ask(&self, peer: &Name) -> bool {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        // As many entries as there ever were peers, at most; who is gone does not come back to more than it had.
+        if asked.len() >= PEERS_MAX && !asked.contains_key(peer) {
+            asked.clear();
+        }
+        let rate = Rate::new(STATEMENTS_PER_SECOND, STATEMENTS_BURST_SECS);
+        rate.is_none_or(|rate| asked.entry(*peer).or_default().take(&rate, self.clock.now()).is_ok())
+    }
+}
+
 #[async_trait]
 impl Answers for LinkBooks {
     async fn answer(&self, peer: &Name, request: Request) -> Response {
         let Request::Statement { from_hour, hours } = request else {
             return Response::Refused(Refused::Cannot);
         };
+        if !self.may_ask(peer) {
+            return Response::Refused(Refused::Limit);
+        }
         match self.statement(peer, from_hour, u64::from(hours)).await {
             Ok(statement) => Response::Statement(statement),
             Err(error) => {
@@ -271,4 +292,8 @@ async fn rest(stopping: &mut watch::Receiver<bool>, pause: Duration) -> bool {
 const ROWS_MAX: usize = crate::peering::limits::PEERS_MAX * (crate::accounting::books::LABELS_MAX + 1);
 /// How often the records held from each peer are counted while more come: once for every row of the books.
 const HELD_EVERY_SECS: u64 = 3_600;
+/// Statements that a peer may have in a second, over and over: who settles needs a few a day.
+const STATEMENTS_PER_SECOND: u32 = 1;
+/// And at once, in seconds' worth: those of a year, fetched one after the other.
+const STATEMENTS_BURST_SECS: u32 = 60;
 const HOUR_MICROS: u64 = 3_600_000_000;

@@ -16,8 +16,8 @@ use crate::peering::greeting;
 use crate::peering::guests::Welcome;
 use crate::peering::health::PeerStatus;
 use crate::peering::limits::{DEFERRED_EVERY, DIAL_PATIENCE, DIGESTS_AT_ONCE, GREETING_PATIENCE};
-use crate::store::RecordStore;
-use dialtone_shared::message::{CloseCode, Request, Response};
+use crate::store::{Held, RecordStore};
+use dialtone_shared::message::{CloseCode, Path, Request, Response};
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::record::signed::SignError;
 use dialtone_shared::{Name, SignedRecord};
@@ -122,6 +122,7 @@ pub async fn start_on(sockets: &dyn Sockets, context: PeeringContext) -> Result<
         chance: std::sync::Mutex::new(StdRng::from_rng(&mut rng)),
         evidence: OnceLock::new(),
         quotas: Arc::default(),
+        paths: Arc::default(),
         guests: Arc::default(),
         told_of_strangers: std::sync::Mutex::default(),
         verifiers: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from))),
@@ -159,6 +160,11 @@ impl PeeringHandle {
     /// Every peer with whom there is an agreement, by name.
     pub fn peers(&self) -> Vec<PeerStatus> {
         self.node.statuses()
+    }
+
+    /// By whom what is held came, as far as it is known.
+    pub fn path_of(&self, held: &Held) -> Path {
+        self.node.paths.of(held)
     }
 
     /// Replaces the agreements, without touching the links of those that stay the same.

@@ -214,6 +214,7 @@ fn opening(node: &Node, connection: &Connection, dialled: Option<Name>) -> Resul
         pin,
         heads: *node.store.watch().borrow(),
         quotas: node.quotas.clone(),
+        paths: node.paths.clone(),
         inbound: node.inbound.borrow().clone(),
     })
 }
@@ -303,12 +304,14 @@ fn begin(node: &Arc<Node>, step: Step, send: &Arc<Mutex<SendStream>>, connection
                     let mut checked = check(store.clone(), verifiers, &terms, entries, now).await?;
                     for pointer in pointers {
                         let held = store.get(&pointer.name).await?;
-                        checked.pointed(hearsay::judge(&terms, &pointer, held.as_ref(), now));
+                        // Only where there is no room for new names it matters whether one stands.
+                        let known = !terms.takes_new && held.is_none() && store.pointer(&pointer.name).await?.is_some();
+                        checked.pointed(hearsay::judge(&terms, &pointer, held.as_ref(), known, now));
                     }
                     Ok(checked)
                 };
                 match checked.await {
-                    Ok(checked) => Event::Checked(id, checked),
+                    Ok(checked) => Event::Checked(id, Box::new(checked)),
                     Err(error) => failed(&error),
                 }
             });

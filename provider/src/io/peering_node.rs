@@ -12,6 +12,7 @@ use crate::peering::digest::Digest;
 use crate::peering::guests::{Guests, Welcome};
 use crate::peering::health::PeerStatus;
 use crate::peering::limits::STRANGERS_TOLD_EVERY;
+use crate::peering::paths::Paths;
 use crate::peering::quota::Quotas;
 use crate::peering::step::Moment;
 use crate::store::RecordStore;
@@ -50,6 +51,8 @@ pub(super) struct Node {
     pub evidence: OnceLock<Arc<Evidence>>,
     /// What peers have brought, over all links.
     pub quotas: Arc<Quotas>,
+    /// By whom what is held came.
+    pub paths: Arc<Paths>,
     /// Strangers who are greeting.
     pub guests: Arc<Mutex<Guests>>,
     /// When the log was last told of a stranger who was turned away.

@@ -105,11 +105,13 @@ mod tests {
             takes_new: true,
             accepts: Mode::Values,
             filter: Filter::default(),
+            alone: true,
         };
         let value = Value {
             class,
             keep_until: NOW.plus(days * DAY),
             record: sent.record.bytes().clone(),
+            path: Default::default(),
         };
         let signed = SignedRecord::decode(value.record.clone()).unwrap();
         alike(&terms, &value, &signed, ours)
@@ -160,7 +162,7 @@ mod tests {
             relationship: Relationship::Mutual,
             filter: Filter::default(),
         };
-        let mut feed = Feed::new(way, Filter::default().mark(), Mode::Values, None, [0; 3]);
+        let mut feed = Feed::new(way, Default::default(), Filter::default().mark(), Mode::Values, None, [0; 3]);
         feed.heads([0, 2, 0]);
         assert_eq!(feed.next_read(), Some((Lane::Ordinary, 0)));
         feed.peer_holds(shows(Relationship::Mutual, 2, 10, &known, Some(&known)).into_iter().collect());

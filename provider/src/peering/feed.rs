@@ -23,6 +23,7 @@ use super::alike::{Alike, Shown};
 use super::damping::Damping;
 use super::digest::Digest;
 use super::limits::{BATCH_BYTES, BATCH_RECORDS, SAVE_EVERY, WINDOW_BATCHES};
+use super::paths::Paths;
 use super::policy::{self, Form};
 pub use super::position::Position;
 use super::step::Moment;
@@ -31,12 +32,14 @@ use dialtone_shared::limits::RECORD_BYTES_MAX;
 use dialtone_shared::message::{Ack, Batch, Entry, Mode, Pointer, Relationship, Value};
 use dialtone_shared::{Name, UnixSecs};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The sending half of a link.
 #[derive(Debug)]
 pub struct Feed {
     way: Way,
+    paths: Arc<Paths>,
     /// By whose marks the filters of both sides are known: see [`Position`].
     filters: [u64; 2],
     /// In what form changes are sent from the next read on.
@@ -94,7 +97,7 @@ pub struct StrayAck {
 impl Feed {
     /// A feed that goes on from `position`; `None`: to a store that we have never sent anything, whose log ends at `heads` now. `theirs`: the
     /// mark of the peer's filter.
-    pub fn new(way: Way, theirs: u64, mode: Mode, position: Option<Position>, heads: Cursors) -> Self {
+    pub fn new(way: Way, paths: Arc<Paths>, theirs: u64, mode: Mode, position: Option<Position>, heads: Cursors) -> Self {
         let filters = [way.filter.mark(), theirs];
         let start = position.unwrap_or(Position {
             whole: heads,
@@ -110,6 +113,7 @@ impl Feed {
         };
         let mut feed = Self {
             way,
+            paths,
             filters,
             mode,
             reached: start.mode,
@@ -275,6 +279,7 @@ impl Feed {
                 class: held.class as u8,
                 keep_until: held.keep_until,
                 record: held.record.bytes().clone(),
+                path: self.paths.of(held),
             })),
             Form::Pointer => Some(Entry::Pointer(pointer_to(held))),
             Form::Mention => self.mention(lane, change.cursor, held.record.name()),
@@ -339,7 +344,7 @@ impl Feed {
         for (cursor, entry) in formed {
             if let Some(entry) = entry {
                 let size = match &entry {
-                    Entry::Value(value) => value.record.len() + Entry::HEAD_BYTES_MAX,
+                    Entry::Value(value) => value.record.len() + Entry::HEAD_BYTES_MAX + value.path.bytes(),
                     Entry::Pointer(_) => POINTER_BYTES_MAX,
                     Entry::Mention(_) => MENTION_BYTES_MAX,
                 };

@@ -29,8 +29,8 @@ pub enum Pointed {
     Refused,
 }
 
-/// What to do with `pointer`.
-pub fn judge(terms: &Terms, pointer: &message::Pointer, held: Option<&Held>, now: UnixSecs) -> Pointed {
+/// What to do with `pointer`, given what is held of its name; `known`: a pointer of it stands.
+pub fn judge(terms: &Terms, pointer: &message::Pointer, held: Option<&Held>, known: bool, now: UnixSecs) -> Pointed {
     let longest = pointer.sequence.secs().plus(LIFETIME_SECS_MAX);
     let shut_out = terms.filter.shuts_out(&pointer.name);
     if terms.accepts < Mode::Pointers || shut_out || pointer.expiry > longest || pointer.expiry <= pointer.sequence.secs() {
@@ -69,7 +69,7 @@ pub fn judge(terms: &Terms, pointer: &message::Pointer, held: Option<&Held>, now
     if keeper == terms.own {
         return Pointed::Same;
     }
-    if held.is_none() && !terms.takes_new {
+    if held.is_none() && !known && !terms.takes_new {
         return Pointed::Limited;
     }
     if pointer.sequence.secs() > now.plus(FUTURE_PEER_SECS) {
@@ -83,7 +83,7 @@ impl intake::Checked {
     pub fn pointed(&mut self, pointed: Pointed) {
         match pointed {
             Pointed::Keep(pointer) => self.pointers.push(pointer),
-            Pointed::Renew(put) => self.puts.push(*put),
+            Pointed::Renew(put) => self.renew(*put, message::Path::default()),
             Pointed::Same => self.counts.same += 1,
             Pointed::Older => self.counts.older += 1,
             Pointed::Early => self.counts.deferred += 1,

@@ -10,9 +10,10 @@ use super::agreement::Filter;
 use super::alike::Alike;
 use super::deferred::Deferred;
 use super::limits::COMMIT_BATCHES;
+use super::paths::{self, PathNote};
 use super::policy;
 use crate::store::{Class, Condition, Cursor, Held, LANES, Lane, Outcome, Pointer, PointerOutcome, Put};
-use dialtone_shared::message::{Ack, Batch, Counts, Entry, Mode, Relationship, Value};
+use dialtone_shared::message::{Ack, Batch, Counts, Entry, Mode, Path, Relationship, Value, mark};
 use dialtone_shared::record::Timeliness;
 use dialtone_shared::{Name, RecordError, SignedRecord, UnixSecs, VerifiedRecord, VerifyError};
 use std::cmp::Ordering;
@@ -34,6 +35,8 @@ pub struct Terms {
     pub accepts: Mode,
     /// Which names pass, by our agreement.
     pub filter: Filter,
+    /// Whether this provider has no other nodes: then what came through it came through us.
+    pub alone: bool,
 }
 
 /// Why a record is refused. The sender's turn.
@@ -65,7 +68,7 @@ pub enum Refusal {
 #[derive(Clone, Debug)]
 pub enum Verdict {
     /// It is held, and what the sender says of it is new.
-    Renew(Box<Put>),
+    Renew(Box<Put>, Path),
     /// It would change something, if it is genuine: see [`believe`].
     Verify(Box<Candidate>),
     /// It is held, and there is nothing new about it.
@@ -84,6 +87,7 @@ pub struct Candidate {
     keep_until: UnixSecs,
     future: bool,
     new: bool,
+    path: Path,
 }
 
 /// What a batch came to.
@@ -99,6 +103,8 @@ pub struct Checked {
     pub deferred: Vec<Deferred>,
     /// To be kept as what is said of others.
     pub pointers: Vec<Pointer>,
+    /// By whom what is put came to the peer.
+    pub paths: Vec<PathNote>,
     /// What needs neither, counted.
     pub counts: Counts,
     /// What the peer has shown to hold just as we do.
@@ -147,6 +153,7 @@ pub fn triage(terms: &Terms, signed: SignedRecord, entry: &Value, held: Option<&
             keep_until,
             future,
             new,
+            path: entry.path,
         }))
     };
     let Some(held) = held else {
@@ -163,8 +170,10 @@ pub fn triage(terms: &Terms, signed: SignedRecord, entry: &Value, held: Option<&
         // says so (see `RecordStore::twins`).
         Ordering::Equal if signed.bytes() != held.record.bytes() => candidate(signed, false),
         Ordering::Equal => {
-            if class > held.class || keep_until.day() > held.keep_until.day() {
-                Verdict::Renew(Box::new(put(terms, held.record.clone(), class, keep_until)))
+            // What came through us already tells us nothing: a circle in which something grows by itself ends here.
+            let news = !(terms.alone && entry.path.has(mark(&terms.own)));
+            if news && (class > held.class || keep_until.day() > held.keep_until.day()) {
+                Verdict::Renew(Box::new(put(terms, held.record.clone(), class, keep_until)), entry.path)
             } else {
                 Verdict::Same
             }
@@ -185,6 +194,7 @@ pub fn believe(candidate: Candidate) -> Result<Believed, Refusal> {
         keep_until: candidate.keep_until,
         future: candidate.future,
         new: candidate.new,
+        path: candidate.path,
     })
 }
 
@@ -203,6 +213,7 @@ pub fn believe_known(candidate: Candidate, known: &VerifiedRecord) -> Result<Bel
         keep_until: candidate.keep_until,
         future: candidate.future,
         new: candidate.new,
+        path: candidate.path,
     })
 }
 
@@ -214,6 +225,7 @@ pub struct Believed {
     keep_until: UnixSecs,
     future: bool,
     new: bool,
+    path: Path,
 }
 
 impl Believed {
@@ -227,13 +239,18 @@ impl Checked {
     /// Files what was decided without a look at the signature; the candidate, if there has to be one.
     pub fn judged(&mut self, verdict: Verdict) -> Option<Candidate> {
         match verdict {
-            Verdict::Renew(put) => self.puts.push(*put),
+            Verdict::Renew(put, path) => self.renew(*put, path),
             Verdict::Verify(candidate) => return Some(*candidate),
             Verdict::Same => self.counts.same += 1,
             Verdict::Older => self.counts.older += 1,
             Verdict::Limited => self.counts.limited += 1,
         }
         None
+    }
+
+    pub(super) fn renew(&mut self, put: Put, path: Path) {
+        self.paths.push((paths::key(put.record.rank()), path));
+        self.puts.push(put);
     }
 
     /// Takes the first `room` of the new names, and refuses the rest for want of room.
@@ -262,6 +279,9 @@ impl Checked {
                 record: believed.record,
             });
         } else {
+            if !believed.path.is_empty() {
+                self.paths.push((paths::key(believed.record.rank()), believed.path));
+            }
             let puts = if believed.new { &mut self.new } else { &mut self.puts };
             puts.push(put(terms, believed.record, believed.class, believed.keep_until));
         }
@@ -274,6 +294,7 @@ impl Checked {
         self.taken += other.taken;
         self.deferred.extend(other.deferred);
         self.pointers.extend(other.pointers);
+        self.paths.extend(other.paths);
         self.alike.extend(other.alike);
         self.counts.add(&other.counts);
         self.verified += other.verified;

@@ -13,7 +13,7 @@
 //! 6. [`session`]: the link itself, in the events and steps of [`step`], put together from
 //! 7. [`policy`]: what goes to whom,
 //! 8. [`feed`]: the half that sends, how far the peer is ([`position`]), and what it has shown that it holds ([`alike`]),
-//! 9. [`intake`]: the half that receives, and what becomes of each record, [`hearsay`]: of each pointer,
+//! 9. [`intake`]: the half that receives, and what becomes of each record, [`hearsay`]: of each pointer, [`paths`]: by whom they came,
 //! 10. [`digest`]: the filter of names that goes where no more is agreed,
 //! 11. [`deferred`]: records whose time has not come;
 //! 12. [`quota`]: how much one peer may bring, and [`again`]: how what was refused for that is offered again,
@@ -22,7 +22,7 @@
 //! 15. [`reconcile`]: in what two stores differ, where the log would cost more than finding out;
 //! 16. [`health`]: what is seen of it from outside.
 //!
-//! Beside the links: [`ask`], what is done about a name that no link has brought.
+//! Beside the links: [`ask`], what is done about a name that no link has brought, and [`network`], what agreements come to together.
 
 pub mod again;
 pub mod agreement;
@@ -41,6 +41,8 @@ pub mod health;
 pub mod hearsay;
 pub mod intake;
 pub mod limits;
+pub mod network;
+pub mod paths;
 pub mod policy;
 pub mod position;
 pub mod promise;

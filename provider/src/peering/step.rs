@@ -5,6 +5,7 @@ use super::ask::reach::Inbound;
 use super::digest::Digest;
 use super::feed::Comparison;
 use super::intake::{Checked, Commit, Terms};
+use super::paths::Paths;
 use super::position::Position;
 use super::quota::Quotas;
 use crate::store::{Change, Cursor, Cursors, Held, Lane, Outcome, PointerChange, PointerOutcome};
@@ -44,6 +45,8 @@ pub struct Opening {
     pub heads: [u64; 3],
     /// What its peers have brought, over all links.
     pub quotas: Arc<Quotas>,
+    /// By whom what it holds came.
+    pub paths: Arc<Paths>,
     /// What its peers push to it and what lies behind them: what it tells each of what it knows without asking.
     pub inbound: Arc<[Inbound]>,
 }
@@ -81,7 +84,7 @@ pub enum Event {
     /// Answers [`Step::Forget`].
     Forgotten,
     /// Answers [`Step::Check`].
-    Checked(u64, Checked),
+    Checked(u64, Box<Checked>),
     /// Answers [`Step::Commit`].
     Committed(Vec<Outcome>, Vec<PointerOutcome>),
     /// Answers [`Step::Save`].

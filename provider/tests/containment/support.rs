@@ -226,6 +226,7 @@ impl ByHand {
                 class: 3,
                 keep_until: now().secs().plus(600),
                 record: record.into(),
+                path: Default::default(),
             })
         };
         let batch = Batch {

@@ -146,6 +146,7 @@ impl Answers for Liar {
                 class: held.class as u8,
                 keep_until: held.keep_until,
                 record: held.record.bytes().clone(),
+                path: Default::default(),
             };
             Answer::Found { value, fresh: Ttl(60) }
         }))
@@ -172,6 +173,7 @@ async fn a_second_opinion_finds_what_a_peer_hides_and_what_it_keeps_old() {
                 class: 3,
                 keep_until: now().secs().plus(600),
                 record: old.bytes().clone(),
+                path: Default::default(),
             },
         ),
     }));

@@ -6,6 +6,8 @@
 mod asking;
 mod filters;
 mod modes;
+mod network;
+mod paths;
 
 use dialtone_provider::store::Class;
 use dialtone_shared::message::CloseCode;

@@ -1,6 +1,6 @@
 //! The feed: changes one way, and what became of them the other.
 
-use super::{Map, MessageError};
+use super::{Map, MessageError, Path};
 use crate::cbor::Writer;
 use crate::limits::BATCH_RECORDS_MAX;
 use crate::name::Name;
@@ -40,6 +40,8 @@ pub struct Value {
     pub keep_until: UnixSecs,
     /// The signed record.
     pub record: Bytes,
+    /// By whom it came to the sender; empty if it was put there. In answers to queries it is not told.
+    pub path: Path,
 }
 
 /// Who keeps a record, and which. Never of a revocation, which goes by value. Nothing of it is proved: a hint.
@@ -152,7 +154,7 @@ impl Batch {
     /// At least what it takes in a frame, so that the frame is written into memory that need not grow.
     pub(super) fn bytes_about(&self) -> usize {
         let entries = self.entries.iter().map(|entry| match entry {
-            Entry::Value(value) => Entry::HEAD_BYTES_MAX + value.record.len(),
+            Entry::Value(value) => Entry::HEAD_BYTES_MAX + value.record.len() + value.path.bytes(),
             Entry::Pointer(_) => POINTER_BYTES_ABOUT,
             Entry::Mention(_) => 9,
         });
@@ -161,16 +163,19 @@ impl Batch {
 }
 
 impl Entry {
-    /// Most bytes that an entry takes in a batch beside its record's.
+    /// Most bytes that an entry takes in a batch beside its record's and its path's.
     pub const HEAD_BYTES_MAX: usize = 1 + 1 + 9 + 3;
 
     fn write(&self, w: &mut Writer) {
         match self {
             Self::Value(value) => {
-                w.array(3)
+                w.array(if value.path.is_empty() { 3 } else { 4 })
                     .uint(u64::from(value.class))
                     .uint(value.keep_until.0)
                     .bytes(&value.record);
+                if !value.path.is_empty() {
+                    value.path.write(w);
+                }
             }
             Self::Pointer(pointer) => pointer.write(w),
             Self::Mention(hash) => {
@@ -190,10 +195,11 @@ impl Entry {
         }
         let keep_until = UnixSecs(map.r.uint()?);
         match items {
-            3 => Ok(Self::Value(Value {
+            3 | 4 => Ok(Self::Value(Value {
                 class,
                 keep_until,
                 record: map.record()?,
+                path: if items == 4 { Path::read(map)? } else { Path::default() },
             })),
             7 | 8 => Ok(Self::Pointer(Pointer {
                 class,

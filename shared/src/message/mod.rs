@@ -22,6 +22,7 @@
 mod codes;
 mod feed;
 mod hello;
+mod path;
 pub mod reconcile;
 mod request;
 mod words;
@@ -29,6 +30,7 @@ mod words;
 pub use codes::CloseCode;
 pub use feed::{Ack, Batch, Counts, Digest, Entry, Pointer, Value};
 pub use hello::{Hello, REACH_MAX, Reach, Terms, WHOLE, mark};
+pub use path::{PATH_MARKS_MAX, Path};
 pub use request::{Answer, Query, Refused, Request, Response, VISITED_MAX};
 pub use words::{Mode, Relationship, WordError};
 
@@ -299,6 +301,7 @@ mod tests {
                 class: 3,
                 keep_until: UnixSecs(1_800_000_000),
                 record: Bytes::from_static(b"abc"),
+                path: Path::default(),
             })],
         }
     }

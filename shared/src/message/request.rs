@@ -16,7 +16,7 @@
 
 use super::feed::Value;
 use super::hello::REACH_MAX;
-use super::{Map, MessageError, SMALL_FRAME_BYTES, framed};
+use super::{Map, MessageError, Path, SMALL_FRAME_BYTES, framed};
 use crate::Rank;
 use crate::cbor::Writer;
 use crate::name::Name;
@@ -322,6 +322,7 @@ impl Answer {
                         class,
                         keep_until: UnixSecs(map.r.uint()?),
                         record: map.record()?,
+                        path: Path::default(),
                     });
                 }
                 3 => fresh = Some(Ttl(map.r.uint_as()?)),
@@ -385,6 +386,7 @@ mod tests {
             class: 2,
             keep_until: UnixSecs(1_800_000_000),
             record: Bytes::from_static(b"record"),
+            path: Path::default(),
         };
         vec![
             Response::Answer(Answer::Found { value, fresh: Ttl(60) }),

@@ -106,6 +106,7 @@ pub async fn show(args: ShowArgs) -> Outcome {
         ("we answer it", yes(peer.answers).to_owned()),
         ("it answers us", format!("{answered}; we ask it: {}", yes(peer.asks))),
         ("price class", peer.price.clone().unwrap_or_else(|| "none".to_owned())),
+        ("lists", lists(&peer)),
         (
             "behind",
             format!(
@@ -176,6 +177,8 @@ fn stopped(peer: &PeerSettings) -> PeerView {
         is_answered: None,
         asks: peer.asks,
         price: peer.price.clone(),
+        filter: peer.agreement().filter.mark(),
+        their_filter: None,
         lag: 0,
         sent_all: false,
         received_all: false,
@@ -244,6 +247,22 @@ fn link(peer: &PeerView) -> String {
         Some(address) => format!("{} {address}", peer.state),
         None => peer.state.clone(),
     }
+}
+
+/// Whether names are shut out, and by whom.
+fn lists(peer: &PeerView) -> String {
+    let ours = if peer.filter == 0 {
+        "everything passes by ours"
+    } else {
+        "ours let some names pass only"
+    };
+    let theirs = match peer.their_filter {
+        None => "theirs are unknown: no link stands",
+        Some(0) => "everything by theirs",
+        Some(theirs) if theirs == peer.filter => "theirs are the same",
+        Some(_) => "theirs are others",
+    };
+    format!("{ours}; {theirs}")
 }
 
 fn both(mode: &ModeView, it: &str) -> String {

@@ -4,6 +4,7 @@ mod add;
 mod invite;
 mod list;
 mod statement;
+mod trace;
 
 use crate::agreements::{Change, SettingsFile};
 use crate::control::{About, Asked, Request, ask};
@@ -17,7 +18,7 @@ use dialtone_shared::message::{Mode, Relationship};
 use serde_json::Value;
 use std::path::PathBuf;
 
-/// Peer with other providers: list, add, remove, invite, accept, settle
+/// Peer with other providers: list, add, remove, invite, accept, settle, trace
 ///
 /// An agreement stands in the settings file of each side. What is changed here is written there, and a provider that runs applies it at once,
 /// without touching its other links. Whoever may open the provider's data folder may do this.
@@ -37,6 +38,7 @@ enum PeerVerb {
     Invite(invite::InviteArgs),
     Accept(invite::AcceptArgs),
     Statement(statement::StatementArgs),
+    Trace(trace::TraceArgs),
 }
 
 /// What one peer may do.
@@ -95,6 +97,7 @@ pub async fn run(args: PeerArgs) -> Outcome {
         PeerVerb::Invite(args) => invite::invite(args).await,
         PeerVerb::Accept(args) => invite::accept(args).await,
         PeerVerb::Statement(args) => statement::statement(args).await,
+        PeerVerb::Trace(args) => trace::trace(args).await,
     }
 }
 

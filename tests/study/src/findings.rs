@@ -175,10 +175,9 @@ fn few_links(study: &Study) -> Option<String> {
         .collect();
     let (values, digest) = (of(Form::Values)?, of(Form::Digest)?);
     let advice = if values.found - digest.found > 0.01 {
-        format!(
-            ": a digest tells of what the peer itself keeps and of nobody behind it, and a question may cause only so many asks. \
+        ": a digest tells of what the peer itself keeps and of nobody behind it, and a question may cause only so many asks. \
              Where not all are linked, what is not pushed may not be found"
-        )
+            .to_owned()
     } else {
         String::new()
     };
@@ -257,7 +256,7 @@ pub fn unseen(study: &Study) -> String {
     }
     let all_random = unseen.iter().all(|row| matches!(row.shape, Shape::Random(_)));
     let why = if all_random {
-        format!(" All of these are networks of few links, where questions have to find the way, and may cause only so many asks.")
+        " All of these are networks of few links, where questions have to find the way, and may cause only so many asks.".to_owned()
     } else {
         String::new()
     };

@@ -122,6 +122,7 @@ impl World {
             pin: pin(other),
             heads: node.heads,
             quotas: node.quotas.clone(),
+            paths: node.paths.clone(),
             inbound: node.asker.inbound.clone(),
         }
     }
@@ -343,9 +344,10 @@ impl World {
                 let mut checked = self.check_batch(node, &terms, entries);
                 for pointer in pointers {
                     let held = self.held(node, &pointer.name);
-                    checked.pointed(hearsay::judge(&terms, &pointer, held.as_ref(), self.wall(node)));
+                    let known = ready(store.pointer(&pointer.name)).expect("a disk that works").is_some();
+                    checked.pointed(hearsay::judge(&terms, &pointer, held.as_ref(), known, self.wall(node)));
                 }
-                Event::Checked(id, checked)
+                Event::Checked(id, Box::new(checked))
             }
             Step::Save { key, position } => {
                 ready(store.set_notes(vec![(key, Some(position.encode()))])).expect("a disk that works");

@@ -47,6 +47,7 @@ use dialtone_provider::peering::dial::{Dialler, Which};
 use dialtone_provider::peering::feed::Comparison;
 use dialtone_provider::peering::health::Progress;
 use dialtone_provider::peering::limits::DEFERRED_EVERY;
+use dialtone_provider::peering::paths::Paths;
 use dialtone_provider::peering::quota::Quotas;
 use dialtone_provider::peering::step::{Event, Moment};
 use dialtone_provider::store::{Class, Condition, Cursors, Held, LANES, Put, RecordStore};
@@ -107,6 +108,8 @@ pub struct Node {
     pub agreements: Arc<Agreements>,
     /// What its peers have brought.
     pub quotas: Arc<Quotas>,
+    /// By whom what it holds came; gone when it dies.
+    pub paths: Arc<Paths>,
     /// Seconds by which its clock is wrong.
     pub skew: i64,
     /// Whether it runs.
@@ -207,6 +210,7 @@ impl World {
                 signer,
                 agreements: Arc::new(agreements),
                 quotas: Quotas::of_nothing(),
+                paths: Arc::default(),
                 skew: 0,
                 up: true,
                 deaf: false,
@@ -399,6 +403,7 @@ impl World {
         let (boot, id) = (self.rng.random(), self.rng.random());
         let state = &mut self.nodes[node];
         (state.up, state.boot, state.store) = (false, boot, kept);
+        state.paths = Arc::default();
         state.standing.clear();
         state.asker = Asker::new(state.name, &state.agreements);
         if !keep {

@@ -13,7 +13,7 @@ use crate::peering::agreement::Agreement;
 use crate::peering::policy;
 use crate::peering::step::Moment;
 use crate::store::{Class, Held, Pointer};
-use dialtone_shared::message::{Answer, Query, Refused, Response, Value, mark};
+use dialtone_shared::message::{Answer, Path, Query, Refused, Response, Value, mark};
 use dialtone_shared::{Name, Rank, Ttl, UnixSecs, VerifiedRecord};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -160,6 +160,7 @@ impl Reply {
                     class: found.class as u8,
                     keep_until: found.keep_until,
                     record: found.record.bytes().clone(),
+                    path: Path::default(),
                 },
                 fresh: found.fresh,
             },

@@ -14,7 +14,7 @@
 //! those who were or are asked here, nor those whose silence is enough: so every provider is seen to by somebody, and if all say that
 //! they have nothing, nobody has.
 
-use super::limits::{DIGEST_BUDGET, FETCHES_MAX, GATHER_MAX, PATIENCE_PER_HOP, UNSURE_TTL_SECS};
+use super::limits::{BUDGET, DIGEST_BUDGET, FETCHES_MAX, GATHER_MAX, HOPS_MAX, PATIENCE_PER_HOP, UNSURE_TTL_SECS};
 use super::whom::{Candidate, Hint, Plan};
 use crate::store::{Class, Pointer};
 use dialtone_shared::message::{Query, VISITED_MAX, mark};
@@ -309,22 +309,40 @@ impl Question {
                 };
                 self.ask_all(now, vec![next], Some(cap), !idle);
             } else if !std::mem::replace(&mut self.at_once, true) {
-                let rest = std::mem::take(&mut self.rest);
-                self.ask_all(now, rest, None, !idle);
+                self.ask_rest(now, !idle);
+            } else if self.goes_on() {
+                self.next_round(now, !idle);
             } else {
                 break;
             }
         }
-        if self.asked.iter().all(|one| one.over) && self.directed.is_empty() && self.at_once {
+        if self.asked.iter().all(|one| one.over) && self.directed.is_empty() && self.at_once && !self.goes_on() {
             self.finish();
         }
+    }
+
+    fn ask_rest(&mut self, now: Duration, hedge: bool) {
+        let rest = std::mem::take(&mut self.rest);
+        self.ask_all(now, rest, None, hedge);
+    }
+
+    /// Asks more peers than one budget pays for: the next ones.
+    fn next_round(&mut self, now: Duration, hedge: bool) {
+        self.budget = self.ask.budget;
+        self.ask_rest(now, hedge);
+    }
+
+    /// Whether there are peers left, whom a question of our own asks in a round of their own: nobody else can ask them for us.
+    fn goes_on(&self) -> bool {
+        self.ask.hops == HOPS_MAX && self.ask.budget == BUDGET && self.best.is_none() && !self.rest.is_empty()
     }
 
     /// Asks these at the same time, and shares out what is left of the budget by how many lie behind each; at most `cap` to each.
     fn ask_all(&mut self, now: Duration, mut candidates: Vec<Candidate>, cap: Option<u8>, hedge: bool) {
         let all = candidates.len();
         let may = usize::from(if self.ask.hops == 0 { 0 } else { self.budget });
-        candidates.truncate(may);
+        let later = candidates.split_off(candidates.len().min(may));
+        let rounds = self.ask.hops == HOPS_MAX && self.ask.budget == BUDGET && cap.is_none();
         // One that may have to keep something from us is no answer for the others.
         let open = |one: &&Candidate| !one.filtered;
         let marks = candidates.iter().filter(open).map(|one| mark(&one.peer));
@@ -346,9 +364,11 @@ impl Question {
         if visited.len() > VISITED_MAX {
             candidates.clear();
         }
-        if candidates.len() < all {
+        let left = if rounds { later.len() } else { 0 };
+        if candidates.len() + left < all {
             self.doubt("it would take more questions than one may cause to ask everyone who may know".to_owned());
         }
+        self.rest.extend(later.into_iter().take(left));
         self.budget -= u8::try_from(candidates.len()).unwrap_or(self.budget).min(self.budget);
         let shares = share_out(self.budget, &candidates, &visited, cap);
         for (candidate, share) in candidates.into_iter().zip(shares) {
@@ -404,7 +424,7 @@ impl Question {
 
     /// When to be asked again if nothing happens.
     fn due(&self, now: Duration) -> Duration {
-        let more = self.gather.is_none() && (!self.directed.is_empty() || !self.at_once);
+        let more = self.gather.is_none() && (!self.directed.is_empty() || !self.at_once || self.goes_on());
         let slow = self.asked.iter().filter(|one| more && !one.over).map(|one| one.usual_until);
         let due = slow.filter(|due| *due > now).chain(self.gather).min();
         due.map_or(self.until, |due| due.min(self.until))

@@ -125,7 +125,7 @@ pub fn plan(behalf: Behalf, visited: &[u64], pointer: Option<&Pointer>, views: &
         visited.contains(mark_of)
             || ours
                 .iter()
-                .any(|view| counts(view) && !view.shut && !view.filtered && mark(&view.peer) == *mark_of)
+                .any(|view| counts(view) && !view.shut && !keeps_back(view) && mark(&view.peer) == *mark_of)
     };
     let mut doubt = |why: String| {
         plan.doubt.get_or_insert(why);
@@ -161,10 +161,11 @@ pub fn plan(behalf: Behalf, visited: &[u64], pointer: Option<&Pointer>, views: &
             hint,
             usual: view.usual,
             reach: view.reach.clone(),
-            filtered: view.filtered,
+            filtered: keeps_back(view),
         };
-        if hint == Hint::None && is_proof(view, has, &covered) {
-            plan.silent.extend((!view.filtered).then(|| mark(&peer)));
+        // Where something is said to be somewhere, nobody's silence says that it is not: it may have been told by another first.
+        if hint == Hint::None && pointer.is_none() && is_proof(view, has, &covered) {
+            plan.silent.extend((!keeps_back(view)).then(|| mark(&peer)));
         } else if view.linked && view.asked && view.aside {
             doubt(format!("the peer {peer} does not answer"));
         } else if view.linked && view.asked && hint == Hint::None {
@@ -204,6 +205,15 @@ pub fn plan(behalf: Behalf, visited: &[u64], pointer: Option<&Pointer>, views: &
             .get_or_insert_with(|| format!("the provider {keeper} is said to keep it and cannot be asked"));
     }
     plan
+}
+
+/// Whether the peer may give to others what it does not give to us: for a filter, or because we are not its customer.
+fn keeps_back(view: &View) -> bool {
+    let gives_all = matches!(
+        view.relationship,
+        Relationship::Mutual | Relationship::Upstream | Relationship::Sibling
+    );
+    view.filtered || !gives_all
 }
 
 /// Whether an absence depends on this peer at all: it pushes what it has, or it may be asked.
@@ -396,7 +406,7 @@ mod tests {
         };
         assert_eq!(plan_of(&[aside]), (vec![], vec![], true));
         let kept = plan(Behalf::Client, &[], Some(&pointer(8, 8)), &[view(1, Values)], false);
-        assert_eq!(asked(&kept), (vec![], vec![], true), "its keeper is out of reach");
+        assert_eq!(asked(&kept), (vec![], vec![1], true), "its keeper is out of reach");
     }
 
     #[test]
@@ -451,6 +461,20 @@ mod tests {
         }
         let held = plan(Behalf::Client, &[], None, &[filtered(Values), behind(Values)], true);
         assert_eq!(asked(&held), (vec![], vec![], false), "what passes is pushed as ever");
+    }
+
+    #[test]
+    fn where_who_told_of_a_name_is_gone_all_others_are_asked_who_may_have_been_told_too() {
+        let teller = View {
+            linked: false,
+            complete: false,
+            ..view(1, Pointers)
+        };
+        let views = [teller, view(2, Pointers), view(3, Values)];
+        assert_eq!(
+            asked(&plan(Behalf::Client, &[], Some(&pointer(9, 1)), &views, false)),
+            (vec![], vec![2, 3], true)
+        );
     }
 
     #[test]

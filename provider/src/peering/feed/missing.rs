@@ -112,7 +112,8 @@ impl Feed {
             if !same || !policy::sends(&held, &self.way, true, now) {
                 continue;
             }
-            bytes += held.record.bytes().len() + Entry::HEAD_BYTES_MAX;
+            let path = self.paths.of(&held);
+            bytes += held.record.bytes().len() + Entry::HEAD_BYTES_MAX + path.bytes();
             if bytes > BATCH_BYTES && !entries.is_empty() {
                 self.missing.names[lane as usize].extend(names.get(name).map(|digest| (*name, *digest)));
                 continue;
@@ -121,6 +122,7 @@ impl Feed {
                 class: held.class as u8,
                 keep_until: held.keep_until,
                 record: held.record.bytes().clone(),
+                path,
             }));
         }
         if !entries.is_empty() {

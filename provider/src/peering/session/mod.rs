@@ -203,7 +203,7 @@ impl Session {
                     running.forgetting = false;
                 }
             }
-            Event::Checked(id, checked) => self.checked(now, id, checked),
+            Event::Checked(id, checked) => self.checked(now, id, *checked),
             Event::Committed(outcomes, pointers) => self.committed(&outcomes, &pointers),
             Event::Saved => self.feed(Feed::save_done),
             Event::Compare { leads } => self.compare(leads),

@@ -108,6 +108,7 @@ impl Session {
                 self.condemned = Some(format!("sent {invalid} invalid records, the first of the last batch: {refusal}"));
             }
         }
+        self.opening.paths.note(&std::mem::take(&mut checked.paths));
         running.repeats.count(checked.counts.same + checked.counts.older, now.elapsed);
         running.feed.peer_holds(std::mem::take(&mut checked.alike));
         let room = running.share.take(checked.new.len(), now.elapsed);
