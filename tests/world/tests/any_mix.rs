@@ -25,6 +25,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const KNOWN_AFTER: Duration = Duration::from_secs(10);
 const NEWEST_AFTER: Duration = Duration::from_secs(70);
 const URGENT_AFTER: Duration = Duration::from_secs(5);
+/// How long a link may be dead before both ends have noticed: what it would have brought is missing without anybody knowing.
+const UNHEARD: Duration = Duration::from_secs(12);
 /// How long records are kept.
 const KEPT: UnixSecs = UnixSecs(BEGIN + 20 * 86_400);
 
@@ -85,7 +87,7 @@ fn kept(world: &World, puts: &Puts, made: &Made, broken: bool) -> Result<(), Str
                 false => return said("is never answered"),
             }
         };
-        match (reply, before(KNOWN_AFTER)) {
+        match (reply, before(if broken { UNHEARD + KNOWN_AFTER } else { KNOWN_AFTER })) {
             (Reply::Record(found), _) => {
                 let revoked = |record: &VerifiedRecord| record.rank().revoked || record.rank().epoch > 0;
                 let newest = before(NEWEST_AFTER)
