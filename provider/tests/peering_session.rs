@@ -427,7 +427,7 @@ fn a_side_that_accepts_nothing_is_sent_nothing() {
 }
 
 #[test]
-fn a_circle_in_which_a_lease_grows_by_itself_ends_where_it_began() {
+fn what_came_through_us_comes_back_in_no_higher_class_and_no_forged_path_keeps_a_renewal_from_us() {
     let terms = intake::Terms {
         own: signer(1).name(),
         peer: signer(2).name(),
@@ -440,25 +440,27 @@ fn a_circle_in_which_a_lease_grows_by_itself_ends_where_it_began() {
     let one = record(10, false);
     let held = Held {
         record: one.clone(),
-        class: Class::Peer,
+        class: Class::Upstream,
         keep_until: NOW.plus(3_600),
         from: None,
         account: None,
     };
     let (own, other) = (mark(&signer(1).name()), mark(&signer(3).name()));
-    let judged = |path: Path, held: Option<&Held>| {
+    let kept_for = |secs: u64, path: Path, held: Option<&Held>| {
         let entry = Value {
             class: 3,
-            keep_until: NOW.plus(86_400),
+            keep_until: NOW.plus(secs),
             record: one.bytes().clone(),
             path,
         };
         intake::triage(&terms, SignedRecord::decode(one.bytes().clone()).unwrap(), &entry, held, NOW)
     };
     let circle = Path::default().through(other).through(own).through(other);
-    assert!(matches!(judged(circle, Some(&held)), Verdict::Same));
+    let judged = |path, held| kept_for(86_400, path, held);
+    assert!(matches!(kept_for(3_600, circle, Some(&held)), Verdict::Same));
+    assert!(matches!(judged(circle, Some(&held)), Verdict::Renew(put, _) if put.class == Class::Upstream));
     let straight = Path::default().through(other);
-    assert!(matches!(judged(straight, Some(&held)), Verdict::Renew(_, path) if path == straight));
+    assert!(matches!(judged(straight, Some(&held)), Verdict::Renew(put, path) if path == straight && put.class > Class::Upstream));
     assert!(matches!(judged(circle, None), Verdict::Verify(_)), "what was lost here comes back");
 }
 

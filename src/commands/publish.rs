@@ -27,6 +27,7 @@ use dialtone_shared::{Name, Rank, SignedRecord, Ttl, UnixMicros, VerifiedRecord}
 use serde_json::json;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -236,7 +237,13 @@ async fn put_signed(path: &Path, how: &PutArgs, client: &ClientArgs) -> Outcome 
 /// Writes the record's bytes to a file that is not there yet.
 fn write_signed(record: &VerifiedRecord, path: &Path, json: bool) -> Outcome {
     let failed = |error| Failure::file(path, &error);
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(failed)?;
+    // Whoever has it can put it: a revocation in a drawer is nobody else's.
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(failed)?;
     file.write_all(record.bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
     print_record(record, json)?;
     output::remark(format!(
@@ -348,7 +355,11 @@ fn print_kept(record: &VerifiedRecord, kept: &[Acknowledged]) -> Outcome {
     Ok(())
 }
 
-fn print_record(record: &VerifiedRecord, json: bool) -> Outcome {
+/// Shows what a record says.
+///
+/// # Errors
+/// Nobody reads any more.
+pub fn print_record(record: &VerifiedRecord, json: bool) -> Outcome {
     if json {
         return output::json(&json!(view::record(record)));
     }

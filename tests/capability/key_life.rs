@@ -2,6 +2,7 @@
 
 use crate::support::{ProviderProcess, World, finish};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 #[test]
 fn a_thief_with_todays_key_loses_the_name_everywhere_once_its_owner_rotates() {
@@ -68,6 +69,13 @@ fn a_rotation_can_take_what_the_name_stands_for_with_it() {
         &at,
     ]);
     let before = world.ok(["resolve", &name, "--provider", &at, "--json"]).json();
+    let looked = world.ok(["key", "rotate", "alice.key", "--republish", "--dry-run", "--provider", &at]);
+    assert!(looked.stdout.contains("192.0.2.7"), "{looked}");
+    assert_eq!(
+        world.ok(["key", "show", "alice.pub", "--json"]).json()["epoch"],
+        0,
+        "looking changes nothing"
+    );
     world.ok(["key", "rotate", "alice.key", "--republish", "--provider", &at]);
     let after = world.ok(["resolve", &name, "--provider", &at, "--json"]).json();
     assert_eq!(after["endpoints"], before["endpoints"]);
@@ -122,6 +130,8 @@ fn a_revocation_from_the_drawer_burns_a_lost_key_and_a_rotation_brings_the_name_
     let (first, second) = ProviderProcess::peered(&world);
     let name = key(&world, "alice.key");
     world.ok(["key", "revoke", "alice.key", "--sign-only", "alice.revocation"]);
+    let mode = world.path("alice.revocation").metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "who can read it can revoke");
     world.ok([
         "publish",
         "--key",

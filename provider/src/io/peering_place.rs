@@ -296,7 +296,8 @@ impl Peer {
             dial.error = Some(error.clone());
         }
         slot.last_error = Some(error);
-        if end.by_us && end.code.is_some_and(|code| dial::patience(code) == Patience::Quarantine) {
+        // Who has proved nothing bars only the address: it may be anybody's by now.
+        if permit.is_some() && end.by_us && end.code.is_some_and(|code| dial::patience(code) == Patience::Quarantine) {
             slot.barred_until = now + REDIAL_QUARANTINE;
         }
     }

@@ -170,9 +170,11 @@ pub fn triage(terms: &Terms, signed: SignedRecord, entry: &Value, held: Option<&
         // says so (see `RecordStore::twins`).
         Ordering::Equal if signed.bytes() != held.record.bytes() => candidate(signed, false),
         Ordering::Equal => {
-            // What came through us already tells us nothing: a circle in which something grows by itself ends here.
-            let news = !(terms.alone && entry.path.has(mark(&terms.own)));
-            if news && (class > held.class || keep_until.day() > held.keep_until.day()) {
+            // What came through us already cannot raise the class. A lease it may: it ends with the record, and whoever forges a path could
+            // otherwise keep an honest neighbour's renewal from us.
+            let came_by_us = terms.alone && entry.path.has(mark(&terms.own));
+            let class = if came_by_us { held.class } else { class };
+            if class > held.class || keep_until.day() > held.keep_until.day() {
                 Verdict::Renew(Box::new(put(terms, held.record.clone(), class, keep_until)), entry.path)
             } else {
                 Verdict::Same

@@ -179,8 +179,8 @@ fn read_words() -> Result<Zeroizing<[u8; 32]>, Failure> {
         Failure::new(Exit::BadInput, "the words", reason)
             .help("give the 24 words of `dialtone key backup` in their order, on standard input")
     };
-    let words = Mnemonic::parse_in(bip39::Language::English, text.split_whitespace().collect::<Vec<_>>().join(" "))
-        .map_err(|error| wrong(error.to_string()))?;
+    let text = Zeroizing::new(text.split_whitespace().collect::<Vec<_>>().join(" "));
+    let words = Mnemonic::parse_in(bip39::Language::English, text.as_str()).map_err(|error| wrong(error.to_string()))?;
     let entropy = Zeroizing::new(words.to_entropy());
     let seed = <[u8; 32]>::try_from(entropy.as_slice()).map_err(|_| wrong(format!("{} words, not 24", words.word_count())))?;
     Ok(Zeroizing::new(seed))

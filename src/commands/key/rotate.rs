@@ -2,7 +2,7 @@
 
 use crate::commands::publish::{self, PutArgs};
 use crate::config::ClientArgs;
-use crate::exit::Outcome;
+use crate::exit::{Exit, Failure, Outcome};
 use crate::{failures, output};
 use clap::Args;
 use dialtone_resolver::io::key_rotation::{self, Rotated};
@@ -24,7 +24,7 @@ pub struct RotateArgs {
     /// The secret of the link that comes next [default: the one in the offline folder beside FILE]
     #[arg(long, value_name = "FILE")]
     link: Option<PathBuf>,
-    /// Sign what the name stands for at the provider with the new key, and put it there; look at it first: a thief may have changed it
+    /// Sign what the name stands for at the provider with the new key, and put it there; look at it first with --dry-run: a thief may have changed it
     #[arg(long)]
     republish: bool,
     #[command(flatten)]
@@ -43,6 +43,13 @@ pub async fn run(args: RotateArgs) -> Outcome {
         true => Some(publish::held(&args.file, &args.client).await?),
         false => None,
     };
+    if args.put.dry_run {
+        return match &held {
+            Some(Some(held)) => publish::print_record(held, args.put.json),
+            _ => Err(Failure::new(Exit::Usage, "--dry-run", "there is nothing to show")
+                .help("with --republish it shows what the provider holds, which would be signed anew")),
+        };
+    }
     let Rotated { public, superseded } = key_rotation::rotate(&args.file, args.link.as_deref()).map_err(failures::key_file)?;
     output::remark(format!(
         "rotated  {} is at key epoch {}; {} more keys may follow",
