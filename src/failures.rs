@@ -255,7 +255,8 @@ pub fn put(error: PutError) -> Failure {
         PutError::Older { provider, held } => {
             let held = held.map_or_else(|| "its rank was not told".to_owned(), |rank| format!("rank {rank}"));
             Failure::new(Exit::Refused, provider, format!("a record of higher rank is held ({held})"))
-                .help("somebody published or rotated at the same time: look with `dialtone resolve`, then publish again")
+                .help("somebody published at the same time: look with `dialtone resolve`, then publish again")
+                .help("if the key was rotated or revoked since, this one signs nothing that counts: use the key in force, or `dialtone key rotate`")
         }
         PutError::ConditionFailed { provider, held } => {
             let held = held.map_or_else(|| "none".to_owned(), |rank| rank.to_string());

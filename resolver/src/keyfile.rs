@@ -255,7 +255,10 @@ impl PublicFile {
     /// # Errors
     /// [`ContentsError`].
     pub fn parse(text: &str) -> Result<Self, ContentsError> {
-        let read: PublicToml = toml::from_str(text).map_err(|error| ContentsError::Toml(error.to_string().trim().to_owned()))?;
+        let read: PublicToml = toml::from_str(text).map_err(|error| {
+            // Without the line: it may be a secret that was taken for a public file.
+            ContentsError::Toml(error.message().trim().to_owned())
+        })?;
         if read.format != FORMAT {
             return Err(ContentsError::Format(read.format));
         }

@@ -96,7 +96,7 @@ fn verdict(resolution: &Resolution, options: &ResolveOptions) -> Outcome {
                 name,
                 "revoked: its key is lost, and nothing is to be believed of it any more",
             )
-            .help("ask its owner for a new name"));
+            .help("it stands for something again once its owner takes the next key (`dialtone key rotate`) and publishes"));
         }
         Said::Record { .. } | Said::Failed(_) | Said::Cycle | Said::Limit(_) => {}
     }
