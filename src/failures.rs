@@ -5,7 +5,7 @@ use crate::exit::{Exit, Failure};
 use dialtone_provider::StartError;
 use dialtone_provider::admin::StatementError;
 use dialtone_provider::identity::IdentityError;
-use dialtone_provider::io::peering_requests::RequestError;
+use dialtone_provider::io::peering::requests::RequestError;
 use dialtone_provider::peering::agreement::AgreementError;
 use dialtone_provider::settings::SettingsError;
 use dialtone_provider::store::StoreError;

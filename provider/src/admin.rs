@@ -2,7 +2,7 @@
 
 use crate::io::link_books::LinkBooks;
 use crate::io::peering::PeeringHandle;
-use crate::io::peering_requests::RequestError;
+use crate::io::peering::requests::RequestError;
 use crate::peering::agreement::AgreementError;
 use crate::peering::health::PeerStatus;
 use crate::provider::Addresses;

@@ -1,8 +1,8 @@
 //! Comparisons over real links on the loopback: the requests, the turns and the reading of stores that simulated worlds leave out.
 
 use dialtone_provider::io::clock::SystemClock;
+use dialtone_provider::io::peering::requests::RequestError;
 use dialtone_provider::io::peering::{self, PeeringContext, PeeringHandle};
-use dialtone_provider::io::peering_requests::RequestError;
 use dialtone_provider::peering::agreement::Agreement;
 use dialtone_provider::peering::health::Progress;
 use dialtone_provider::store::{Class, Condition, MemoryStore, Put, RecordStore};

@@ -183,6 +183,30 @@ async fn what_is_put_at_one_end_of_a_chain_is_held_at_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_just_put_is_behind_until_the_peer_has_it_also_while_the_link_rests() {
+    let a = Provider::new(1, vec![awaited(named(2))]).await;
+    let b = Provider::new(2, vec![a.dialled()]).await;
+    until("the link stands", async || {
+        a.status(&b.name()).progress.sent_all && b.status(&a.name()).progress.sent_all
+    })
+    .await;
+    for index in 0..50 {
+        a.put(record(index)).await;
+        let progress = a.status(&b.name()).progress;
+        let held = b.store.count().records;
+        assert!(
+            !progress.sent_all || held == u64::from(index) + 1,
+            "{held} of {}: {progress:?}",
+            index + 1
+        );
+        assert_eq!(progress.sent_all, progress.lag == 0);
+    }
+    for provider in [a, b] {
+        provider.handle.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restart_of_either_side_goes_on_where_it_stopped() {
     let mut a = Provider::new(1, vec![awaited(named(2))]).await;
     let mut b = Provider::new(2, vec![a.dialled()]).await;

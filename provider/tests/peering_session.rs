@@ -1,6 +1,6 @@
 //! A session as a conversation: two ends in memory, every step answered at once, every arrow written down.
 
-use dialtone_provider::io::peering_hearsay;
+use dialtone_provider::io::peering as io;
 use dialtone_provider::peering::agreement::{Agreement, Agreements, Filter};
 use dialtone_provider::peering::feed::Position;
 use dialtone_provider::peering::greeting;
@@ -107,11 +107,11 @@ impl Side {
             Step::Fetch(names) => Event::Fetched(names.iter().filter_map(|name| ready(store.get(name)).unwrap()).collect()),
             Step::ReadPointers { after, limit } => Event::PointersRead(ready(store.pointer_changes(after, limit)).unwrap()),
             Step::Build(way) => {
-                let (digest, covers) = ready(peering_hearsay::digest(&**store, &way, NOW, 5)).unwrap();
+                let (digest, covers) = ready(io::hearsay::digest(&**store, &way, NOW, 5)).unwrap();
                 Event::Built(Box::new(digest), covers)
             }
             Step::Forget { peer } => {
-                ready(peering_hearsay::forget(&**store, &peer)).unwrap();
+                ready(io::hearsay::forget(&**store, &peer)).unwrap();
                 Event::Forgotten
             }
             Step::Check {

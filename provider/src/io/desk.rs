@@ -1,6 +1,6 @@
 //! Where peers' requests arrive: each kind goes to whoever can answer it.
 
-use crate::io::peering_requests::Answers;
+use crate::io::peering::requests::Answers;
 use async_trait::async_trait;
 use dialtone_shared::Name;
 use dialtone_shared::message::{Refused, Request, Response};
@@ -24,7 +24,7 @@ impl Answers for Desk {
             Request::Query(_) => &self.queries,
             Request::Reconcile(_) => &self.rounds,
             Request::Statement { .. } => &self.statements,
-            // They went to whoever keeps them before they came here: see `peering_requests`.
+            // They went to whoever keeps them before they came here: see `peering::requests`.
             Request::Proofs(_) => &None,
         };
         match who {

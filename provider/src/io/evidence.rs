@@ -440,7 +440,7 @@ async fn check(proof: Proof) -> Result<Found, String> {
 const FILED_AT_ONCE: usize = 256;
 /// Proofs in one request: what fits it at the largest.
 const TOLD_AT_ONCE: usize = 5;
-const _: () = assert!(TOLD_AT_ONCE * (dialtone_shared::proof::PROOF_BYTES_MAX + 8) + 16 <= crate::io::peering_requests::REQUEST_BYTES_MAX);
+const _: () = assert!(TOLD_AT_ONCE * (dialtone_shared::proof::PROOF_BYTES_MAX + 8) + 16 <= crate::io::peering::requests::REQUEST_BYTES_MAX);
 /// How often it is looked whether a peer is back.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a peer may take to note some proofs: two signatures each, and a commit.

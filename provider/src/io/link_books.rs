@@ -8,8 +8,8 @@ use crate::accounting::books::{
 use crate::accounting::rate::{Meter, Rate};
 use crate::io::clock::Clock;
 use crate::io::peering::PeeringHandle;
-use crate::io::peering_ask::Asking;
-use crate::io::peering_requests::Answers;
+use crate::io::peering::ask::Asking;
+use crate::io::peering::requests::Answers;
 use crate::peering::ask::tally::PeerTally;
 use crate::peering::limits::PEERS_MAX;
 use crate::settings::{WALK_EVERY_SECS, WALK_REST_MILLIS, WALK_STEP};

@@ -3,7 +3,7 @@
 use crate::io::audit::Auditor;
 use crate::io::evidence::Evidence;
 use crate::io::peering::PeeringHandle;
-use crate::io::peering_ask::Asking;
+use crate::io::peering::ask::Asking;
 use crate::peering::ask::tally::PeerTally;
 use crate::peering::audit::Finding;
 use crate::peering::health::{LinkState, LinkStatus, PeerStatus};

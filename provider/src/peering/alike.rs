@@ -1,7 +1,7 @@
 //! What the peer has just sent us and we hold as well: it need not be told.
 //!
 //! Where all are linked with all, what one sends to all reaches each of them, and each passes it on to all others: (N − 1)² messages for what N − 1
-//! would do. What gathers for a while before it is passed on (see `io::peering_pace`) meets what the peer passes on meanwhile, and of each two
+//! would do. What gathers for a while before it is passed on (see `io::peering::pace`) meets what the peer passes on meanwhile, and of each two
 //! one need not speak. Nothing depends on it: what is forgotten here is sent, and dropped there.
 
 use super::intake::Terms;

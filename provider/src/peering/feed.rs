@@ -231,6 +231,11 @@ impl Feed {
         }
     }
 
+    /// Where our log ended when it was looked at last.
+    pub fn heads_seen(&self) -> Cursors {
+        self.lanes.each_ref().map(|lane| lane.head)
+    }
+
     /// The next read of the log, urgent lane first: lane, after which cursor. At most [`BATCH_RECORDS`] changes are wanted.
     pub fn next_read(&mut self) -> Option<(Lane, Cursor)> {
         for lane in LANE_ORDER.into_iter().filter(|lane| !self.missing.rests(*lane)) {

@@ -2,6 +2,7 @@
 
 use super::agreement::Agreement;
 use super::quota::Standing;
+use crate::store::Cursors;
 use dialtone_shared::Name;
 use dialtone_shared::message::{Counts, Entry, Mode, Terms};
 use std::net::SocketAddr;
@@ -98,6 +99,8 @@ pub enum LinkState {
 pub struct Progress {
     /// Positions of our log that the peer has not acknowledged. Counts changes that are not for the peer too.
     pub lag: u64,
+    /// Where our log ended when that was counted; `None`: it was not.
+    pub counted: Option<Cursors>,
     /// Whether the peer has acknowledged everything that is for it.
     pub sent_all: bool,
     /// Whether the peer has said, on this link, that we have everything that it has for us, and no limit kept any of it out; also if it pushes
@@ -138,6 +141,16 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Our log ends here now: a link that rests, or hangs, has not counted what was written since it looked.
+    pub fn log_ends(&mut self, heads: Cursors) {
+        let Some(counted) = self.counted.as_mut() else { return };
+        for (counted, head) in counted.iter_mut().zip(heads) {
+            self.lag += head.saturating_sub(*counted);
+            *counted = head.max(*counted);
+        }
+        self.sent_all &= self.lag == 0;
+    }
+
     /// What this and an earlier link came to together: books are added up, and how far both sides are is as of this one.
     pub fn after(mut self, earlier: &Self) -> Self {
         self.records_sent += earlier.records_sent;

@@ -4,7 +4,7 @@ use super::media::{self, Tags};
 use super::problem::Refusal;
 use super::{NameInPath, Service, answer, json, name_in};
 use crate::io::clock::Clock;
-use crate::io::peering_ask::Asking;
+use crate::io::peering::ask::Asking;
 use crate::peering::ask::desk::Reply;
 use crate::peering::ask::question::Found;
 use crate::settings::NEGATIVE_TTL_SECS;

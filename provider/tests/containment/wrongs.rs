@@ -4,7 +4,7 @@ use crate::support::*;
 use async_trait::async_trait;
 use dialtone_provider::io::audit::Auditor;
 use dialtone_provider::io::clock::SystemClock;
-use dialtone_provider::io::peering_requests::Answers;
+use dialtone_provider::io::peering::requests::Answers;
 use dialtone_provider::peering::audit::Finding;
 use dialtone_provider::store::{MemoryStore, RecordStore};
 use dialtone_shared::message::{Answer, Refused, Request, Response, Value};

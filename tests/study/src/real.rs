@@ -88,9 +88,11 @@ pub async fn measure(dialtone: &Path, (trace, run): (&Trace, Run), setting: Sett
         .map(|number| names::record(number, now(), TTL))
         .collect::<Result<_, _>>()?;
     put_all(&http, &records, &home).await?;
-    let pushed = network
+    network
         .until("all that was put has arrived", |counts| at(counts, "dialtone_peer_lag") == 0.0)
         .await?;
+    // They are asked one after the other: what the first holds was read before the last had sent everything.
+    let pushed = network.counts().await?;
     let put_cpu_us = cpu
         .zip(network.cpu_us())
         .map(|(before, after)| (after - before) / trace.names as f64);

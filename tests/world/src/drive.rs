@@ -1,9 +1,9 @@
-//! Does what the sessions want, as the driver in `io::peering_link` does it, and tells them what came of it.
+//! Does what the sessions want, as the driver in `io::peering::link` does it, and tells them what came of it.
 
 use super::disk::{DiskStore, Write, ready};
 use super::wire::{Link, broke};
 use super::{Action, World};
-use dialtone_provider::io::{peering_deferred, peering_hearsay};
+use dialtone_provider::io::peering as io;
 use dialtone_provider::peering::alike::alike;
 use dialtone_provider::peering::deferred::{self, Deferred};
 use dialtone_provider::peering::dial::{self, Dialler, Which};
@@ -327,12 +327,12 @@ impl World {
             }
             Step::Build(way) => {
                 let (seed, now) = (self.rng.random(), self.wall(node));
-                let made = ready(peering_hearsay::digest(&*store, &way, now, seed));
+                let made = ready(io::hearsay::digest(&*store, &way, now, seed));
                 let (digest, covers) = made.expect("a disk that works");
                 Event::Built(Box::new(digest), covers)
             }
             Step::Forget { peer } => {
-                ready(peering_hearsay::forget(&*store, &peer)).expect("a disk that works");
+                ready(io::hearsay::forget(&*store, &peer)).expect("a disk that works");
                 Event::Forgotten
             }
             Step::Check {
@@ -395,7 +395,7 @@ impl World {
             return;
         }
         let (store, agreements) = (self.nodes[node].store.clone(), self.nodes[node].agreements.clone());
-        ready(peering_deferred::release(&*store, &agreements, self.wall(node))).expect("a disk that works");
+        ready(io::deferred::release(&*store, &agreements, self.wall(node))).expect("a disk that works");
         self.tell_heads(node);
         let kept = ready(store.notes(b"deferred/", 1)).expect("a disk that works");
         if !kept.is_empty() {

@@ -1,6 +1,6 @@
 //! Gets, and what providers ask each other for them: the real desks and questions, over the links, stores, pointers and digests of the world.
 //!
-//! Does what `io::peering_ask` and `io::coherence` do. A question takes the way of its link, beside the feed: late where frames are late, and
+//! Does what `io::peering::ask` and `io::coherence` do. A question takes the way of its link, beside the feed: late where frames are late, and
 //! gone where nothing passes. Limits of how much a peer may ask are not simulated.
 
 use super::questions::{Running, Whom};

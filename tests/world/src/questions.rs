@@ -1,4 +1,4 @@
-//! The questions of a world's providers to each other, as `io::peering_ask` asks and answers them.
+//! The questions of a world's providers to each other, as `io::peering::ask` asks and answers them.
 
 use super::gets::Errand;
 use super::{Action, World, ready};

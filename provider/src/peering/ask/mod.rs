@@ -16,7 +16,7 @@
 //!                 ask (question), verify (judge), and remember (copies, negative, repute)
 //! ```
 //!
-//! All of it is pure and put together in [`desk`]; the driver is `io::peering_ask`, and the simulated world drives the same.
+//! All of it is pure and put together in [`desk`]; the driver is `io::peering::ask`, and the simulated world drives the same.
 //!
 //! 1. [`limits`]: how much, how long, how often;
 //! 2. [`desk`]: the way above;

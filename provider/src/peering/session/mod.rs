@@ -173,6 +173,7 @@ impl Session {
         let mut progress = self.progress;
         if let State::Running(running) = &self.state {
             progress.lag = running.feed.lag();
+            progress.counted = Some(running.feed.heads_seen());
             progress.sent_all = progress.lag == 0;
             let told = running.terms.accepts != Mode::Digest || running.heard.digest().is_some();
             progress.received_all = told && running.intake.has_all() && !running.share.is_refusing();

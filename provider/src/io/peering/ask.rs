@@ -5,7 +5,7 @@ use crate::accounting::rate::{Meter, Rate};
 use crate::io::clock::Clock;
 use crate::io::coherence::Links;
 use crate::io::peering::PeeringHandle;
-use crate::io::peering_requests::{Answers, RequestError};
+use crate::io::peering::requests::{Answers, RequestError};
 use crate::peering::agreement::Agreement;
 use crate::peering::ask::desk::{Desk, Local, Look, Reply, Wish, found_held};
 use crate::peering::ask::judge::judge;

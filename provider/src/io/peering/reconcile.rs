@@ -2,8 +2,8 @@
 //!
 //! One comparison at a time for each provider, until what it found has arrived: two at once would find the same missing, and have it sent twice.
 
-use crate::io::peering_node::Node;
-use crate::io::peering_place::StoreId;
+use crate::io::peering::node::Node;
+use crate::io::peering::place::StoreId;
 use crate::peering::agreement::{Agreement, Way};
 use crate::peering::feed::Comparison;
 use crate::peering::reconcile::initiator::{Event, Failure, Initiator, Step};

@@ -1,8 +1,8 @@
 //! What a link does about comparisons: begins those it wants, lets its feed rest for those of the peer, and keeps the turn until all has arrived.
 
-use crate::io::peering_node::Node;
-use crate::io::peering_place::Peer;
-use crate::io::peering_reconcile::{self, Asked, Outcome, TURN_PATIENCE};
+use crate::io::peering::node::Node;
+use crate::io::peering::place::Peer;
+use crate::io::peering::reconcile::{self, Asked, Outcome, TURN_PATIENCE};
 use crate::peering::agreement::Agreement;
 use crate::peering::reconcile::Seen;
 use crate::peering::session::Session;
@@ -80,7 +80,7 @@ impl Comparing {
             let later = if self.dialled { Duration::ZERO } else { SECOND };
             let way = self.node.agreements().get(&self.peer).map(Agreement::way);
             if let Some(way) = way {
-                let lead = peering_reconcile::lead(self.node.clone(), way, self.store, later);
+                let lead = reconcile::lead(self.node.clone(), way, self.store, later);
                 self.leading.spawn(lead);
             }
         }

@@ -3,8 +3,8 @@
 //! A node is known by its store, and before it has greeted by the key of its link, which every process draws anew. So whoever dials an
 //! address knows after the handshake whether a link with who answers there stands already, and lets it be as long as it does.
 
-use crate::io::peering_node::Node;
-use crate::io::peering_reconcile::Asked;
+use crate::io::peering::node::Node;
+use crate::io::peering::reconcile::Asked;
 use crate::peering::agreement::Agreement;
 use crate::peering::dial::{self, Patience, Which};
 use crate::peering::digest::Digest;
@@ -12,6 +12,7 @@ use crate::peering::health::{LinkState, LinkStatus, PeerStatus, Progress};
 use crate::peering::limits::{LINK_STEADY, NODES_MAX, REDIAL_QUARANTINE};
 use crate::peering::quota::Standing;
 use crate::peering::step::End;
+use crate::store::Cursors;
 use dialtone_shared::Name;
 use dialtone_shared::message::{CloseCode, Terms};
 use quinn::Connection;
@@ -318,9 +319,12 @@ impl Peer {
         self.slot().dial(target).ended.take()
     }
 
-    /// How it all is.
-    pub fn status(&self, agreement: &Agreement, now: Duration, brought: Standing) -> PeerStatus {
-        let slot = self.slot();
+    /// How it all is, where our log ends at `heads`.
+    pub fn status(&self, agreement: &Agreement, now: Duration, heads: Cursors, brought: Standing) -> PeerStatus {
+        let mut slot = self.slot();
+        for link in slot.links.values_mut() {
+            link.progress.log_ends(heads);
+        }
         let best = slot.best(agreement);
         let waits = |(target, dial): (&String, &Dial)| LinkStatus {
             node: None,

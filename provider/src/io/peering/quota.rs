@@ -1,6 +1,6 @@
 //! Counts whose names are held, where a peer may not bring any number: at the start, and now and then, since names end and change hands.
 
-use crate::io::peering_node::Node;
+use crate::io::peering::node::Node;
 use crate::store::StoreError;
 use dialtone_shared::Name;
 use std::collections::BTreeMap;

@@ -1,13 +1,25 @@
 //! Peering, running: listens, dials, keeps one link with each node of each peer, and says how they are.
 
+pub mod ask;
+mod comparing;
+pub mod deferred;
+pub mod hearsay;
+mod link;
+mod node;
+mod pace;
+mod place;
+mod quota;
+mod reconcile;
+pub mod requests;
+
 use crate::io::clock::Clock;
 use crate::io::evidence::Evidence;
-use crate::io::peering_node::{Guest, Node};
-use crate::io::peering_place::Answered;
-use crate::io::peering_reconcile::Comparisons;
-use crate::io::peering_requests::{Answers, RequestError};
+use crate::io::peering::node::{Guest, Node};
+use crate::io::peering::place::Answered;
+use crate::io::peering::reconcile::Comparisons;
+use crate::io::peering::requests::{Answers, RequestError};
 use crate::io::quic::{self, Ended, EndpointError, Sockets, SystemSockets};
-use crate::io::{peering_deferred, peering_link, peering_quota};
+
 use crate::peering::agreement::{self, Agreement, AgreementError, Agreements};
 use crate::peering::ask::reach::{self, Inbound};
 use crate::peering::dial::Dialler;
@@ -140,7 +152,7 @@ pub async fn start_on(sockets: &dyn Sockets, context: PeeringContext) -> Result<
         node.quotas.counted(&BTreeMap::new());
     }
     let mut tasks = JoinSet::new();
-    tasks.spawn(peering_quota::count(node.clone()));
+    tasks.spawn(quota::count(node.clone()));
     tasks.spawn(listen(node.clone(), endpoint.clone()));
     tasks.spawn(release(node.clone()));
     tasks.spawn(supervise(node.clone(), endpoint.clone(), rng));
@@ -305,7 +317,7 @@ async fn listen(node: Arc<Node>, endpoint: Endpoint) {
                 () = node.stopped() => return,
             };
             let why = match shaken {
-                Ok(Ok(connection)) => return peering_link::run(&node, connection, None, Some(guest), began).await,
+                Ok(Ok(connection)) => return link::run(&node, connection, None, Some(guest), began).await,
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => "it took too long".to_owned(),
             };
@@ -426,7 +438,7 @@ async fn keep_dialling(node: &Arc<Node>, endpoint: &Endpoint, peer: Name, target
                 // In a task of its own, which ends with this one: should it panic, the peer is dialled again.
                 let mut link = JoinSet::new();
                 let began = Instant::now();
-                link.spawn(async move { peering_link::run(&node, connection, Some(peer), None, began).await });
+                link.spawn(async move { link::run(&node, connection, Some(peer), None, began).await });
                 if let Some(Err(error)) = link.join_next().await {
                     told_of(Err(error));
                     place.failed(target, "the link failed here; please tell us".to_owned());
@@ -455,7 +467,7 @@ async fn dial(endpoint: &Endpoint, target: &str, attempt: usize) -> Result<Conne
     let address = in_turn(&addresses, attempt).ok_or("the host has no address of the kind that this provider listens on")?;
     // The name is only what TLS asks for: certificates here have none.
     let connecting = endpoint.connect(address, "dialtone").map_err(|error| error.to_string())?;
-    connecting.await.map_err(|error| peering_link::broken(&error).reason)
+    connecting.await.map_err(|error| link::broken(&error).reason)
 }
 
 fn in_turn(addresses: &[SocketAddr], attempt: usize) -> Option<SocketAddr> {
@@ -465,7 +477,7 @@ fn in_turn(addresses: &[SocketAddr], attempt: usize) -> Option<SocketAddr> {
 /// Puts the records from the future whose time has come, now and then.
 async fn release(node: Arc<Node>) {
     loop {
-        match peering_deferred::release(&*node.store, &node.agreements(), node.now().wall).await {
+        match deferred::release(&*node.store, &node.agreements(), node.now().wall).await {
             Ok(0) => {}
             Ok(records) => info!(records, "records from the future have come due"),
             Err(error) => warn!(%error, "records that are due stay aside"),

@@ -1,8 +1,8 @@
 //! Requests over links: a stream each, beside the feed, so that no question waits behind a batch.
 
-use crate::io::peering_node::Node;
-use crate::io::peering_place::StoreId;
-use crate::io::peering_reconcile;
+use crate::io::peering::node::Node;
+use crate::io::peering::place::StoreId;
+use crate::io::peering::reconcile;
 use async_trait::async_trait;
 use dialtone_shared::Name;
 use dialtone_shared::message::{Refused, Request, Response, body_length};
@@ -130,7 +130,7 @@ async fn answer(node: &Arc<Node>, (peer, of): (&Name, &StoreId), mut send: SendS
             Some(evidence) => evidence.told(peer, proofs).await,
             None => Response::Refused(Refused::Busy),
         },
-        (Ok(Request::Reconcile(body)), _) => peering_reconcile::answer(node, (peer, of), &body).await,
+        (Ok(Request::Reconcile(body)), _) => reconcile::answer(node, (peer, of), &body).await,
         (Ok(request), Some(answers)) => answers.answer(peer, request).await,
         (Ok(_), None) => Response::Refused(Refused::Busy),
         (Err(error), _) => {

@@ -1,10 +1,11 @@
 //! Drives one link: does what the session says and tells it what happened. One task for each link, and one that reads.
 
-use crate::io::peering_comparing::Comparing;
-use crate::io::peering_node::{Guest, Node};
-use crate::io::peering_pace::Pace;
-use crate::io::peering_place::{Permit, StoreId, Wanted};
-use crate::io::{peering_hearsay, peering_requests, quic};
+use crate::io::peering::comparing::Comparing;
+use crate::io::peering::node::{Guest, Node};
+use crate::io::peering::pace::Pace;
+use crate::io::peering::place::{Permit, StoreId, Wanted};
+use crate::io::peering::requests;
+use crate::io::quic;
 use crate::peering::alike::alike;
 use crate::peering::deferred::{self, Note};
 use crate::peering::dial::Which;
@@ -136,7 +137,7 @@ async fn drive(
                                     permit = Some(granted);
                                     guest = None;
                                     quic::open_wide(connection);
-                                    requests.spawn(peering_requests::serve(node.clone(), peer, store, connection.clone()));
+                                    requests.spawn(requests::serve(node.clone(), peer, store, connection.clone()));
                                     let heads = *heads.borrow_and_update();
                                     comparing = Some(Comparing::new(node, &place, peer, store, dialled));
                                     admitted(&*node.store, &peer, &store, &place.linked(), heads, session.their_heads()).await
@@ -274,7 +275,7 @@ fn begin(node: &Arc<Node>, step: Step, send: &Arc<Mutex<SendStream>>, connection
                 let turn = node.builders.acquire().await;
                 let made = tokio::select! {
                     biased;
-                    made = peering_hearsay::digest(&*store, &way, node.now().wall, node.draw()) => made,
+                    made = super::hearsay::digest(&*store, &way, node.now().wall, node.draw()) => made,
                     () = node.stopped() => Err(StoreError::Closed),
                 };
                 drop(turn);
@@ -286,7 +287,7 @@ fn begin(node: &Arc<Node>, step: Step, send: &Arc<Mutex<SendStream>>, connection
         }
         Step::Forget { peer } => {
             jobs.spawn(async move {
-                match peering_hearsay::forget(&*store, &peer).await {
+                match super::hearsay::forget(&*store, &peer).await {
                     Ok(_) => Event::Forgotten,
                     Err(error) => failed(&error),
                 }

@@ -3,9 +3,9 @@
 use crate::accounting::admission::network;
 use crate::io::clock::Clock;
 use crate::io::evidence::Evidence;
-use crate::io::peering_place::Peer;
-use crate::io::peering_reconcile::Comparisons;
-use crate::io::peering_requests::Answers;
+use crate::io::peering::place::Peer;
+use crate::io::peering::reconcile::Comparisons;
+use crate::io::peering::requests::Answers;
 use crate::peering::agreement::Agreements;
 use crate::peering::ask::reach::Inbound;
 use crate::peering::digest::Digest;
@@ -170,7 +170,8 @@ impl Node {
     pub fn statuses(&self) -> Vec<PeerStatus> {
         let now = self.began.elapsed();
         let agreements = self.agreements();
-        let status = |(name, peer): (&Name, &Arc<Peer>)| Some(peer.status(agreements.get(name)?, now, self.quotas.standing(name)));
+        let heads = *self.store.watch().borrow();
+        let status = |(name, peer): (&Name, &Arc<Peer>)| Some(peer.status(agreements.get(name)?, now, heads, self.quotas.standing(name)));
         let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
         peers.iter().filter_map(status).collect()
     }
