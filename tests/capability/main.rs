@@ -13,6 +13,7 @@ mod keys;
 mod operating;
 mod peering;
 mod publish_and_resolve;
+mod publishing;
 mod real_clients;
 mod siblings;
 mod templates;

@@ -207,8 +207,10 @@ fn an_agreement_that_is_removed_ends_its_link_at_once_and_no_other() {
     until(&world, "carol", |peer| peer["state"] == "up");
     until(&world, "bob", |peer| peer["state"] == "up");
     world.ok(["peer", "remove", &bob.name(), "--data", "ada"]);
-    let left = until(&world, "ada", |peer| peer["name"] == carol.name());
-    assert_eq!((&left["state"], &left["links"]), (&"up".into(), &1.into()));
+    // Carol's side of the link may be up a moment before Ada's.
+    until(&world, "ada", |peer| {
+        peer["name"] == carol.name() && peer["state"] == "up" && peer["links"] == 1
+    });
     until(&world, "bob", |peer| peer["state"] != "up" && peer["last_error"].is_string());
     let info = info(&ada);
     assert!(info.contains(&carol.name()) && !info.contains(&bob.name()), "{info}");

@@ -1,6 +1,6 @@
 //! `dialtone key rotate`: the next key of the chain takes over, here and, by a record that it signs, everywhere.
 
-use crate::commands::publish::{self, PutArgs};
+use crate::commands::publish::put::{self, PutArgs};
 use crate::config::ClientArgs;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::{failures, output};
@@ -41,7 +41,7 @@ pub struct RotateArgs {
 pub async fn run(args: RotateArgs) -> Outcome {
     // Whoever cannot be asked is found out before anything is changed.
     let held = match args.republish {
-        true => Some(publish::held(&args.file, &args.client).await?),
+        true => Some(put::held(&args.file, &args.client).await?),
         false => None,
     };
     if let Some(held) = &held {
@@ -49,7 +49,7 @@ pub async fn run(args: RotateArgs) -> Outcome {
     }
     if args.put.dry_run {
         return match &held {
-            Some(Some(held)) => publish::print_record(held, args.put.json),
+            Some(Some(held)) => put::print_record(held, args.put.json),
             _ => Err(Failure::new(Exit::Usage, "--dry-run", "there is nothing to show")
                 .help("with --republish it shows what the provider holds, which would be signed anew")),
         };
@@ -63,7 +63,7 @@ pub async fn run(args: RotateArgs) -> Outcome {
     ));
     output::remark(format!("the key before is kept as {}", superseded.display()));
     match held {
-        Some(held) => publish::again(&args.file, held.as_ref(), &args.put, &args.client).await,
+        Some(held) => put::again(&args.file, held.as_ref(), &args.put, &args.client).await,
         None => {
             output::line(public.name())?;
             output::remark(format!(
