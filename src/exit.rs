@@ -10,7 +10,7 @@ pub enum Exit {
     Done = 0,
     /// Our mistake, or something nobody thought of.
     Bug = 1,
-    /// The command line has no sense as a whole; clap's own number.
+    /// The command line makes no sense as a whole; clap's own number.
     Usage = 2,
     /// What was given is not what it must be.
     BadInput = 3,

@@ -370,6 +370,7 @@ pub fn frontend(error: FrontendError) -> Failure {
         FrontendError::LongOrigin { .. } | FrontendError::RootOrigin => {
             Failure::new(Exit::Settings, "origin", error).help("choose a shorter domain")
         }
+        FrontendError::LongNsid(_) => Failure::new(Exit::Settings, "nsid", error),
         FrontendError::NegativeTtl(_) => Failure::new(Exit::Settings, "negative answers", error),
         FrontendError::Aliases { file, reason } => {
             Failure::new(Exit::Settings, file, reason).help("correct or remove that line: `alias  name`, and comments after #")

@@ -6,6 +6,7 @@ mod support;
 
 mod audit;
 mod docs_tell_the_truth;
+mod encrypted_dns;
 mod examples;
 mod javascript;
 mod key_life;

@@ -54,7 +54,7 @@ fn what_is_published_takes_the_place_of_its_kind_and_the_rest_stays() {
     publish(&world, &at, &["--replace", "--service", "ssh:tcp:22"]);
     assert_eq!(bindings(&world, &at), ["ssh"]);
     run(&world, &at, &["--remove", "delegate"]).failed(5, &["there is no `delegate`"]);
-    run(&world, &at, &["--remove", "delegates"]).failed(2, &["delegates", "service[:LABEL]"]);
+    run(&world, &at, &["--remove", "delegates"]).failed(3, &["delegates", "service[:LABEL]"]);
     run(&world, &at, &["--replace"]).failed(2, &["unpublish"]);
     run(&world, &at, &[]).failed(2, &["--renew"]);
 }
