@@ -9,7 +9,7 @@ use crate::exit::{Exit, Failure, Outcome, plain as plain_error};
 use crate::signals::{Hangups, Signals};
 use crate::{failures, files, log, output};
 use clap::Args;
-use dialtone_provider::settings::LogSettings;
+use dialtone_provider::settings::{LogSettings, from_file};
 use dialtone_resolver::Stub;
 use dialtone_resolver::dns::{Domain, Frontend, FrontendSettings, ListenerSettings};
 use dialtone_resolver::io::certificate::Certificate;
@@ -170,7 +170,11 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
         Some(path) => {
             let text = std::fs::read_to_string(path)
                 .map_err(|error| Failure::new(Exit::Settings, path.display(), plain_error(&error)).help("check --config"))?;
-            DnsFile::parse(&text, path)?
+            let mut file = DnsFile::parse(&text, path)?;
+            for said in [&mut file.certificate, &mut file.certificate_key].into_iter().flatten() {
+                *said = from_file(path, said);
+            }
+            file
         }
         None => DnsFile::default(),
     };
