@@ -1,6 +1,7 @@
 //! Peering, running: listens, dials, keeps one link with each node of each peer, and says how they are.
 
 pub mod ask;
+mod checks;
 mod comparing;
 pub mod deferred;
 pub mod hearsay;
@@ -14,6 +15,7 @@ pub mod requests;
 
 use crate::io::clock::Clock;
 use crate::io::evidence::Evidence;
+use crate::io::peering::checks::Turns;
 use crate::io::peering::node::{Guest, Node};
 use crate::io::peering::place::Answered;
 use crate::io::peering::reconcile::Comparisons;
@@ -137,7 +139,7 @@ pub async fn start_on(sockets: &dyn Sockets, context: PeeringContext) -> Result<
         paths: Arc::default(),
         guests: Arc::default(),
         told_of_strangers: std::sync::Mutex::default(),
-        verifiers: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from))),
+        turns: Turns::new(),
         comparisons: Comparisons::default(),
         compare_every: context.compare_every,
         builders: Semaphore::new(DIGESTS_AT_ONCE),
@@ -294,14 +296,18 @@ async fn listen(node: Arc<Node>, endpoint: Endpoint) {
             Some(incoming) = endpoint.accept() => incoming,
         };
         let (address, proved) = (incoming.remote_address(), incoming.remote_address_validated());
-        let guest = match Guest::welcome(&node.guests, address.ip(), proved) {
+        let guest = match Guest::welcome(&node, address.ip(), proved) {
             Ok(guest) => guest,
             Err(Welcome::Retry) if incoming.may_retry() => {
                 // The error would be that it may not, which was asked.
                 let _ = incoming.retry();
                 continue;
             }
-            Err(_) => {
+            Err(Welcome::Silence) => {
+                incoming.ignore();
+                continue;
+            }
+            Err(Welcome::Enter | Welcome::Retry | Welcome::Full) => {
                 incoming.refuse();
                 continue;
             }
@@ -420,7 +426,7 @@ async fn keep_dialling(node: &Arc<Node>, endpoint: &Endpoint, peer: Name, target
         place.dialling(target, true);
         let dialled = tokio::select! {
             biased;
-            dialled = timeout(DIAL_PATIENCE, dial(endpoint, target, attempt)) => {
+            dialled = timeout(DIAL_PATIENCE, dial(node, endpoint, target, attempt)) => {
                 dialled.unwrap_or_else(|_| Err(format!("no answer within {} s", DIAL_PATIENCE.as_secs())))
             }
             () = node.stopped() => return,
@@ -459,11 +465,13 @@ async fn keep_dialling(node: &Arc<Node>, endpoint: &Endpoint, peer: Name, target
 }
 
 /// `attempt`: the host's addresses take turns, since one of them may be dead for good.
-async fn dial(endpoint: &Endpoint, target: &str, attempt: usize) -> Result<Connection, String> {
+async fn dial(node: &Node, endpoint: &Endpoint, target: &str, attempt: usize) -> Result<Connection, String> {
     // A socket of IPv4 reaches nothing else; one of IPv6 reaches both.
     let only_v4 = endpoint.local_addr().is_ok_and(|local| local.is_ipv4());
     let addresses = lookup_host(target).await.map_err(|error| error.to_string())?;
     let addresses: Vec<_> = addresses.filter(|address| address.is_ipv4() || !only_v4).collect();
+    // From where we dial it, it may dial us.
+    addresses.iter().for_each(|address| node.knows(address.ip()));
     let address = in_turn(&addresses, attempt).ok_or("the host has no address of the kind that this provider listens on")?;
     // The name is only what TLS asks for: certificates here have none.
     let connecting = endpoint.connect(address, "dialtone").map_err(|error| error.to_string())?;

@@ -1,7 +1,6 @@
 //! The beginning of a link: the greetings, until changes may pass.
 
 use super::digests::{Heard, Telling};
-use super::repeats::Repeats;
 use super::{Running, Session, State};
 use crate::peering::agreement::Agreement;
 use crate::peering::feed::Feed;
@@ -83,7 +82,6 @@ impl Session {
             feed: Feed::new(way, self.opening.paths.clone(), hello.terms.filter, pushes, position, heads),
             theirs: hello.terms,
             intake: Intake::default(),
-            repeats: Repeats::default(),
             telling: Telling::default(),
             heard: Heard::default(),
             echo: pushes < Mode::Pointers,

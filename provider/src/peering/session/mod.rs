@@ -12,7 +12,7 @@
 //!
 //! - [`greeting`]: up to where changes may pass;
 //! - [`terms`]: what is agreed, as it changes;
-//! - [`receiving`]: what arrives, [`repeats`]: and changes nothing;
+//! - [`receiving`]: what arrives;
 //! - [`digests`]: the filters of names that go where no more is agreed;
 //! - [`comparing`]: finding out what the peer lacks.
 
@@ -20,7 +20,6 @@ mod comparing;
 mod digests;
 mod greeting;
 mod receiving;
-mod repeats;
 mod terms;
 
 use super::digest::Digest;
@@ -36,7 +35,6 @@ use crate::store::Lane;
 use dialtone_shared::message::{Ack, CloseCode, Hello, Message, Mode, Terms};
 use dialtone_shared::{Name, SignedRecord};
 use digests::{Heard, Telling};
-use repeats::Repeats;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,7 +87,6 @@ struct Running {
     intake: Intake,
     /// What the peer may bring.
     share: Share,
-    repeats: Repeats,
     telling: Telling,
     heard: Heard,
     /// We push less than before, or less than pointers from the start: the peer is told our terms once that is noted durably.
