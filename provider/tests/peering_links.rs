@@ -15,7 +15,7 @@ use dialtone_shared::{Body, Genesis, Name, Record, SecretKey, SignedRecord, Ttl,
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::time::{sleep, timeout};
 
 /// A provider that can be stopped and started again over the same store.

@@ -82,6 +82,10 @@ pub const REDIAL_CONFIGURED: Duration = Duration::from_secs(30);
 /// Pause after a link was cut for invalid records or a wrong clock.
 pub const REDIAL_QUARANTINE: Duration = Duration::from_secs(600);
 
+/// About how long until it is looked again who answers at an address at which we answered ourselves, or a node with which a link stood already: it may be
+/// set right, and where it is a second way to the same node a handshake in so long a time, some 5 kB, is nothing.
+pub const REDIAL_ASTRAY: Duration = Duration::from_secs(600);
+
 /// A link that held this long was a good one: pauses start small again. Links that die younger do not count, so that one
 /// that comes and goes every second slows down.
 pub const LINK_STEADY: Duration = Duration::from_secs(10);

@@ -29,7 +29,7 @@ use crate::peering::digest::Digest;
 use crate::peering::greeting;
 use crate::peering::guests::Welcome;
 use crate::peering::health::PeerStatus;
-use crate::peering::limits::{DEFERRED_EVERY, DIAL_PATIENCE, DIGESTS_AT_ONCE, GREETING_PATIENCE};
+use crate::peering::limits::{DEFERRED_EVERY, DIAL_PATIENCE, DIGESTS_AT_ONCE, GREETING_PATIENCE, REDIAL_ASTRAY};
 use crate::store::{Held, RecordStore};
 use dialtone_shared::message::{CloseCode, Path, Request, Response};
 use dialtone_shared::receipt::Signer;
@@ -407,7 +407,7 @@ async fn keep_dialling(node: &Arc<Node>, endpoint: &Endpoint, peer: Name, target
         last = Some(agreement);
         tokio::select! {
             biased;
-            () = place.is_to_be_dialled(target) => {}
+            () = place.is_to_be_dialled(target, || node.now().elapsed) => {}
             Ok(()) = changed.changed() => continue,
             () = node.stopped() => return,
         }
@@ -420,7 +420,7 @@ async fn keep_dialling(node: &Arc<Node>, endpoint: &Endpoint, peer: Name, target
             Ok(()) = changed.changed() => continue,
             () = node.stopped() => return,
         }
-        if !place.wants(target) {
+        if !place.wants(target, node.now().elapsed) {
             continue;
         }
         place.dialling(target, true);
@@ -434,7 +434,12 @@ async fn keep_dialling(node: &Arc<Node>, endpoint: &Endpoint, peer: Name, target
         place.dialling(target, false);
         match dialled {
             Ok(connection) => {
-                let answered = quic::presented_pin(&connection).map(|pin| place.answered(target, pin, &node.pin));
+                let (now, again_at) = look_again(node);
+                let answered = quic::presented_pin(&connection).map(|pin| place.answered(target, pin, &node.pin, now, again_at));
+                // Nodes of one provider may all be told the same addresses, their own among them.
+                if answered == Some(Answered::Ourselves) && peer != node.own {
+                    warn!(%peer, target, "this very provider answers at an address of a peer; it is looked at again in some minutes");
+                }
                 if matches!(answered, Some(Answered::Linked | Answered::Ourselves)) {
                     debug!(%peer, target, ?answered, "no second link with the same node");
                     connection.close(VarInt::from_u32(CloseCode::Duplicate as u32), b"a link between the two is up");
@@ -447,14 +452,14 @@ async fn keep_dialling(node: &Arc<Node>, endpoint: &Endpoint, peer: Name, target
                 link.spawn(async move { link::run(&node, connection, Some(peer), None, began).await });
                 if let Some(Err(error)) = link.join_next().await {
                     told_of(Err(error));
-                    place.failed(target, "the link failed here; please tell us".to_owned());
+                    place.failed(target, "the link failed here; please tell us".to_owned(), again_at);
                 }
                 place.hung_up(target);
             }
             Err(reason) => {
                 let reason = format!("{target} cannot be reached: {reason}");
                 // Said once, and not again at every attempt of a night.
-                if place.failed(target, reason.clone()) {
+                if place.failed(target, reason.clone(), look_again(node).1) {
                     warn!(%peer, reason, "a peer cannot be reached; trying on");
                 } else {
                     debug!(%peer, reason, "still");
@@ -462,6 +467,12 @@ async fn keep_dialling(node: &Arc<Node>, endpoint: &Endpoint, peer: Name, target
             }
         }
     }
+}
+
+/// Now, and when to look again who answers at an address at which nobody new did.
+fn look_again(node: &Node) -> (Duration, Duration) {
+    let now = node.now().elapsed;
+    (now, now + node.about(REDIAL_ASTRAY))
 }
 
 /// `attempt`: the host's addresses take turns, since one of them may be dead for good.
