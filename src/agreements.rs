@@ -248,7 +248,13 @@ fn lock(path: &Path) -> Result<File, Failure> {
     let beside = PathBuf::from(beside);
     let opened = std::fs::create_dir_all(folder).and_then(|()| {
         let known = beside.exists();
-        let file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&beside)?;
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&beside)?;
         if !known && let Ok(about) = std::fs::metadata(path).or_else(|_| std::fs::metadata(folder)) {
             // Made by root, it would keep out whose settings they are. Nobody else may give it away, or needs to.
             let _ = fchown(&file, Some(about.uid()), Some(about.gid()));

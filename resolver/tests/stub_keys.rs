@@ -56,14 +56,19 @@ fn a_key_that_is_a_link_to_another_place_is_rotated_there() {
     [&vault, &desk].map(|folder| fs::create_dir(folder).unwrap());
     let (paths, _) = create(&alice(&vault), &NewKey::default()).unwrap();
     let linked = alice(&desk);
+    fs::create_dir(linked.parent().unwrap()).unwrap();
     for file in [&paths.private, &paths.public] {
-        std::os::unix::fs::symlink(file, desk.join(file.file_name().unwrap())).unwrap();
+        std::os::unix::fs::symlink(file, linked.with_file_name(file.file_name().unwrap())).unwrap();
     }
     let rotated = rotate(&linked, Some(&paths.link(1))).unwrap();
     assert_eq!(rotated.public.epoch, 1);
     assert!(linked.is_symlink(), "the link stays one");
     let next = load_secret(&paths.link(1)).unwrap();
-    assert_eq!(load_secret(&paths.private).unwrap().public(), next.public(), "and what it leads to is the next secret");
+    assert_eq!(
+        load_secret(&paths.private).unwrap().public(),
+        next.public(),
+        "and what it leads to is the next secret"
+    );
     assert_eq!(load_public(&paths.public).unwrap(), rotated.public);
     assert_eq!(mode(&paths.private), 0o600);
 }

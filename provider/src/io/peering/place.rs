@@ -528,7 +528,10 @@ mod tests {
         );
         assert!(!peer.wants(TARGET, LATER - SOON) && peer.wants(TARGET, LATER));
         peer.failed(TARGET, "no answer".to_owned(), LATER * 2);
-        assert!(!peer.wants(TARGET, LATER) && peer.wants(TARGET, LATER * 2), "a second way to a node may be dead for long");
+        assert!(
+            !peer.wants(TARGET, LATER) && peer.wants(TARGET, LATER * 2),
+            "a second way to a node may be dead for long"
+        );
         assert_eq!(peer.answered(TARGET, [4; 32], &OURS, LATER * 2, LATER * 3), Answered::Stranger);
         assert!(!peer.wants(TARGET, LATER * 9), "a link that was dialled there stands");
     }
