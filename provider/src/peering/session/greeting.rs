@@ -35,7 +35,15 @@ impl Session {
         let Some(agreement) = self.opening.agreements.get(peer) else {
             return;
         };
-        match greeting::prove(SignedRecord::clone(record), agreement, hello, &self.opening.pin, known, now.wall) {
+        match greeting::prove(
+            SignedRecord::clone(record),
+            &self.opening.own,
+            agreement,
+            hello,
+            &self.opening.pin,
+            known,
+            now.wall,
+        ) {
             Ok(()) => {
                 let (hello, peer) = (hello.clone(), *peer);
                 self.proved = Some(peer);
