@@ -253,12 +253,15 @@ fn a_first_link_goes_like_this() {
         "b recall",
         "b admit",
         "b says hello",
+        // Where it stands in the tree, as far as it knows.
+        "b says branch",
         // It has nothing, and says so in every lane.
         "b says batch 0/0 of 0 +0",
         "b says batch 1/0 of 0 +0",
         "b says batch 2/0 of 0 +0",
         "a recall",
         "a admit",
+        "a says branch",
         // Nothing was told to it that it could pass on.
         "a says batch 2/0 of 0 +0",
         // The revocation first.

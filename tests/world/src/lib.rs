@@ -377,6 +377,11 @@ impl World {
         self.sum(|progress| progress.records_sent)
     }
 
+    /// Pointers sent over all links so far, those that are offers among them.
+    pub fn pointers_sent(&self) -> u64 {
+        self.sum(|progress| progress.pointers_sent)
+    }
+
     /// Records that have arrived over all links so far.
     pub fn records_received(&self) -> u64 {
         self.sum(|progress| progress.records_received)
