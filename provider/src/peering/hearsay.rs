@@ -5,6 +5,7 @@
 
 use super::intake::{self, Terms};
 use super::{alike, policy};
+use crate::planted::{self, Bug};
 use crate::store::{Held, Pointer, Put};
 use dialtone_shared::limits::{FUTURE_PEER_SECS, LIFETIME_SECS_MAX};
 use dialtone_shared::message::{self, Mode};
@@ -75,6 +76,9 @@ pub fn judge(terms: &Terms, pointer: &message::Pointer, held: Option<&Held>, kno
         return Pointed::Limited;
     }
     if terms.accepts == Mode::Values && terms.offered {
+        if planted::is(Bug::OffersTaken) {
+            return Pointed::Same;
+        }
         return Pointed::Want(pointer.name);
     }
     if pointer.sequence.secs() > now.plus(FUTURE_PEER_SECS) {
