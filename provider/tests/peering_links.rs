@@ -533,6 +533,7 @@ fn batch(cursor: u64, records: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
         cursor,
         behind,
         entries,
+        heard: 0,
     })
     .to_frame()
 }

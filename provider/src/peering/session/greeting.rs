@@ -84,6 +84,7 @@ impl Session {
                 accepts,
                 takes_new: true,
                 filter: way.filter.clone(),
+                offered: false,
                 alone: !self.opening.agreements.contains_key(&self.opening.own),
             },
             share: self.opening.quotas.share(peer, agreement.limits),
@@ -97,9 +98,13 @@ impl Session {
             forgetting: false,
             their_heads: hello.heads,
             compares: false,
+            branch: None,
+            place: None,
+            place_told: None,
         });
         running.begin_comparing(is_worth_it);
         self.state = State::Running(running);
+        self.replace();
     }
 
     pub(super) fn greet(&mut self, now: Moment, agreement: &Agreement) {
