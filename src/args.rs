@@ -28,6 +28,7 @@ pub enum Verb {
     Unpublish(commands::unpublish::UnpublishArgs),
     Resolve(commands::resolve::ResolveArgs),
     Alias(commands::alias::AliasArgs),
+    Link(commands::link::LinkArgs),
     Provider(commands::provider::ProviderArgs),
     Peer(commands::peer::PeerArgs),
     Dns(commands::dns::DnsArgs),

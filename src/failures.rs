@@ -372,6 +372,10 @@ pub fn frontend(error: FrontendError) -> Failure {
         }
         FrontendError::LongNsid(_) => Failure::new(Exit::Settings, "nsid", error),
         FrontendError::NegativeTtl(_) => Failure::new(Exit::Settings, "negative answers", error),
+        FrontendError::NoUpstream(_) => Failure::new(Exit::Settings, "forward", error).help("name a resolver with --forward"),
+        FrontendError::Anchors { file, reason } => {
+            Failure::new(Exit::Settings, file, reason).help("write DNSKEY records, as in `. 3600 IN DNSKEY 257 3 8 AwEA…`")
+        }
         FrontendError::Aliases { file, reason } => {
             Failure::new(Exit::Settings, file, reason).help("correct or remove that line: `alias  name`, and comments after #")
         }
