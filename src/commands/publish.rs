@@ -203,7 +203,8 @@ pub async fn again(file: &Path, held: Option<&VerifiedRecord>, how: &PutArgs, cl
                 let lifetime = expiry.0.saturating_sub(record.sequence.secs().0);
                 (record.scope.clone(), Some((lifetime, *ttl, bindings.clone())))
             }
-            Body::Revoked => (Vec::new(), None),
+            // Only records with a genesis have a public file.
+            Body::Revoked | Body::Packet { .. } | Body::Value(_) => (Vec::new(), None),
         },
         None => (Vec::new(), None),
     };

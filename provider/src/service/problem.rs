@@ -149,12 +149,13 @@ impl Refusal {
             Self::MediaType(..) => (415, "media-type", "Another media type than expected", Client),
             Self::Body(_) => (400, "body", "The body did not arrive", Client),
             Self::Record(error) => match error {
-                RecordError::TooLarge(_) => (413, "too-large", "Too large", Client),
+                RecordError::TooLarge(_) | RecordError::TooLargeValue(_) => (413, "too-large", "Too large", Client),
                 RecordError::Lifetime { .. } => (422, "lifetime", "The expiry is out of bounds", Publisher),
                 RecordError::Sequence(_) => (422, "sequence", "The sequence is out of bounds", Publisher),
                 RecordError::Chain(_) => (422, "key-chain", "The key chain does not hold together", Publisher),
                 RecordError::Version(_) => (400, "version", "Another version of the record format", Publisher),
                 RecordError::TooShort(_)
+                | RecordError::Packet(_)
                 | RecordError::Envelope(_)
                 | RecordError::Cbor(_)
                 | RecordError::UnknownField(_)

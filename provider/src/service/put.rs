@@ -70,10 +70,15 @@ impl Service {
 
     /// Who puts, and whether what it sends says that it is `expected`.
     pub(super) fn caller(&self, head: &Parts, expected: &'static str) -> Result<Caller, Refusal> {
-        let (headers, from) = (&head.headers, head.extensions.get::<Remote>());
-        if let Some(given) = media::unexpected_type(headers, &[expected]) {
-            return Err(Refusal::MediaType(given, expected));
+        match media::unexpected_type(&head.headers, &[expected]) {
+            Some(given) => Err(Refusal::MediaType(given, expected)),
+            None => self.who(head),
         }
+    }
+
+    /// Who puts.
+    pub(super) fn who(&self, head: &Parts) -> Result<Caller, Refusal> {
+        let (headers, from) = (&head.headers, head.extensions.get::<Remote>());
         let authorization = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
         // A proxy passes on somebody else's request; a browser may act for a page from anywhere.
         let forwarded = [header::FORWARDED, header::VIA, header::ORIGIN, X_FORWARDED_FOR, X_REAL_IP]
