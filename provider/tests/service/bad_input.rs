@@ -168,9 +168,11 @@ async fn a_record_for_another_name_than_the_urls() {
 }
 
 #[tokio::test]
-async fn a_name_of_the_content_scheme() {
+async fn a_value_of_another_name_or_without_its_head() {
     let world = World::start().await;
-    refused(&world, &Name::of_content(b"hello"), &b"hello"[..], 422, "content-scheme").await;
+    refused(&world, &Name::of_content(b"hello"), &b"hello"[..], 400, "malformed").await;
+    refused(&world, &Name::of_content(b"hello"), &b"\x02hallo"[..], 422, "other-name").await;
+    refused(&world, &Name::of_content(b""), &b"\x02"[..], 400, "malformed").await;
 }
 
 #[tokio::test]

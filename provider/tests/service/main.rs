@@ -13,3 +13,4 @@ mod puts;
 mod relay;
 mod running;
 mod starting;
+mod values;
