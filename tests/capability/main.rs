@@ -6,6 +6,7 @@ mod support;
 
 mod audit;
 mod docs_tell_the_truth;
+mod encrypted_dns;
 mod examples;
 mod javascript;
 mod key_life;
@@ -13,6 +14,7 @@ mod keys;
 mod operating;
 mod peering;
 mod publish_and_resolve;
+mod publishing;
 mod real_clients;
 mod siblings;
 mod templates;

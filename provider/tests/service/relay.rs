@@ -313,7 +313,7 @@ async fn what_is_put_at_one_provider_is_got_at_its_peer() {
     assert_eq!(put(&two, &path, &second).await.status, 204);
     until(async || one.get(&path).await.body == second).await;
     let held = one.held(&name).await.unwrap();
-    assert_eq!((held.class, held.from), (Class::Customer, Some(two_name)));
+    assert_eq!((held.class, held.from), (Class::Peer, Some(two_name)));
 }
 
 #[tokio::test]
