@@ -237,6 +237,8 @@ fn record(error: &RecordError) -> Failure {
         RecordError::Binding { .. } => failure.help("bindings are counted in this order: addresses, services, delegate, dns, zone, opaque"),
         RecordError::Scope => failure.help("name at most 8 providers by their names (`dialtone doctor` shows a provider's)"),
         RecordError::TooShort(_)
+        | RecordError::TooLargeValue(_)
+        | RecordError::Packet(_)
         | RecordError::Envelope(_)
         | RecordError::Cbor(_)
         | RecordError::Version(_)

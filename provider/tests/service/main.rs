@@ -10,5 +10,7 @@ mod dns;
 mod gets;
 mod peers;
 mod puts;
+mod relay;
 mod running;
 mod starting;
+mod values;
