@@ -25,6 +25,7 @@ pub mod error;
 pub mod floor;
 pub mod info;
 pub mod io;
+pub mod keep;
 pub mod keyfile;
 pub mod layers;
 pub mod lookup;

@@ -8,6 +8,7 @@ mod audit;
 mod docs_tell_the_truth;
 mod examples;
 mod javascript;
+mod keeping;
 mod key_life;
 mod keys;
 mod operating;

@@ -11,6 +11,7 @@ pub(crate) mod keeper;
 pub mod key_files;
 pub mod key_rotation;
 pub mod listeners;
+pub mod locators;
 pub mod publisher;
 pub mod transport;
 pub mod upstream;

@@ -32,6 +32,17 @@ pub fn free_port() -> u16 {
     socket.local_addr().expect("bound").port()
 }
 
+/// A TCP port of 127.0.0.1 that nobody used a moment ago and that the system gives to nobody by itself: who comes back to it finds it free.
+pub fn lasting_port() -> u16 {
+    // Below the ports that Linux gives to connections.
+    let spread = rand::random_range(0..12_000_u16);
+    let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    (0..12_000)
+        .map(|step| 20_000 + (spread + step) % 12_000)
+        .find(free)
+        .expect("a free port")
+}
+
 /// A UDP port of 127.0.0.1 that nobody used a moment ago.
 pub fn free_udp_port() -> u16 {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
