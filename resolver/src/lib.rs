@@ -31,6 +31,7 @@ pub mod layers;
 pub mod lookup;
 pub mod message;
 pub mod publish;
+pub mod sealed;
 pub mod settings;
 pub mod source;
 pub mod stub;

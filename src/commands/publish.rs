@@ -13,11 +13,10 @@ mod says;
 use crate::bindings;
 use crate::config::ClientArgs;
 use crate::exit::{Exit, Failure, Outcome};
-use crate::failures;
+use crate::passphrase::PassphraseArgs;
 use change::change;
 use clap::Args;
 use dialtone_resolver::edit::{Edit, How, Removal};
-use dialtone_resolver::io::key_files;
 use dialtone_resolver::io::locators::Source;
 use dialtone_shared::{Name, Ttl};
 use put::PutArgs;
@@ -36,6 +35,8 @@ pub struct PublishArgs {
     /// The private key of the name
     #[arg(long, value_name = "FILE", required_unless_present = "signed")]
     key: Option<PathBuf>,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
     /// Put this record, which --sign-only wrote; the key stays where it is
     #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "addresses", "services", "delegate", "dns", "opaque", "zone", "ttl", "expires", "scope", "everywhere", "add", "remove", "replace", "renew", "sign_only"])]
     signed: Option<PathBuf>,
@@ -110,7 +111,7 @@ pub async fn run(args: PublishArgs) -> Outcome {
     if let Some(signed) = &args.signed {
         return put::put_signed(signed, &args.put, &args.client).await;
     }
-    let signer = key_files::load_signer(&args.key.unwrap_or_default()).map_err(failures::key_file)?;
+    let signer = args.passphrase.signer(&args.key.unwrap_or_default())?;
     let edit = Edit {
         how: match (args.edit.add, args.edit.replace) {
             (true, _) => How::Add,

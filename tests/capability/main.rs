@@ -12,6 +12,7 @@ mod keeping;
 mod key_life;
 mod keys;
 mod operating;
+mod passphrases;
 mod peering;
 mod publish_and_resolve;
 mod publishing;

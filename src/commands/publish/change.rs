@@ -17,6 +17,7 @@ use dialtone_resolver::view;
 use dialtone_shared::VerifiedRecord;
 use dialtone_shared::receipt::Signer;
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
@@ -29,6 +30,8 @@ pub struct Changed {
     pub changes: Value,
     /// The providers that it was put at.
     pub at: Vec<ProviderAt>,
+    /// Where receipts are kept.
+    pub state: Option<PathBuf>,
     /// What each of them said to it.
     pub puts: Vec<Result<Acknowledged, PutError>>,
 }
@@ -88,6 +91,8 @@ pub struct Writer<'a> {
     publisher: &'a Publisher,
     /// The providers.
     pub at: &'a [ProviderAt],
+    /// The folder of what must outlive the process.
+    pub state: Option<PathBuf>,
     floor: Option<FloorKeeper>,
     /// Whether anything of what is held stays: then it must not be too old.
     builds_upon: bool,
@@ -129,6 +134,7 @@ impl<'a> Writer<'a> {
             signer,
             publisher,
             at: &client.providers.value,
+            state: state(client),
             floor: floor(client),
             builds_upon: edits != How::Replace,
             how,
@@ -173,6 +179,7 @@ impl<'a> Writer<'a> {
                         record,
                         changes,
                         at: self.at.to_vec(),
+                        state: self.state.clone(),
                         puts,
                     });
                 }
@@ -334,10 +341,15 @@ fn changes_json(plan: &Plan) -> Value {
     })
 }
 
+/// The folder of what must outlive the process.
+pub fn state(client: &Client) -> Option<PathBuf> {
+    client.state.value.clone().or_else(state_folder)
+}
+
 /// The highest rank of each name that this machine published. It is none of the stub's floors: what was published here a moment ago may well be
 /// on its way to the provider that is asked. Where it cannot be kept, nothing is remembered.
 fn floor(client: &Client) -> Option<FloorKeeper> {
-    let folder = client.state.value.clone().or_else(state_folder)?.join("published");
+    let folder = state(client)?.join("published");
     FloorKeeper::on_disk(&folder, FLOOR_NAMES_MAX)
         .inspect_err(|error| tracing::warn!(folder = %folder.display(), %error, "what was published is not remembered"))
         .ok()

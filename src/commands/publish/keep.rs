@@ -6,7 +6,7 @@ use crate::bindings;
 use crate::config::{Client, ClientArgs};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::signals::Signals;
-use crate::{failures, output, show};
+use crate::{failures, leases, output, show};
 use dialtone_resolver::edit::{Edit, How, Removal, Says};
 use dialtone_resolver::error::PutError;
 use dialtone_resolver::io::clock;
@@ -163,6 +163,7 @@ impl Keeper<'_> {
             }
         }
         if !kept.is_empty() {
+            leases::keep(done.state.as_deref(), &kept);
             match self.json {
                 true => output::json(&kept_json(&done, &kept))?,
                 false => print_kept(&done.record, &kept)?,
@@ -193,6 +194,8 @@ impl Keeper<'_> {
                 Err(error) => output::remark(failures::put(error.clone()).to_string().trim_end()),
             }
         }
+        let kept: Vec<&Acknowledged> = puts.iter().filter_map(|(_, put)| put.as_ref().ok()).collect();
+        leases::keep(self.writer.state.as_deref(), &kept);
         let puts = puts.iter().map(|(at, put)| (*at, outcome(put, now))).collect();
         self.machine.handle(now, &Event::PutAgain(puts));
         Ok(())

@@ -3,7 +3,7 @@
 use super::change::Changed;
 use crate::config::{Client, ClientArgs};
 use crate::exit::{Failure, Outcome};
-use crate::{failures, output, show};
+use crate::{failures, leases, output, show};
 use clap::Args;
 use dialtone_resolver::edit::Says;
 use dialtone_resolver::error::PutError;
@@ -98,13 +98,12 @@ pub async fn held(file: &Path, client: &ClientArgs) -> Result<Option<VerifiedRec
 ///
 /// # Errors
 /// As [`run`].
-pub async fn again(file: &Path, held: Option<&VerifiedRecord>, how: &PutArgs, client: &ClientArgs) -> Outcome {
-    let signer = key_files::load_signer(file).map_err(failures::key_file)?;
+pub async fn again(signer: &Signer, held: Option<&VerifiedRecord>, how: &PutArgs, client: &ClientArgs) -> Outcome {
     let says = held.and_then(|held| Says::of(held.record())).unwrap_or_else(Says::nothing);
     for binding in &says.bindings {
         output::remark(format!("signs    {}", show::binding(binding)));
     }
-    put_body(&signer, &says.body(clock::now_micros().secs()), &says.scope, how, client).await
+    put_body(signer, &says.body(clock::now_micros().secs()), &says.scope, how, client).await
 }
 
 /// Puts a record that was signed elsewhere, as it is.
@@ -132,8 +131,13 @@ pub async fn put_signed(path: &Path, how: &PutArgs, client: &ClientArgs) -> Outc
 impl Changed {
     /// What was put without looking at what is held.
     fn plainly(record: VerifiedRecord, client: &Client, puts: Vec<Result<Acknowledged, PutError>>) -> Self {
-        let (changes, at) = (Value::Null, client.providers.value.clone());
-        Self { record, changes, at, puts }
+        Self {
+            record,
+            changes: Value::Null,
+            at: client.providers.value.clone(),
+            state: super::change::state(client),
+            puts,
+        }
     }
 }
 
@@ -209,6 +213,7 @@ pub async fn report(publisher: &Publisher, done: &Changed, how: &PutArgs) -> Out
             },
         }
     }
+    leases::keep(done.state.as_deref(), &kept);
     if !how.json && !kept.is_empty() {
         print_kept(record, &kept)?;
     }
