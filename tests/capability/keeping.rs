@@ -1,6 +1,6 @@
 //! A name that is kept: it follows its machine, outlives its own expiry, and is there again wherever it was lost.
 
-use crate::support::{ProviderProcess, Running, World, lasting_port};
+use crate::support::{ProviderProcess, Running, World, free_port};
 use serde_json::Value;
 use std::fs;
 use std::time::{Duration, Instant};
@@ -86,7 +86,7 @@ fn a_kept_record_is_signed_anew_before_it_expires() {
 fn a_provider_that_is_not_there_yet_or_comes_back_with_nothing_gets_the_record() {
     let world = World::new();
     let name = key(&world);
-    let port = lasting_port();
+    let port = free_port();
     let mut keeper = keep(&world, &[format!("http://127.0.0.1:{port}")], &["--address", "192.0.2.1"]);
     keeper.said("error: ");
     let mut at = ProviderProcess::at_port(&world, "late", port);

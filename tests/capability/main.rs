@@ -6,6 +6,7 @@ mod support;
 
 mod audit;
 mod docs_tell_the_truth;
+mod encrypted_dns;
 mod examples;
 mod javascript;
 mod keeping;
@@ -19,5 +20,6 @@ mod publishing;
 mod real_clients;
 mod siblings;
 mod templates;
+mod told;
 mod up_once;
 mod wrong_use;

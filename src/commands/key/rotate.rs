@@ -8,7 +8,8 @@ use crate::{failures, output};
 use clap::Args;
 use dialtone_resolver::io::key_files;
 use dialtone_resolver::io::key_rotation::{self, Rotated};
-use std::path::PathBuf;
+use dialtone_shared::{Body, VerifiedRecord};
+use std::path::{Path, PathBuf};
 
 /// Put the next key of the chain in force
 ///
@@ -47,6 +48,9 @@ pub async fn run(args: RotateArgs) -> Outcome {
         true => Some(put::held(&args.file, &args.client).await?),
         false => None,
     };
+    if let Some(held) = &held {
+        nothing_to_republish(&args.file, held.as_ref())?;
+    }
     if args.put.dry_run {
         return match &held {
             Some(Some(held)) => put::print_record(held, args.put.json),
@@ -82,4 +86,16 @@ pub async fn run(args: RotateArgs) -> Outcome {
             Ok(())
         }
     }
+}
+
+/// An empty record that nobody asked for would say that the name stands for nothing.
+fn nothing_to_republish(file: &Path, held: Option<&VerifiedRecord>) -> Outcome {
+    let reason = match held.map(|held| &held.record().body) {
+        Some(Body::Live { .. }) => return Ok(()),
+        Some(Body::Revoked) => "the provider holds its revocation: what it stood for before is not known there any more",
+        None => "the provider holds no record of it",
+    };
+    Err(Failure::new(Exit::Absent, "nothing to republish", reason)
+        .help(format!("rotate without --republish: dialtone key rotate {}", file.display()))
+        .help("then say what the name stands for with `dialtone publish`"))
 }

@@ -8,4 +8,4 @@ mod tools;
 pub use cli::{Ran, World, finish};
 pub use process::Running;
 pub use providers::ProviderProcess;
-pub use tools::{Tool, free_port, free_udp_port, lasting_port};
+pub use tools::{Tool, free_port, free_udp_port};
