@@ -76,6 +76,8 @@ struct LaneFeed {
     reading: Option<Cursor>,
     unsent: VecDeque<Batch>,
     under_way: VecDeque<Cursor>,
+    /// Batches acknowledged so far, up to the window: who has acknowledged little is sent little at a time.
+    proven: usize,
     /// How far behind the peer was last told to be.
     told: Option<u64>,
     /// Where to go back to, once nothing is under way.
@@ -240,7 +242,7 @@ impl Feed {
     pub fn next_read(&mut self) -> Option<(Lane, Cursor)> {
         for lane in LANE_ORDER.into_iter().filter(|lane| !self.missing.rests(*lane)) {
             let state = &mut self.lanes[lane as usize];
-            let room = state.unsent.is_empty() && state.under_way.len() < window(lane);
+            let room = state.unsent.is_empty() && state.under_way.len() < state.window(lane);
             if room && state.back.is_none() && state.reading.is_none() && state.head > state.read {
                 state.reading = Some(state.head);
                 return Some((lane, state.read));
@@ -378,7 +380,7 @@ impl Feed {
         self.release(now);
         for lane in lanes.iter().copied() {
             let state = &mut self.lanes[lane as usize];
-            if state.under_way.len() >= window(lane) {
+            if state.under_way.len() >= state.window(lane) {
                 continue;
             }
             let left = self.missing.left(lane);
@@ -438,7 +440,9 @@ impl Feed {
         let (lane, cursor) = (ack.lane, ack.cursor);
         let state = self.lanes.get_mut(usize::from(lane)).ok_or(StrayAck { lane, cursor })?;
         let ends = state.under_way.iter().rposition(|sent| *sent == cursor);
-        state.under_way.drain(..=ends.ok_or(StrayAck { lane, cursor })?);
+        let ends = ends.ok_or(StrayAck { lane, cursor })?;
+        state.under_way.drain(..=ends);
+        state.proven = (state.proven + ends + 1).min(WINDOW_BATCHES);
         let before = self.missing.before(usize::from(lane), cursor).unwrap_or(state.acked);
         let front = state.again.acked(before, cursor, ack.counts.limited, now);
         state.acked = cursor;
@@ -526,6 +530,12 @@ impl Feed {
 }
 
 impl LaneFeed {
+    /// Batches that may be under way now: one to begin with, and with each that is acknowledged one more (slow start, RFC 5681 §3.1). A peer that comes for
+    /// nothing but trouble costs the reading and sealing of one batch, and an honest one a few times the way there and back.
+    fn window(&self, lane: Lane) -> usize {
+        window(lane).min(1 + self.proven)
+    }
+
     /// Whether a batch that ends at this position is under way.
     fn is_under_way_at(&self, cursor: Cursor) -> bool {
         self.under_way.back() == Some(&cursor)
