@@ -129,6 +129,8 @@ impl World {
         let status = |(peer, agreement): (&Name, &_)| {
             let standing = state.standing.get(peer);
             let session = standing.and_then(|(link, end, _)| self.links[*link].ends[*end].as_ref());
+            let silent_for = standing.map_or(Duration::ZERO, |(link, end, _)| self.links[*link].silent_for(*end, self.now));
+            let progress = session.map_or(Progress::default(), Session::progress);
             PeerStatus {
                 name: *peer,
                 agreement: Clone::clone(agreement),
@@ -136,7 +138,7 @@ impl World {
                 state: if standing.is_some() { LinkState::Up } else { LinkState::BackingOff },
                 address: None,
                 last_error: None,
-                progress: session.map_or(Progress::default(), Session::progress),
+                progress: Progress { silent_for, ..progress },
                 brought: state.quotas.standing(peer),
                 links: Vec::new(),
             }
