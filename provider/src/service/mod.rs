@@ -7,7 +7,8 @@
 //! 5. [`info`]: what a provider says of itself, how it is, and what it counts;
 //! 6. [`proofs`]: the wrongs that can be proved;
 //! 7. [`look`]: the page that draws a name's layers and checks them in the reader's browser;
-//! 8. [`media`]: media types and entity tags; [`problem`]: what can go wrong.
+//! 8. [`watch`]: being told what becomes of names, as it happens;
+//! 9. [`media`]: media types and entity tags; [`problem`]: what can go wrong.
 
 pub mod batch;
 pub mod get;
@@ -19,6 +20,7 @@ pub mod proofs;
 pub mod put;
 pub mod queue;
 pub mod resolve;
+pub mod watch;
 
 pub use problem::{Problem, Refusal, Turn};
 
@@ -68,6 +70,10 @@ pub struct Service {
     pub queue: queue::PutQueue,
     /// Bounds the batch requests under way.
     pub batches: Arc<Semaphore>,
+    /// Who watches what.
+    pub board: Arc<watch::board::Board>,
+    /// Bounds the bodies of watches under way.
+    pub watch_bodies: Semaphore,
     /// What the provider says of itself, as JSON.
     pub info: tokio::sync::watch::Receiver<Bytes>,
     /// How the write path was when it was last tried.
@@ -88,6 +94,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/records/{name}", on_get(get::record).put(put::put))
         .route("/v1/records/{name}/status", on_get(get::status))
         .route("/v1/records", on_post(batch::post))
+        .route("/v1/watch", on_get(watch::get).post(watch::post))
         .route("/v1/resolve/{name}", on_get(resolve::resolve))
         .route("/v1/proofs", on_get(proofs::list))
         .route("/v1/proofs/{number}", on_get(proofs::proof))

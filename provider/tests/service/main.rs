@@ -12,3 +12,4 @@ mod peers;
 mod puts;
 mod running;
 mod starting;
+mod watching;
