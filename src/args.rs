@@ -27,6 +27,7 @@ pub enum Verb {
     Publish(commands::publish::PublishArgs),
     Unpublish(commands::unpublish::UnpublishArgs),
     Resolve(commands::resolve::ResolveArgs),
+    Watch(commands::watch::WatchArgs),
     Alias(commands::alias::AliasArgs),
     Provider(commands::provider::ProviderArgs),
     Peer(commands::peer::PeerArgs),

@@ -47,6 +47,7 @@ fn run(cli: Cli) -> Outcome {
         Verb::Publish(args) => wait_for(commands::publish::run(args)),
         Verb::Unpublish(args) => wait_for(commands::unpublish::run(args)),
         Verb::Resolve(args) => wait_for(commands::resolve::run(args)),
+        Verb::Watch(args) => wait_for(commands::watch::run(args)),
         Verb::Alias(args) => commands::alias::run(args),
         Verb::Provider(args) => wait_for(commands::provider::run(args, cli.log)),
         Verb::Peer(args) => wait_for(commands::peer::run(args)),

@@ -15,3 +15,4 @@ pub mod resolve;
 pub mod template;
 pub mod unpublish;
 pub mod up;
+pub mod watch;

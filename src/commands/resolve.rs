@@ -32,6 +32,9 @@ pub struct ResolveArgs {
     /// Only services over this
     #[arg(long, value_name = "PROTO")]
     transport: Option<Proto>,
+    /// A region that is near, as publishers call it; repeat it, nearest first: what is there comes first
+    #[arg(long, value_name = "REGION")]
+    region: Vec<String>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -60,6 +63,7 @@ pub async fn run(args: ResolveArgs) -> Outcome {
             Proto::Tcp => Transport::Tcp,
             Proto::Udp => Transport::Udp,
         }),
+        regions: args.region,
         seed: rand::random(),
     };
     let began = Instant::now();

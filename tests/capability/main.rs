@@ -17,4 +17,5 @@ mod real_clients;
 mod siblings;
 mod templates;
 mod up_once;
+mod watching;
 mod wrong_use;
