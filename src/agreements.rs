@@ -5,9 +5,10 @@ use crate::failures;
 use dialtone_provider::Settings;
 use dialtone_shared::Name;
 use dialtone_shared::message::{Mode, Relationship};
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,7 +31,13 @@ pub struct Change {
     pub asks: Option<bool>,
     /// The limits by their keys.
     pub limits: Vec<(&'static str, u64)>,
-    /// A label.
+    /// Names that pass alone; empty: all do.
+    pub only: Option<BTreeSet<Name>>,
+    /// Names that never pass.
+    pub except: Option<BTreeSet<Name>>,
+    /// Whether records that are for some providers only pass.
+    pub scoped: Option<bool>,
+    /// A label; empty: none.
     pub price: Option<String>,
 }
 
@@ -72,20 +79,16 @@ impl SettingsFile {
     pub fn set(&self, peer: &Name, change: &Change) -> Result<bool, Failure> {
         let mut document = self.parse()?;
         let tables = self.tables(&mut document)?;
-        let found = tables.iter_mut().find(|table| names(table, peer));
-        let was = found.is_some();
-        match found {
-            Some(table) => change.apply(table),
-            None => {
-                let mut table = Table::new();
-                table.insert("name", peer.to_string().into());
-                change.apply(&mut table);
-                table.decor_mut().set_prefix("\n");
-                tables.push(table);
-            }
+        let found = tables.iter_mut().find(|table| names(table, peer)).map(|table| change.apply(table));
+        if found.is_some() {
+            self.write(&document.to_string())?;
+            return Ok(true);
         }
-        self.write(&document)?;
-        Ok(was)
+        let mut table = Table::new();
+        table.insert("name", peer.to_string().into());
+        change.apply(&mut table);
+        self.write(&appended(self.before.as_deref().unwrap_or_default(), table))?;
+        Ok(false)
     }
 
     /// Takes the agreement with `peer` out of it. Whether there was one.
@@ -98,11 +101,12 @@ impl SettingsFile {
         let Some(index) = tables.iter().position(|table| names(table, peer)) else {
             return Ok(false);
         };
-        tables.remove(index);
+        let gone = tables.remove(index);
         if tables.is_empty() {
             document.remove("peer");
         }
-        self.write(&document)?;
+        keep_comments(&mut document, &gone);
+        self.write(&document.to_string())?;
         Ok(true)
     }
 
@@ -143,10 +147,9 @@ impl SettingsFile {
         })
     }
 
-    fn write(&self, document: &DocumentMut) -> Result<(), Failure> {
-        let text = document.to_string();
-        Settings::parse(&text, &self.path.display().to_string()).map_err(failures::settings)?;
-        replace(&self.path, &text)
+    fn write(&self, text: &str) -> Result<(), Failure> {
+        Settings::parse(text, &self.path.display().to_string()).map_err(failures::settings)?;
+        replace(&self.path, text)
             .map_err(|error| Failure::new(Exit::Local, self.path.display(), plain(&error)).help("give this user the right to write there"))
     }
 }
@@ -174,7 +177,60 @@ impl Change {
         for (key, limit) in &self.limits {
             put(key, Some(i64::try_from(*limit).unwrap_or(i64::MAX).into()));
         }
-        put("price", self.price.as_deref().map(Value::from));
+        let list = |names: &BTreeSet<Name>| Value::Array(names.iter().map(Name::to_string).collect::<Array>());
+        put("only", self.only.as_ref().map(list));
+        put("except", self.except.as_ref().map(list));
+        put("scoped", self.scoped.map(Value::from));
+        match self.price.as_deref() {
+            Some("") => {
+                table.remove("price");
+            }
+            price => put("price", price.map(Value::from)),
+        }
+    }
+}
+
+/// `text` with one more `[[peer]]` block behind everything that stands there: comments are of the section above them, and in a file that
+/// came from a template they are the keys of that section, still to be uncommented.
+fn appended(text: &str, block: Table) -> String {
+    let mut blocks = ArrayOfTables::new();
+    blocks.push(block);
+    let mut document = DocumentMut::new();
+    document.insert("peer", Item::ArrayOfTables(blocks));
+    let text = text.trim_end();
+    let gap = if text.is_empty() { "" } else { "\n\n" };
+    format!("{text}{gap}{document}")
+}
+
+/// Puts the comments that stood above a block that is gone above what follows it, all but those right over its head: those were about it.
+fn keep_comments(document: &mut DocumentMut, gone: &Table) {
+    let above = gone.decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or_default();
+    let Some((kept, _)) = above
+        .trim_end_matches(' ')
+        .rsplit_once("\n\n")
+        .or_else(|| above.rsplit_once("\r\n\r\n"))
+    else {
+        return;
+    };
+    let kept = kept.trim_end();
+    let joined = |below: Option<&str>| format!("{kept}\n{}", below.unwrap_or_default());
+    let tables = document.iter_mut().flat_map(|(_, item)| match item {
+        Item::Table(table) => vec![table],
+        Item::ArrayOfTables(tables) => tables.iter_mut().collect(),
+        Item::None | Item::Value(_) => Vec::new(),
+    });
+    let follows = tables
+        .filter(|table| table.position() > gone.position())
+        .min_by_key(|table| table.position());
+    match follows {
+        Some(table) => {
+            let prefix = joined(table.decor().prefix().and_then(|prefix| prefix.as_str()));
+            table.decor_mut().set_prefix(prefix);
+        }
+        None => {
+            let trailing = joined(document.trailing().as_str());
+            document.set_trailing(trailing);
+        }
     }
 }
 
@@ -183,11 +239,29 @@ fn names(table: &Table, peer: &Name) -> bool {
     name.is_some_and(|name| name.parse() == Ok(*peer))
 }
 
-/// The folder of a file, locked for as long as this is kept: a lock of its own would leave a file behind.
+/// The lock of a file, a file of its own beside it, kept for as long as this is. Not the folder, nor the file itself: whoever may read these could hold
+/// up for ever whoever edits, and the file itself is another one after each edit.
 fn lock(path: &Path) -> Result<File, Failure> {
     let folder = folder_of(path);
-    let opened = std::fs::create_dir_all(folder).and_then(|()| File::open(folder));
-    let file = opened.map_err(|error| Failure::file(folder, &error))?;
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(LOCK_SUFFIX);
+    let beside = PathBuf::from(beside);
+    let opened = std::fs::create_dir_all(folder).and_then(|()| {
+        let known = beside.exists();
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&beside)?;
+        if !known && let Ok(about) = std::fs::metadata(path).or_else(|_| std::fs::metadata(folder)) {
+            // Made by root, it would keep out whose settings they are. Nobody else may give it away, or needs to.
+            let _ = fchown(&file, Some(about.uid()), Some(about.gid()));
+        }
+        Ok(file)
+    });
+    let file = opened.map_err(|error| Failure::file(&beside, &error))?;
     let deadline = Instant::now() + LOCK_PATIENCE;
     loop {
         match file.try_lock() {
@@ -223,6 +297,8 @@ fn replace(path: &Path, text: &str) -> std::io::Result<()> {
     Ok(())
 }
 
+/// What a lock is called beside its file.
+const LOCK_SUFFIX: &str = ".lock";
 /// How long one command waits for another: longer than a provider takes to apply its settings.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 /// How often it looks.
@@ -287,6 +363,69 @@ mod tests {
     }
 
     #[test]
+    fn a_template_keeps_its_shape_when_agreements_come_and_go() {
+        let template = include_str!("../etc/provider.toml");
+        let (_folder, path) = folder(template);
+        let read = || std::fs::read_to_string(&path).unwrap();
+        for n in [2, 3] {
+            SettingsFile::read(&path).unwrap().set(&peer(n), &change()).unwrap();
+        }
+        assert!(
+            read().starts_with(template),
+            "what stood there stands there, and the agreement below it"
+        );
+        // Every default can be uncommented still: it is in the section in which it was.
+        let uncommented: String = read()
+            .lines()
+            .map(|line| match line.strip_prefix('#') {
+                Some(rest) if rest.starts_with(|first: char| first.is_ascii_lowercase()) => format!("{rest}\n"),
+                _ => format!("{line}\n"),
+            })
+            .collect();
+        let mut settings = Settings::parse(&uncommented, "p").unwrap();
+        let peers = std::mem::take(&mut settings.peers);
+        assert_eq!(settings, Settings::default());
+        assert_eq!(peers.iter().map(|found| found.name).collect::<Vec<_>>(), [peer(2), peer(3)]);
+        for n in [2, 3] {
+            assert!(SettingsFile::read(&path).unwrap().remove(&peer(n)).unwrap());
+        }
+        assert_eq!(read().trim_end(), template.trim_end());
+    }
+
+    #[test]
+    fn an_agreement_in_the_midst_goes_with_its_own_comment_only() {
+        let text = "[http]\n# of http\n\n# Ada's\n[[peer]]\nname = \"NAME\"\n# behind\n\n[log]\n# of the log\n";
+        let (_folder, path) = folder(text);
+        assert!(SettingsFile::read(&path).unwrap().remove(&peer(1)).unwrap());
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "[http]\n# of http\n# behind\n\n[log]\n# of the log\n");
+    }
+
+    #[test]
+    fn lists_are_set_and_taken_back_and_so_is_the_price() {
+        let (_folder, path) = folder(FILE);
+        let set = |change: &Change| {
+            SettingsFile::read(&path).unwrap().set(&peer(1), change).unwrap();
+            Settings::load(&path).unwrap().peers.remove(0)
+        };
+        let listed = set(&Change {
+            only: Some([peer(3), peer(4)].into()),
+            except: Some([peer(4)].into()),
+            scoped: Some(false),
+            price: Some("gold".into()),
+            ..Change::default()
+        });
+        assert_eq!((listed.only, listed.except), ([peer(3), peer(4)].into(), [peer(4)].into()));
+        assert!(!listed.scoped && listed.price.as_deref() == Some("gold"));
+        let cleared = set(&Change {
+            only: Some(BTreeSet::new()),
+            price: Some(String::new()),
+            ..Change::default()
+        });
+        assert!(cleared.only.is_empty() && cleared.except.len() == 1 && cleared.price.is_none());
+    }
+
+    #[test]
     fn agreements_that_are_added_at_the_same_moment_are_all_there() {
         let (_folder, path) = folder(FILE);
         std::thread::scope(|scope| {
@@ -296,6 +435,16 @@ mod tests {
             }
         });
         assert_eq!(Settings::load(&path).unwrap().peers.len(), 9);
+    }
+
+    #[test]
+    fn nobody_who_may_only_read_the_folder_holds_up_an_edit() {
+        let (folder, path) = folder(FILE);
+        let held = [folder.path(), &path].map(|held| File::open(held).unwrap());
+        held.iter().for_each(|held| held.lock().unwrap());
+        assert!(!SettingsFile::read(&path).unwrap().set(&peer(2), &change()).unwrap());
+        let lock = std::fs::metadata(folder.path().join("p.toml.lock")).unwrap();
+        assert_eq!(lock.permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub enum Exit {
     Done = 0,
     /// Our mistake, or something nobody thought of.
     Bug = 1,
-    /// The command line makes no sense; clap's own number.
+    /// The command line makes no sense as a whole; clap's own number.
     Usage = 2,
     /// What was given is not what it must be.
     BadInput = 3,
@@ -52,7 +52,7 @@ impl Exit {
             Self::Done => "done",
             Self::Bug => "a mistake of Dialtone's own: please tell us",
             Self::Usage => "usage: the command line could not be understood",
-            Self::BadInput => "bad input: a name, key, record or file is not what it must be",
+            Self::BadInput => "bad input: a value, name, key, record or file is not what it must be",
             Self::Refused => "refused: the provider understood and said no",
             Self::Absent => "absent: there is no such name, or it expired or was revoked",
             Self::Network => "network: no provider answered",

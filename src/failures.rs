@@ -2,6 +2,7 @@
 //! error asks where it goes.
 
 use crate::exit::{Exit, Failure};
+use clap::error::{ContextKind, ErrorKind};
 use dialtone_provider::StartError;
 use dialtone_provider::admin::StatementError;
 use dialtone_provider::identity::IdentityError;
@@ -20,6 +21,19 @@ use dialtone_shared::record::signed::SignError;
 use dialtone_shared::{Name, RecordError};
 use std::fmt;
 use std::path::Path;
+
+/// The command line is wrong: its shape, or a value in it, which is then as wrong as in a file.
+pub fn typed(error: &clap::Error) -> Exit {
+    let value = error.get(ContextKind::InvalidValue).map(ToString::to_string);
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Done,
+        ErrorKind::ValueValidation | ErrorKind::InvalidUtf8 => Exit::BadInput,
+        // One of a few words; with nothing typed, the value is missing.
+        ErrorKind::InvalidValue if value.is_some_and(|value| !value.is_empty()) => Exit::BadInput,
+        // The library may come to know more kinds; all that it has are mistakes in the shape.
+        _ => Exit::Usage,
+    }
+}
 
 /// A key's files cannot be made or used.
 pub fn key_file(error: KeyFileError) -> Failure {
@@ -356,6 +370,7 @@ pub fn frontend(error: FrontendError) -> Failure {
         FrontendError::LongOrigin { .. } | FrontendError::RootOrigin => {
             Failure::new(Exit::Settings, "origin", error).help("choose a shorter domain")
         }
+        FrontendError::LongNsid(_) => Failure::new(Exit::Settings, "nsid", error),
         FrontendError::NegativeTtl(_) => Failure::new(Exit::Settings, "negative answers", error),
         FrontendError::Aliases { file, reason } => {
             Failure::new(Exit::Settings, file, reason).help("correct or remove that line: `alias  name`, and comments after #")

@@ -25,7 +25,14 @@ use std::future::Future;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help that was asked for comes this way, too. Nobody may be listening.
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(failures::typed(&error) as u8);
+        }
+    };
     match run(cli) {
         Ok(()) => ExitCode::from(Exit::Done as u8),
         Err(failure) => {

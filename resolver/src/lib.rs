@@ -17,12 +17,13 @@
 //!
 //! For whoever asks by DNS, [`dns`] is in front of a source of records.
 //!
-//! The other direction: [`keyfile`] holds the keys, [`publish`] signs, puts and watches a record arrive.
+//! The other direction: [`keyfile`] holds the keys, [`edit`] says what changes, [`publish`] signs, puts and watches a record arrive.
 
 pub mod cache;
 pub mod choose;
 pub mod connect;
 pub mod dns;
+pub mod edit;
 pub mod error;
 pub mod floor;
 pub mod info;
@@ -36,6 +37,7 @@ pub mod settings;
 pub mod source;
 pub mod stub;
 mod together;
+pub mod update;
 pub mod view;
 pub mod watch;
 

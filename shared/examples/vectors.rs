@@ -9,8 +9,8 @@
 use dialtone_shared::cbor::Writer;
 use dialtone_shared::key::KeyChain;
 use dialtone_shared::message::{
-    self, Ack, Answer, Batch, Counts, Entry, Hello, Message, Mode, Path, Pointer, Query, Reach, Refused, Relationship, Request, Response,
-    Terms, mark,
+    self, Ack, Answer, Batch, Branch, Counts, Entry, Hello, Message, Mode, Path, Pointer, Query, Reach, Refused, Relationship, Request,
+    Response, Terms, mark,
 };
 use dialtone_shared::proof::Proof;
 use dialtone_shared::receipt::{Signer, Status, issue};
@@ -628,6 +628,7 @@ fn messages() -> Vec<Value> {
         cursor: 300,
         behind: 2,
         entries: vec![entry(1), entry(2)],
+        heard: 0,
     });
     let ack = Message::Ack(Ack {
         lane: 1,
@@ -637,12 +638,32 @@ fn messages() -> Vec<Value> {
             same: 1,
             ..Counts::default()
         },
+        wants: Vec::new(),
+    });
+    let asks = Message::Ack(Ack {
+        lane: 1,
+        cursor: 301,
+        counts: Counts::default(),
+        wants: vec![*records[1].1.name(), *records[2].1.name()],
+    });
+    let offers = Message::Batch(Batch {
+        lane: 1,
+        cursor: 302,
+        behind: 0,
+        entries: vec![pointer(1, None), pointer(2, None)],
+        heard: 2,
+    });
+    let branch = Message::Branch(Branch {
+        root: 0x0123_4567_89ab_cdef,
+        distance: 2,
+        parent: true,
     });
     let hearsay = Message::Batch(Batch {
         lane: 2,
         cursor: 7,
         behind: 0,
         entries: vec![pointer(1, None), pointer(2, Some(*records[1].1.name())), Entry::Mention(u64::MAX)],
+        heard: 0,
     });
     let terms = Message::Terms(Terms {
         relationship: Relationship::Customer,
@@ -680,6 +701,9 @@ fn messages() -> Vec<Value> {
         ("batch of hearsay", hearsay),
         ("terms", terms),
         ("digest", digest),
+        ("ack that asks", asks),
+        ("batch of offers", offers),
+        ("branch", branch),
     ];
     let requests = [
         ("query", Request::Query(query)),

@@ -1,28 +1,34 @@
 //! `dialtone dns`: a DNS frontend of one's own, in front of a stub that asks providers and verifies.
 
+pub mod encrypted;
+
 use crate::args::LogArgs;
+use crate::commands::dns::encrypted::{EncryptedSettings, EncryptedSockets};
 use crate::config::{self, Client, ClientArgs, ClientFile};
-use crate::exit::{Exit, Failure, Outcome, plain};
-use crate::signals::Signals;
+use crate::exit::{Exit, Failure, Outcome, plain as plain_error};
+use crate::signals::{Hangups, Signals};
 use crate::{failures, files, log, output};
 use clap::Args;
 use dialtone_provider::settings::LogSettings;
 use dialtone_resolver::Stub;
 use dialtone_resolver::dns::{Domain, Frontend, FrontendSettings, ListenerSettings};
-use dialtone_resolver::io::listeners;
+use dialtone_resolver::io::certificate::Certificate;
+use dialtone_resolver::io::{encrypted as secured, listeners};
 use serde::Deserialize;
 use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::watch;
 
 /// Run a DNS frontend that verifies what providers say
 ///
-/// Answers names under the origin and the petnames of the map file over UDP and TCP; every other name is forwarded, or refused.
+/// Answers names under the origin and the petnames of the map file over UDP and TCP, and where asked to over TLS, HTTPS and QUIC; every other name is forwarded, or refused. SIGHUP reads the certificate again.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  dialtone dns\n  dialtone dns --listen 127.0.0.1:5353 --provider http://127.0.0.1:4380 --forward 192.0.2.53:53\n  \
+                        dialtone dns --tls 127.0.0.1:4853 --https 127.0.0.1:4443 --quic 127.0.0.1:4853\n  \
                         dialtone template dns > dns.toml && dialtone dns --config dns.toml"
 )]
 pub struct DnsArgs {
@@ -32,6 +38,21 @@ pub struct DnsArgs {
     /// Where to answer, over UDP and TCP; repeat it for more [default: 127.0.0.1:4353]
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Vec<SocketAddr>,
+    /// Where to answer DNS over TLS; repeat it for more
+    #[arg(long, value_name = "ADDR:PORT")]
+    tls: Vec<SocketAddr>,
+    /// Where to answer DNS over HTTPS, at /dns-query; repeat it for more
+    #[arg(long, value_name = "ADDR:PORT")]
+    https: Vec<SocketAddr>,
+    /// Where to answer DNS over QUIC; repeat it for more
+    #[arg(long, value_name = "ADDR:PORT")]
+    quic: Vec<SocketAddr>,
+    /// The certificate to show, a chain in PEM; read again when it changes [default: one made for first use]
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
+    /// The key of the certificate in PEM [default: in the same file]
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    certificate_key: Option<PathBuf>,
     /// The domain under which names are found [default: what the provider says]
     #[arg(long, value_name = "DOMAIN")]
     origin: Option<String>,
@@ -51,6 +72,18 @@ pub struct DnsArgs {
 pub struct DnsFile {
     /// Where to answer.
     pub listen: Vec<SocketAddr>,
+    /// Where to answer DNS over TLS.
+    pub tls: Vec<SocketAddr>,
+    /// Where to answer DNS over HTTPS.
+    pub https: Vec<SocketAddr>,
+    /// Where to answer DNS over QUIC.
+    pub quic: Vec<SocketAddr>,
+    /// The chain in PEM that the encrypted ones show; `None`: a self-made one.
+    pub certificate: Option<PathBuf>,
+    /// The key of `certificate`; `None`: in the same file.
+    pub certificate_key: Option<PathBuf>,
+    /// What this server is called where there are several; `None`: it is not said.
+    pub nsid: Option<String>,
     /// The domain under which names are found; `None`: what the provider says.
     pub origin: Option<String>,
     /// Resolvers for other names.
@@ -71,6 +104,12 @@ impl Default for DnsFile {
     fn default() -> Self {
         Self {
             listen: vec![LISTEN_DEFAULT],
+            tls: Vec::new(),
+            https: Vec::new(),
+            quic: Vec::new(),
+            certificate: None,
+            certificate_key: None,
+            nsid: None,
             origin: None,
             forward: Vec::new(),
             forward_for_everyone: false,
@@ -95,6 +134,10 @@ impl DnsFile {
                     .help("leave it out, or name an address"),
             );
         }
+        if file.certificate_key.is_some() && file.certificate.is_none() {
+            let what = format!("{}: `certificate_key`", path.display());
+            return Err(Failure::new(Exit::Settings, what, "a key without its certificate").help("name the certificate too"));
+        }
         if let Some(origin) = &file.origin {
             Domain::from_text(origin).map_err(|error| Failure::new(Exit::Settings, format!("{}: `origin`", path.display()), error))?;
         }
@@ -109,7 +152,12 @@ impl DnsFile {
         } else {
             format!("other names are forwarded to {}", list(&self.forward))
         };
-        format!("a frontend on {}, {others}", list(&self.listen))
+        let encrypted = [("TLS", &self.tls), ("HTTPS", &self.https), ("QUIC", &self.quic)];
+        let encrypted = encrypted.iter().filter(|(_, addresses)| !addresses.is_empty());
+        let encrypted: String = encrypted
+            .map(|(kind, addresses)| format!(", {kind} on {}", list(addresses)))
+            .collect();
+        format!("a frontend on {}{encrypted}, {others}", list(&self.listen))
     }
 }
 
@@ -121,7 +169,7 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
     let mut file = match &args.config {
         Some(path) => {
             let text = std::fs::read_to_string(path)
-                .map_err(|error| Failure::new(Exit::Settings, path.display(), plain(&error)).help("check --config"))?;
+                .map_err(|error| Failure::new(Exit::Settings, path.display(), plain_error(&error)).help("check --config"))?;
             DnsFile::parse(&text, path)?
         }
         None => DnsFile::default(),
@@ -130,6 +178,18 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
     files::raise_limit();
     if !args.listen.is_empty() {
         file.listen = args.listen;
+    }
+    for (said, setting) in [
+        (args.tls, &mut file.tls),
+        (args.https, &mut file.https),
+        (args.quic, &mut file.quic),
+    ] {
+        if !said.is_empty() {
+            *setting = said;
+        }
+    }
+    if args.certificate.is_some() {
+        (file.certificate, file.certificate_key) = (args.certificate, args.certificate_key);
     }
     if !args.forward.is_empty() {
         file.forward = args.forward;
@@ -142,7 +202,16 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
     };
     let client = Client::load_over(&args.client, args.config.as_deref().map(|path| (asked, path)))?;
     let mut signals = Signals::listen()?;
+    let hangups = Hangups::listen()?;
     let sockets = Sockets::bind(&file.listen).await?;
+    let encrypted = EncryptedSockets::open(&EncryptedSettings {
+        tls: file.tls,
+        https: file.https,
+        quic: file.quic,
+        certificate: file.certificate,
+        certificate_key: file.certificate_key,
+        state: client.state.value.clone(),
+    })?;
     let stub = Stub::connect(client.stub_settings()).await.map_err(failures::stub)?;
     let origin = match args.origin.or(file.origin) {
         Some(origin) => origin,
@@ -152,21 +221,65 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
         upstreams: file.forward,
         forward_for_everyone: file.forward_for_everyone,
         aliases: Some(client.map.value),
+        nsid: file.nsid,
         ..FrontendSettings::new(domain(&origin)?)
     };
-    let frontend = Frontend::new(Arc::new(stub), settings).map_err(failures::frontend)?;
+    let frontend = Arc::new(Frontend::new(Arc::new(stub), settings).map_err(failures::frontend)?);
     let shown: Vec<String> = sockets.addresses.iter().map(ToString::to_string).collect();
     if args.json {
-        output::json(&json!({ "dns": shown, "origin": origin }))?;
+        let mut start = json!({ "dns": shown, "origin": origin });
+        if let Some(encrypted) = &encrypted {
+            encrypted.add_to(&mut start);
+        }
+        output::json(&start)?;
     } else {
         output::line(format!("frontend for {origin} on {}", shown.join(", ")))?;
+        for line in encrypted.iter().flat_map(EncryptedSockets::lines) {
+            output::line(line)?;
+        }
     }
-    let told = async move {
-        let signal = signals.told_to_go().await;
-        tracing::info!(signal, "stopping");
+    let (stop, stopped) = watch::channel(false);
+    let told = |mut stopped: watch::Receiver<bool>| async move {
+        // A sender that is gone says the same.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
     };
-    listeners::serve(Arc::new(frontend), sockets.udp, sockets.tcp, ListenerSettings::default(), told).await;
-    Ok(())
+    let limits = ListenerSettings::default();
+    let plain = listeners::serve(Arc::clone(&frontend), sockets.udp, sockets.tcp, limits, told(stopped.clone()));
+    let certificate = encrypted.as_ref().map(|encrypted| Arc::clone(&encrypted.certificate));
+    let secure = async {
+        match encrypted {
+            Some(EncryptedSockets { sockets, certificate, .. }) => {
+                let served = secured::serve(frontend, sockets, certificate, limits, told(stopped.clone())).await;
+                // Without them all of it ends: half a frontend would go unnoticed.
+                stop.send_replace(true);
+                served
+            }
+            None => Ok(()),
+        }
+    };
+    let signals = async {
+        let signal = tokio::select! {
+            signal = signals.told_to_go() => signal,
+            () = reload(certificate, hangups) => "none",
+            () = told(stopped.clone()) => "none",
+        };
+        tracing::info!(signal, "stopping");
+        stop.send_replace(true);
+    };
+    let ((), secure, ()) = tokio::join!(plain, secure, signals);
+    secure.map_err(|error| Failure::new(Exit::Local, "encrypted listeners", plain_error(&error)))
+}
+
+/// Reads the certificate again at every SIGHUP.
+async fn reload(certificate: Option<Arc<Certificate>>, mut hangups: Hangups) {
+    loop {
+        hangups.next().await;
+        match certificate.as_ref().map(|certificate| certificate.reload()) {
+            Some(Ok(())) => tracing::info!("the certificate was read again"),
+            Some(Err(error)) => tracing::error!(%error, "the certificate before is still shown"),
+            None => tracing::info!("nothing to read again: the map file is looked at by itself"),
+        }
+    }
 }
 
 /// A frontend's sockets, and where they came to be.
@@ -193,7 +306,7 @@ impl Sockets {
         };
         for address in addresses {
             let failed = |error: std::io::Error| {
-                Failure::new(Exit::Local, address, plain(&error))
+                Failure::new(Exit::Local, address, plain_error(&error))
                     .help("stop what is using it, or choose another address with --listen (port 0 takes a free one)")
             };
             let (udp, tcp) = listeners::bind(*address).await.map_err(failed)?;

@@ -89,7 +89,7 @@ pub async fn run(args: KeyArgs) -> Outcome {
         KeyVerb::Rotate(args) => rotate::run(args).await,
         KeyVerb::Revoke(args) => revoke::run(args).await,
         KeyVerb::Backup(args) => backup::run(&args),
-        KeyVerb::Restore(args) => backup::restore(&args),
+        KeyVerb::Restore(args) => backup::restore(&args).await,
     }
 }
 

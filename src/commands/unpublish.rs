@@ -1,10 +1,13 @@
 //! `dialtone unpublish`: a record that says nothing, which withdraws a name without burning it.
 
-use crate::commands::publish::{self, PutArgs, TermsArgs};
+use crate::commands::publish::TermsArgs;
+use crate::commands::publish::change::change;
+use crate::commands::publish::put::PutArgs;
 use crate::config::ClientArgs;
 use crate::exit::Outcome;
 use crate::failures;
 use clap::Args;
+use dialtone_resolver::edit::{Edit, How};
 use dialtone_resolver::io::key_files;
 use std::path::PathBuf;
 
@@ -34,5 +37,10 @@ pub struct UnpublishArgs {
 /// As `publish`.
 pub async fn run(args: UnpublishArgs) -> Outcome {
     let signer = key_files::load_signer(&args.key).map_err(failures::key_file)?;
-    publish::put(&signer, Vec::new(), &args.terms, &args.put, &args.client).await
+    let edit = Edit {
+        how: How::Replace,
+        ..args.terms.edit()
+    };
+    // Whatever others say meanwhile, it is withdrawn.
+    change(&signer, edit, true, &args.put, &args.client).await
 }

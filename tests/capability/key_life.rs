@@ -81,6 +81,16 @@ fn a_rotation_can_take_what_the_name_stands_for_with_it() {
     assert_eq!(after["endpoints"], before["endpoints"]);
     assert_ne!(after, before, "signed anew");
     assert_eq!(world.ok(["key", "show", "alice.pub", "--json"]).json()["epoch"], 1);
+    // There is nothing that it could take: of a name that is revoked, or was never published.
+    world.ok(["key", "revoke", "alice.key", "--yes", "--provider", &at]);
+    key(&world, "bob.key");
+    for (file, epoch, says) in [("alice", 1, "revocation"), ("bob", 0, "no record of it")] {
+        let (private, public) = (format!("{file}.key"), format!("{file}.pub"));
+        world
+            .run(["key", "rotate", &private, "--republish", "--provider", &at])
+            .failed(5, &[says, "without --republish"]);
+        assert_eq!(world.ok(["key", "show", &public, "--json"]).json()["epoch"], epoch);
+    }
     // Nobody answers: nothing is changed.
     let nobody = format!("http://127.0.0.1:{}", crate::support::free_port());
     world
@@ -225,6 +235,7 @@ fn a_record_is_signed_on_one_machine_and_put_from_another() {
 #[test]
 fn twenty_four_words_on_paper_bring_back_every_key_of_the_name() {
     let world = World::new();
+    let nobody = format!("http://127.0.0.1:{}", crate::support::free_port());
     for (file, made, how) in [
         ("alice.key", &[][..], &[][..]),
         ("shop.key", &["--salt", "shop", "--chain", "3"][..], &["--salt", "shop"][..]),
@@ -236,17 +247,26 @@ fn twenty_four_words_on_paper_bring_back_every_key_of_the_name() {
         let again = format!("again-{file}");
         let restore = |words: &str| {
             let words = world.write("words", words);
-            let args = [&["key", "restore", &again, "--name", &name][..], how].concat();
+            let args = [&["key", "restore", &again, "--name", &name, "--provider", &nobody][..], how].concat();
             finish(world.command().args(args).stdin(fs::File::open(words).unwrap()))
         };
         // Two words changed places, one is no word, one is missing: nothing is written.
         let mut swapped: Vec<_> = words.split_whitespace().collect();
         swapped.swap(0, 1);
-        for wrong in [swapped.join(" "), words.replacen(' ', " zzz ", 1), swapped[..23].join(" ")] {
-            restore(&wrong).failed(3, &["the words"]);
+        for (wrong, says) in [
+            (swapped.join(" "), "checksum"),
+            (words.replacen(' ', " zzz ", 1), "25 words, not 24"),
+            (format!("{} zzz", swapped[..23].join(" ")), "word 24 is not on the list"),
+            (swapped[..23].join(" "), "23 words, not 24"),
+        ] {
+            restore(&wrong).failed(3, &["the words", says]);
         }
         let restored = restore(&words.to_uppercase().replace(' ', "\n "));
         assert_eq!((restored.status, restored.stdout.trim()), (Some(0), name.as_str()), "{restored}");
+        assert!(
+            restored.stderr.contains("--epoch"),
+            "nobody could say how often it was rotated: {restored}"
+        );
         assert_eq!(fs::read(world.path(&again)).unwrap(), fs::read(world.path(file)).unwrap());
         restore(&words).failed(9, &["never overwritten"]);
     }
@@ -255,7 +275,7 @@ fn twenty_four_words_on_paper_bring_back_every_key_of_the_name() {
         .unwrap()
         .to_owned();
     let words = world.write("words", world.ok(["key", "backup", "alice.key"]).stdout);
-    let args = ["key", "restore", "wrong.key", "--name", &other];
+    let args = ["key", "restore", "wrong.key", "--name", &other, "--provider", &nobody];
     finish(world.command().args(args).stdin(fs::File::open(words).unwrap())).failed(3, &["do not make", "salt"]);
     assert!(!world.path("wrong.key").exists());
 }
@@ -272,12 +292,33 @@ fn a_key_that_was_rotated_is_restored_as_it_was() {
         "{backup}"
     );
     let words = world.write("words", backup.stdout);
-    let args = ["key", "restore", "again.key", "--name", &name, "--epoch", "2"];
-    let restored = finish(world.command().args(args).stdin(fs::File::open(words).unwrap()));
-    assert_eq!(restored.status, Some(0), "{restored}");
-    for (old, new) in [("alice.key", "again.key"), ("alice.pub", "again.pub")] {
-        assert_eq!(fs::read(world.path(old)).unwrap(), fs::read(world.path(new)).unwrap());
-    }
+    let alone = ProviderProcess::alone(&world);
+    let at = alone.url();
+    let restore = |file: &str, more: &[&str]| {
+        let args = [&["key", "restore", file, "--name", &name, "--provider", &at][..], more].concat();
+        let ran = finish(world.command().args(args).stdin(fs::File::open(&words).unwrap()));
+        assert_eq!(ran.status, Some(0), "{ran}");
+        ran.stderr
+    };
+    let same = |file: &str| {
+        for (old, new) in [("alice.key", format!("{file}.key")), ("alice.pub", format!("{file}.pub"))] {
+            assert_eq!(fs::read(world.path(old)).unwrap(), fs::read(world.path(&new)).unwrap(), "{new}");
+        }
+    };
+    restore("again.key", &["--epoch", "2"]);
+    same("again");
+    let said = restore("unknown.key", &[]);
+    assert!(said.contains("holds no record of it") && said.contains("--epoch"), "{said}");
+    // Whoever holds its record knows how often it was rotated.
+    world.ok(["publish", "--key", "alice.key", "--address", "192.0.2.1", "--provider", &at]);
+    let said = restore("told.key", &[]);
+    assert!(said.contains("the key of epoch 2"), "{said}");
+    same("told");
+    let said = restore("older.key", &["--epoch", "1"]);
+    assert!(said.contains("counts for nothing"), "{said}");
+    world.ok(["key", "revoke", "alice.key", "--yes", "--provider", &at]);
+    let said = restore("revoked.key", &[]);
+    assert!(said.contains("revoked") && said.contains("key rotate"), "{said}");
 }
 
 fn key(world: &World, file: &str) -> String {

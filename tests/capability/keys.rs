@@ -124,8 +124,8 @@ fn what_is_no_key_is_refused_and_left_alone() {
         .run(["key", "new", "alice.key", "--from", "notes.txt"])
         .failed(9, &["notes.txt"]);
     world.run(["key", "new", "alice.pub"]).failed(3, &["alice.pub", ".pub"]);
-    world.run(["key", "new", "alice.key", "--chain", "33"]).failed(2, &["33"]);
-    world.run(["key", "new", "alice.key", "--salt", &"s".repeat(33)]).failed(2, &["32"]);
+    world.run(["key", "new", "alice.key", "--chain", "33"]).failed(3, &["33"]);
+    world.run(["key", "new", "alice.key", "--salt", &"s".repeat(33)]).failed(3, &["32"]);
     assert_eq!(std::fs::read_dir(world.path("")).unwrap().count(), 1, "only the notes are there");
     assert_eq!(std::fs::read(world.path("notes.txt")).unwrap(), b"something dear");
 }

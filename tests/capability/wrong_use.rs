@@ -1,6 +1,6 @@
 //! Wrong use gets a clear error with a remedy and the right exit status, and changes nothing.
 
-use crate::support::{Running, World, free_port, free_udp_port};
+use crate::support::{ProviderProcess, Running, World, free_port};
 use std::net::TcpListener;
 
 #[test]
@@ -9,13 +9,24 @@ fn a_wrong_verb_or_flag_is_usage() {
     world.run(["conjure"]).failed(2, &["conjure", "--help"]);
     world.run(["resolve"]).failed(2, &["NAME"]);
     world.run(["provider", "--htpp", "127.0.0.1:0"]).failed(2, &["--htpp", "--http"]);
-    world.run(["up", "--providers", "1"]).failed(2, &["--providers"]);
-    world.run(["up", "--providers", "17"]).failed(2, &["--providers"]);
-    world.run(["resolve", "x", "--provider", "127.0.0.1:1"]).failed(2, &["http://"]);
+    world.run(["up", "--topology"]).failed(2, &["--topology"]);
+    assert_eq!(world.run(["--help"]).status, Some(0));
+    assert_eq!(world.run(["--version"]).status, Some(0));
 }
 
 #[test]
-fn a_wrong_binding_is_usage_and_says_what_would_be_right() {
+fn a_wrong_value_is_bad_input_wherever_it_stands() {
+    let world = World::new();
+    world.run(["up", "--providers", "1"]).failed(3, &["--providers"]);
+    world.run(["up", "--providers", "17"]).failed(3, &["--providers"]);
+    world.run(["up", "--topology", "bus"]).failed(3, &["bus", "ring"]);
+    world.run(["resolve", "x", "--provider", "127.0.0.1:1"]).failed(3, &["http://"]);
+    world.run(["resolve", "nobody"]).failed(3, &["nobody"]);
+    world.run(["peer", "show", "nobody"]).failed(3, &["nobody"]);
+}
+
+#[test]
+fn a_wrong_binding_says_what_would_be_right() {
     let world = World::new();
     world.ok(["key", "new", "a.key"]);
     for (flag, value, says) in [
@@ -29,10 +40,11 @@ fn a_wrong_binding_is_usage_and_says_what_would_be_right() {
         ("--ttl", "8d", "7d"),
         ("--scope", "nobody", "56 characters"),
         ("--if-match", "7", "rank"),
+        ("--dns", "@ 60 A 192.0.2", "192.0.2"),
     ] {
         world
             .run(["publish", "--key", "a.key", "--dry-run", flag, value])
-            .failed(2, &[flag, says]);
+            .failed(3, &[flag, says]);
     }
 }
 
@@ -137,7 +149,7 @@ fn ports_that_up_was_told_to_use_are_used_or_it_says_why_not() {
     world
         .run(["up", "--once", "--http-port", &port])
         .failed(9, &[&format!("127.0.0.1:{port}"), "in use"]);
-    world.run(["up", "--once", "--http-port", "65530"]).failed(2, &["65530", "lower"]);
+    world.run(["up", "--once", "--http-port", "65530"]).failed(3, &["65530", "lower"]);
 }
 
 #[test]
@@ -145,7 +157,7 @@ fn a_data_folder_that_cannot_be_is_named_with_the_remedy() {
     let world = World::new();
     world.write("file", "not a folder");
     world
-        .run(["provider", "--data", "file/data", "--http", "127.0.0.1:0"])
+        .run([&["provider", "--data", "file/data"][..], &FREE_PORTS].concat())
         .failed(9, &["file/data", "help: "]);
     world.run(["up", "--once", "--data", "file/data"]).failed(9, &["file/data"]);
     assert_eq!(std::fs::read(world.path("file")).unwrap(), b"not a folder");
@@ -154,20 +166,10 @@ fn a_data_folder_that_cannot_be_is_named_with_the_remedy() {
 #[test]
 fn a_second_process_on_the_same_folder_is_refused() {
     let world = World::new();
-    let provider = [
-        "provider",
-        "--data",
-        "d",
-        "--http",
-        "127.0.0.1:0",
-        "--dns",
-        "127.0.0.1:0",
-        "--peering",
-        "127.0.0.1:0",
-    ];
+    let provider = [&["provider", "--data", "d"][..], &FREE_PORTS].concat();
     let mut first = Running::start(&world, &provider);
     first.line("provider");
-    world.run(provider).failed(9, &["d", "another process", "data"]);
+    world.run(&provider).failed(9, &["d", "another process", "data"]);
     let mut up = Running::start(&world, &["up", "--data", "u", "--json"]);
     up.line("{");
     world.run(["up", "--data", "u", "--once"]).failed(9, &["another process", "--data"]);
@@ -193,46 +195,20 @@ fn unknown_settings_are_refused_where_they_are_used() {
 #[test]
 fn a_peer_with_another_key_than_agreed_is_not_believed() {
     let world = World::new();
-    let port = free_udp_port();
-    let (stranger, agreed) = (world.ok(["key", "new", "s.key"]), world.ok(["key", "new", "g.key"]));
-    assert_ne!(stranger.stdout, agreed.stdout);
-    let listening = format!("127.0.0.1:{port}");
-    let mut there = Running::start(
-        &world,
-        &[
-            "provider",
-            "--data",
-            "there",
-            "--http",
-            "127.0.0.1:0",
-            "--dns",
-            "127.0.0.1:0",
-            "--peering",
-            &listening,
-        ],
-    );
-    there.line("provider");
-    let peer = format!("{}@{listening}", agreed.stdout.trim());
+    let (stranger, agreed) = (ProviderProcess::unpeered(&world, "there"), world.ok(["key", "new", "g.key"]));
+    assert_ne!(stranger.name(), agreed.stdout.trim());
+    let peer = format!("{}@{}", agreed.stdout.trim(), stranger.peering());
     let mut here = Running::start(
         &world,
-        &[
-            "provider",
-            "--data",
-            "here",
-            "--http",
-            "127.0.0.1:0",
-            "--dns",
-            "127.0.0.1:0",
-            "--peering",
-            "127.0.0.1:0",
-            "--peer",
-            &peer,
-        ],
+        &[&["provider", "--data", "here", "--peer", &peer][..], &FREE_PORTS].concat(),
     );
     here.line("provider");
     here.said(agreed.stdout.trim());
     assert!(here.signal("TERM").success());
 }
+
+/// Nothing else on this machine has them.
+const FREE_PORTS: [&str; 6] = ["--http", "127.0.0.1:0", "--dns", "127.0.0.1:0", "--peering", "127.0.0.1:0"];
 
 /// Two neighbouring characters exchanged: a slip of the fingers.
 fn swap(name: &str) -> String {

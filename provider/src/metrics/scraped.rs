@@ -8,7 +8,7 @@ use crate::peering::ask::tally::PeerTally;
 use crate::peering::audit::Finding;
 use crate::peering::health::{LinkState, LinkStatus, PeerStatus};
 use crate::service::watch::board::Board;
-use dialtone_resolver::dns::Frontend;
+use dialtone_resolver::dns::{Carrier, Frontend};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -315,8 +315,18 @@ impl Collector for Dns {
             MetricType::Counter,
             rows,
         )?;
+        let rows = Carrier::ALL
+            .iter()
+            .zip(counts.by_carrier)
+            .map(|(carrier, count)| ([("transport", carrier.as_str().to_owned())], count));
+        family(
+            &mut encoder,
+            "dialtone_dns_questions",
+            "DNS messages that came, by transport",
+            MetricType::Counter,
+            rows,
+        )?;
         for (name, help, count) in [
-            ("dialtone_dns_questions", "DNS messages that came", counts.questions),
             ("dialtone_dns_dropped", "DNS messages that got no answer", counts.dropped),
             ("dialtone_dns_truncated", "DNS answers that were truncated", counts.truncated),
             ("dialtone_dns_forwarded", "Questions for upstream resolvers", counts.forwarded),

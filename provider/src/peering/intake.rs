@@ -37,6 +37,8 @@ pub struct Terms {
     pub filter: Filter,
     /// Whether this provider has no other nodes: then what came through it came through us.
     pub alone: bool,
+    /// Whether a pointer among these is an offer of what is to be held itself: see `feed::offers`.
+    pub offered: bool,
 }
 
 /// Why a record is refused. The sender's turn.
@@ -62,6 +64,16 @@ pub enum Refusal {
     /// Our agreement does not let it pass. Not held against the sender, who has an agreement of its own.
     #[error("a record of {0} is not to pass, by the agreement")]
     ShutOut(Name),
+}
+
+impl Refusal {
+    /// Whether no honest provider sends what was refused so.
+    pub fn is_wrong(&self) -> bool {
+        match self {
+            Self::NotARecord(_) | Self::NotBelieved { .. } | Self::OutOfScope(_) => true,
+            Self::Unwanted(_) | Self::ShutOut(_) => false,
+        }
+    }
 }
 
 /// What to do with a record, once it is known what is held of its name.
@@ -103,6 +115,8 @@ pub struct Checked {
     pub deferred: Vec<Deferred>,
     /// To be kept as what is said of others.
     pub pointers: Vec<Pointer>,
+    /// What was offered, and is lacking.
+    pub wants: Vec<Name>,
     /// By whom what is put came to the peer.
     pub paths: Vec<PathNote>,
     /// What needs neither, counted.
@@ -115,6 +129,8 @@ pub struct Checked {
     pub verify_time: Duration,
     /// The first refusal, and how many there were that no honest provider sends.
     pub invalid: Option<(u64, Refusal)>,
+    /// Of the same batch something was not looked at, since enough was invalid for the link to be cut.
+    pub abandoned: bool,
 }
 
 /// Takes an entry apart.
@@ -266,10 +282,9 @@ impl Checked {
     /// Files a refusal.
     pub fn refuse(&mut self, refusal: Refusal) {
         self.counts.refused += 1;
-        if matches!(refusal, Refusal::Unwanted(_) | Refusal::ShutOut(_)) {
-            return;
+        if refusal.is_wrong() {
+            self.invalid.get_or_insert((0, refusal)).0 += 1;
         }
-        self.invalid.get_or_insert((0, refusal)).0 += 1;
     }
 
     /// Files a genuine record.
@@ -296,11 +311,13 @@ impl Checked {
         self.taken += other.taken;
         self.deferred.extend(other.deferred);
         self.pointers.extend(other.pointers);
+        self.wants.extend(other.wants);
         self.paths.extend(other.paths);
         self.alike.extend(other.alike);
         self.counts.add(&other.counts);
         self.verified += other.verified;
         self.verify_time += other.verify_time;
+        self.abandoned |= other.abandoned;
         if let Some((count, refusal)) = other.invalid {
             self.invalid.get_or_insert((0, refusal)).0 += count;
         }
@@ -329,6 +346,9 @@ pub struct Intake {
     /// What was agreed before that.
     anew_from: Option<Mode>,
     next_check: u64,
+    /// How many names were asked for on this link, and of how many the peer has said that it knows.
+    wanted: u64,
+    heard: u64,
     committing: Option<Vec<Committing>>,
     settled: Settled,
 }
@@ -402,6 +422,9 @@ impl Intake {
         }
         self.anew[index] &= batch.cursor != 0;
         *end = Some((batch.cursor, batch.behind));
+        if batch.lane == Lane::Ordinary as u8 {
+            self.heard = batch.heard;
+        }
         self.next_check += 1;
         queue.push_back(Arrived {
             id: self.next_check,
@@ -416,6 +439,7 @@ impl Intake {
     /// What the batch of that number came to. One that was dropped meanwhile is passed over.
     pub fn checked(&mut self, id: u64, checked: Checked) {
         if let Some(batch) = self.lanes.iter_mut().flatten().find(|batch| batch.id == id) {
+            self.wanted += checked.wants.len() as u64;
             batch.checked = Some(checked);
         }
     }
@@ -439,7 +463,12 @@ impl Intake {
                 counts.stored += mentions;
                 counts.deferred += checked.deferred.len() as u64;
                 parts.push(Committing {
-                    ack: Ack { lane, cursor, counts },
+                    ack: Ack {
+                        lane,
+                        cursor,
+                        counts,
+                        wants: checked.wants,
+                    },
                     puts: checked.puts.len(),
                     taken: checked.taken,
                     pointers: checked.pointers.len(),
@@ -480,6 +509,7 @@ impl Intake {
                 Some(last) => {
                     last.cursor = part.ack.cursor;
                     last.counts.add(&part.ack.counts);
+                    last.wants.append(&mut part.ack.wants);
                 }
                 None => acks.push(part.ack),
             }
@@ -534,7 +564,8 @@ impl Intake {
 
     /// Whether the peer has said that we have everything, and it is durable.
     pub fn has_all(&self) -> bool {
-        self.is_idle() && !self.anew.contains(&true) && self.ends.iter().all(|end| matches!(end, Some((_, 0))))
+        let given = self.heard >= self.wanted;
+        given && self.is_idle() && !self.anew.contains(&true) && self.ends.iter().all(|end| matches!(end, Some((_, 0))))
     }
 }
 

@@ -43,5 +43,5 @@ async fn a_record_put_over_http_is_answered_over_dns_at_once() {
     );
     let metrics = world.metrics().await;
     assert!(metrics.contains("dialtone_dns_answers_total{rcode=\"nxdomain\"} 1"), "{metrics}");
-    assert!(metrics.contains("dialtone_dns_questions_total 4"), "{metrics}");
+    assert!(metrics.contains("dialtone_dns_questions_total{transport=\"udp\"} 4"), "{metrics}");
 }

@@ -1,5 +1,6 @@
 //! What a frontend has answered so far, for whoever watches it.
 
+use crate::dns::frontend::Carrier;
 use crate::dns::wire::flags;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct FrontendCounts {
     /// Messages that came.
     pub questions: u64,
+    /// Of these by [`Carrier::ALL`].
+    pub by_carrier: [u64; 5],
     /// Messages that got no answer: responses, and what is too short.
     pub dropped: u64,
     /// Answers by code: NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, any other.
@@ -22,7 +25,7 @@ pub struct FrontendCounts {
 
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    questions: AtomicU64,
+    by_carrier: [AtomicU64; 5],
     dropped: AtomicU64,
     by_rcode: [AtomicU64; 7],
     truncated: AtomicU64,
@@ -35,8 +38,8 @@ impl Counters {
     }
 
     /// Counts a question and what became of it.
-    pub(crate) fn answered(&self, reply: Option<&[u8]>) {
-        self.questions.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn answered(&self, carrier: Carrier, reply: Option<&[u8]>) {
+        self.by_carrier[carrier as usize].fetch_add(1, Ordering::Relaxed);
         let Some(&[high, low]) = reply.and_then(|reply| reply.get(2..4)) else {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
@@ -51,8 +54,10 @@ impl Counters {
 
     pub(crate) fn read(&self, upstream_sent: u64) -> FrontendCounts {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let by_carrier = self.by_carrier.each_ref().map(load);
         FrontendCounts {
-            questions: load(&self.questions),
+            questions: by_carrier.iter().sum(),
+            by_carrier,
             dropped: load(&self.dropped),
             by_rcode: self.by_rcode.each_ref().map(load),
             truncated: load(&self.truncated),

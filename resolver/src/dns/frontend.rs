@@ -1,12 +1,13 @@
 //! A question's way through the house: whose name is it, what is known of it, and what is said.
 
 use crate::dns::counts::{Counters, FrontendCounts};
+use crate::dns::edns::dress;
 use crate::dns::forward::Asked;
 use crate::dns::place::{Place, Zone};
 use crate::dns::question::Query;
 use crate::dns::rcode::{AnswerError, Ede, Rcode, ede, of_error};
 use crate::dns::response::{Response, TCP_BYTES_MAX, encode_refusal, udp_limit};
-use crate::dns::settings::{FrontendSettings, NEGATIVE_TTL_SECS_MAX, ORIGIN_BYTES_MAX, RECORD_UDP_GAIN};
+use crate::dns::settings::{FrontendSettings, NEGATIVE_TTL_SECS_MAX, NSID_BYTES_MAX, ORIGIN_BYTES_MAX, RECORD_UDP_GAIN};
 use crate::dns::walk::Walk;
 use crate::dns::wire::CLASS_IN;
 use crate::io::alias_file::AliasFile;
@@ -23,6 +24,36 @@ pub enum Carrier {
     Udp,
     /// A connection.
     Tcp,
+    /// A connection under TLS (RFC 7858).
+    Tls,
+    /// An HTTPS request (RFC 8484).
+    Https,
+    /// A QUIC stream (RFC 9250).
+    Quic,
+}
+
+impl Carrier {
+    /// All, in the order in which they are counted.
+    pub const ALL: [Self; 5] = [Self::Udp, Self::Tcp, Self::Tls, Self::Https, Self::Quic];
+
+    /// Whether nobody on the way can read along.
+    pub fn is_encrypted(self) -> bool {
+        match self {
+            Self::Udp | Self::Tcp => false,
+            Self::Tls | Self::Https | Self::Quic => true,
+        }
+    }
+
+    /// Its name in metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Https => "https",
+            Self::Quic => "quic",
+        }
+    }
 }
 
 /// Where a question came from.
@@ -51,6 +82,7 @@ pub struct Frontend {
     aliases: Option<AliasFile>,
     upstream: Option<Arc<Upstream>>,
     forward_for_everyone: bool,
+    nsid: Option<Vec<u8>>,
     counters: Counters,
 }
 
@@ -71,6 +103,9 @@ pub enum FrontendError {
     /// Negative answers that would be believed for too long.
     #[error("negative answers for {0} seconds: at most {NEGATIVE_TTL_SECS_MAX}, so that a new name is found soon")]
     NegativeTtl(u32),
+    /// An identifier that is too long.
+    #[error("the server's identifier is {0} bytes; at most {NSID_BYTES_MAX}")]
+    LongNsid(usize),
     /// A file of aliases that cannot be used.
     #[error("aliases in {file}: {reason}")]
     Aliases {
@@ -98,6 +133,9 @@ impl Frontend {
         if settings.authority.negative_ttl_secs > NEGATIVE_TTL_SECS_MAX {
             return Err(FrontendError::NegativeTtl(settings.authority.negative_ttl_secs));
         }
+        if let Some(long) = settings.nsid.as_ref().filter(|nsid| nsid.len() > NSID_BYTES_MAX) {
+            return Err(FrontendError::LongNsid(long.len()));
+        }
         let open = |path: std::path::PathBuf| {
             let file = path.display().to_string();
             AliasFile::open(path).map_err(|error| FrontendError::Aliases {
@@ -111,6 +149,7 @@ impl Frontend {
             aliases: settings.aliases.map(open).transpose()?,
             upstream: (!settings.upstreams.is_empty()).then(|| Upstream::new(settings.upstreams)),
             forward_for_everyone: settings.forward_for_everyone,
+            nsid: settings.nsid.map(String::into_bytes),
             counters: Counters::default(),
         })
     }
@@ -118,10 +157,20 @@ impl Frontend {
     /// Answers the message `query`, whatever it is. Takes as long as the source and the upstream take, within their time-outs.
     pub async fn answer(&self, query: &[u8], via: Via) -> Reply {
         let reply = match Query::read(query) {
-            Ok(query) => Some(self.answer_query(&query, via).await),
+            Ok(query) => {
+                let limit = match via.carrier {
+                    Carrier::Udp => udp_limit(&query),
+                    Carrier::Tcp | Carrier::Tls | Carrier::Https | Carrier::Quic => TCP_BYTES_MAX,
+                };
+                let mut answer = self.answer_query(&query, via, limit).await;
+                if let Some(edns) = query.edns {
+                    dress(&mut answer, edns.wants, via.carrier, self.nsid.as_deref(), limit);
+                }
+                Some(answer)
+            }
             Err(refusal) => encode_refusal(&refusal),
         };
-        self.counters.answered(reply.as_deref());
+        self.counters.answered(via.carrier, reply.as_deref());
         reply.map_or(Reply::Drop, Reply::Send)
     }
 
@@ -135,11 +184,7 @@ impl Frontend {
         &self.zone.origin
     }
 
-    async fn answer_query(&self, query: &Query, via: Via) -> Vec<u8> {
-        let limit = match via.carrier {
-            Carrier::Udp => udp_limit(query),
-            Carrier::Tcp => TCP_BYTES_MAX,
-        };
+    async fn answer_query(&self, query: &Query, via: Via, limit: usize) -> Vec<u8> {
         let upstream = self
             .upstream
             .as_ref()

@@ -4,6 +4,7 @@
 //! else that is not exactly one readable question gets a code (RFC 6891 §6.1.1, RFC 9619).
 
 use crate::dns::domain::Domain;
+use crate::dns::edns::Wants;
 use crate::dns::rcode::Rcode;
 use crate::dns::wire::{Header, Reader, flags};
 use dialtone_shared::record::rdata::types;
@@ -28,6 +29,8 @@ pub struct Edns {
     pub version: u8,
     /// Whether DNSSEC records are wanted.
     pub dnssec_ok: bool,
+    /// What else is asked for by its options.
+    pub wants: Wants,
 }
 
 /// A query that can be answered.
@@ -128,29 +131,19 @@ fn read_rest(r: &mut Reader<'_>, header: &Header) -> Option<Option<Edns>> {
             if record.kind != types::OPT {
                 continue;
             }
-            if section != ADDITIONALS || edns.is_some() || record.owner != Domain::root() || !options_fit(record.rdata) {
+            if section != ADDITIONALS || edns.is_some() || record.owner != Domain::root() {
                 return None;
             }
+            let wants = Wants::read(record.rdata)?;
             edns = Some(Edns {
                 udp_bytes: record.class,
                 version: (record.ttl >> 16) as u8,
                 dnssec_ok: record.ttl & DNSSEC_OK != 0,
+                wants,
             });
         }
     }
     r.is_at_end().then_some(edns)
-}
-
-/// `([code u16][length u16][bytes])*`
-fn options_fit(options: &[u8]) -> bool {
-    let mut r = Reader::new(options);
-    while !r.is_at_end() {
-        let fits = r.u16().and_then(|_| r.u16()).and_then(|length| r.take(usize::from(length)));
-        if fits.is_none() {
-            return false;
-        }
-    }
-    true
 }
 
 const ADDITIONALS: usize = 3;
@@ -192,6 +185,7 @@ mod tests {
             udp_bytes: 1232,
             version: 0,
             dnssec_ok: true,
+            wants: Wants::default(),
         };
         assert_eq!(query.edns, Some(edns));
         assert!(query.recursion_desired());

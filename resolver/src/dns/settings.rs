@@ -21,6 +21,8 @@ pub struct FrontendSettings {
     pub forward_for_everyone: bool,
     /// The file of aliases: `alias  <name>` a line.
     pub aliases: Option<PathBuf>,
+    /// Which of several servers this is, for those who ask (RFC 5001); `None`: it is not said.
+    pub nsid: Option<String>,
 }
 
 /// What the SOA of the origin says (RFC 1035 §3.3.13).
@@ -61,6 +63,7 @@ impl FrontendSettings {
             upstreams: Vec::new(),
             forward_for_everyone: false,
             aliases: None,
+            nsid: None,
         }
     }
 }
@@ -84,10 +87,42 @@ impl Default for ListenerSettings {
             tcp_connections: 1_024,
             tcp_per_client: 64,
             tcp_in_flight: 64,
-            tcp_idle: Duration::from_secs(10),
+            tcp_idle: STREAM_IDLE,
         }
     }
 }
+
+/// How long a connection may be open without a whole message: what RFC 9210 §4.5 starts with, less a second, so that a slow one is gone
+/// within ten on a busy machine too.
+pub const STREAM_IDLE: Duration = Duration::from_secs(9);
+
+/// Longest question over a connection, in bytes: a padded one fits into the answer's size, and nothing else is long. Each is held until it is
+/// answered: with the 64 KiB that TCP allows, those that wait on all connections would take gigabytes.
+pub const QUESTION_BYTES_MAX: usize = 4_096;
+
+/// How long a TLS or QUIC handshake may take: two round trips around the world, lost once each. Part of [`STREAM_IDLE`].
+pub const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
+
+/// For how long a connection must have been quiet before it makes way for a new one where there is no room: whoever has just asked, or is
+/// just shaking hands, stays.
+pub const MAKE_WAY_AFTER: Duration = Duration::from_millis(100);
+
+/// How many questions may be taken back on one connection, more than were answered on it: a browser that leaves a page takes back a handful,
+/// a rapid reset (CVE-2023-44487) thousands.
+pub const TAKEN_BACK_MAX: u64 = 64;
+
+/// From how many QUIC handshakes at once who dials must first prove its address (Retry, RFC 9000 §8.1.2): each costs memory and a signature,
+/// and a forged sender never completes one.
+pub const QUIC_HANDSHAKES_UNPROVED_MAX: usize = 32;
+
+/// Most QUIC handshakes at once, proved or not: a core does some 1,500 a second, so that these are done within [`HANDSHAKE_MAX`].
+pub const QUIC_HANDSHAKES_MAX: usize = 1_024;
+
+/// Longest head of an HTTP request, in bytes: a question in the address of a GET, and a browser's headers.
+pub const HTTP_HEAD_BYTES_MAX: usize = 16 << 10;
+
+/// Longest identifier of a server (RFC 5001): a host's name.
+pub const NSID_BYTES_MAX: usize = 64;
 
 /// Longest that "there is none" may be believed, in seconds. A name is often asked for just before it is published; what looks dead
 /// for longer than this is reported as broken.

@@ -1,19 +1,25 @@
 //! The only rooms with sockets, files, the clock and chance. They decide nothing.
 
 pub mod alias_file;
+pub mod certificate;
 pub mod clock;
+mod connections;
 pub mod connector;
+mod conversation;
 pub mod discover;
 pub mod driver;
+pub mod encrypted;
 pub mod environment;
 pub mod floor_file;
 pub mod http;
 pub mod http_connector;
+mod https;
 pub(crate) mod keeper;
 pub mod key_files;
 pub mod key_rotation;
 pub mod listeners;
 pub mod publisher;
+mod quic;
 pub mod tls;
 pub mod transport;
 pub mod upstream;

@@ -47,11 +47,33 @@ impl Publisher {
 
     /// Puts `record` at every provider at once. One outcome for each, in the order in which they were set.
     pub async fn put(&self, record: &VerifiedRecord, condition: PutIf) -> Vec<Result<Acknowledged, PutError>> {
-        let puts = self.accounts.iter().map(|known| {
-            let put: Pending<'_, _> = Box::pin(self.put_at(known, record, condition));
+        self.put_each(record, &vec![condition; self.accounts.len()]).await
+    }
+
+    /// As [`Publisher::put`], with a condition for each provider. Where the record came by itself in the meantime, from another provider,
+    /// that is no reason to fail.
+    pub async fn put_each(&self, record: &VerifiedRecord, conditions: &[PutIf]) -> Vec<Result<Acknowledged, PutError>> {
+        let puts = self.accounts.iter().zip(conditions).map(|(known, condition)| {
+            let put: Pending<'_, _> = Box::pin(async move {
+                match self.put_at(known, record, *condition).await {
+                    Err(PutError::ConditionFailed { held: Some(held), .. }) if held == *record.rank() => {
+                        self.put_at(known, record, PutIf::Always).await
+                    }
+                    outcome => outcome,
+                }
+            });
             put
         });
         together::all(puts.collect()).await
+    }
+
+    /// What each provider serves of `name`, verified, in the order in which they were set.
+    pub async fn held_by_each(&self, name: &Name) -> Vec<Result<Option<VerifiedRecord>, PutError>> {
+        let asks = self.accounts.iter().map(|known| {
+            let ask: Pending<'_, _> = Box::pin(self.held_at(known, name));
+            ask
+        });
+        together::all(asks.collect()).await
     }
 
     /// The highest-ranking record of `name` that any of the providers serves: what the next sequence must exceed. (One that has
@@ -60,12 +82,8 @@ impl Publisher {
     /// # Errors
     /// [`PutError`]: nobody could say.
     pub async fn held(&self, name: &Name) -> Result<Option<VerifiedRecord>, PutError> {
-        let asks = self.accounts.iter().map(|known| {
-            let ask: Pending<'_, _> = Box::pin(self.held_at(known, name));
-            ask
-        });
         let (mut best, mut answered, mut trouble): (Option<VerifiedRecord>, bool, Option<PutError>) = (None, false, None);
-        for held in together::all(asks.collect()).await {
+        for held in self.held_by_each(name).await {
             match held {
                 Ok(held) => {
                     answered = true;

@@ -1,5 +1,6 @@
 //! What the DNS frontend promises: each file is something it can do.
 
+mod encrypted;
 mod forwarding;
 mod malformed;
 mod names_under_the_origin;

@@ -2,15 +2,19 @@
 
 use super::make;
 use crate::bindings::{self, Salt};
+use crate::config::{Client, ClientArgs};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::{failures, output};
 use bip39::Mnemonic;
 use clap::Args;
 use dialtone_resolver::io::key_files::{self, NewKey};
+use dialtone_resolver::io::publisher::Publisher;
 use dialtone_resolver::keyfile::{KEY_FILE_BYTES_MAX, KeyPaths, to_hex};
+use dialtone_resolver::publish::Account;
+use dialtone_resolver::settings::ProviderAt;
 use dialtone_shared::key::KeyChain;
 use dialtone_shared::limits::{CHAIN_LINKS_DEFAULT, CHAIN_LINKS_MAX};
-use dialtone_shared::{Name, SecretKey};
+use dialtone_shared::{Body, Name, SecretKey};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
@@ -33,7 +37,8 @@ pub struct BackupArgs {
 
 /// Make all the files of a key again from the words of `dialtone key backup`
 ///
-/// The words are read from standard input, in upper or lower case, with any spaces and line ends between.
+/// The words are read from standard input, in upper or lower case, with any spaces and line ends between. How often the key was rotated does
+/// not stand in them: that is asked of the provider that holds the name's record, if one can be asked.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  dialtone key restore alice.key --name <name>\n  dialtone key restore shop.key --name <name> --salt shop --epoch 1 < words.txt"
@@ -50,15 +55,17 @@ pub struct RestoreArgs {
     /// The salt that the name was made with
     #[arg(long, value_name = "SALT", value_parser = bindings::salt)]
     salt: Option<Salt>,
-    /// How often the key was rotated
-    #[arg(long, value_name = "COUNT", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=CHAIN_LINKS_MAX as i64))]
-    epoch: u16,
+    /// How often the key was rotated [default: as the name's record at the provider says, otherwise 0]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(0..=CHAIN_LINKS_MAX as i64))]
+    epoch: Option<u16>,
     /// The first key, if it was made elsewhere (`dialtone key new --from`)
     #[arg(long, value_name = "PEM")]
     from: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    client: ClientArgs,
 }
 
 /// Prints the words.
@@ -111,7 +118,7 @@ pub fn run(args: &BackupArgs) -> Outcome {
 ///
 /// # Errors
 /// The words are wrong, or make another name; something is in the way.
-pub fn restore(args: &RestoreArgs) -> Outcome {
+pub async fn restore(args: &RestoreArgs) -> Outcome {
     let seed = read_words()?;
     let first = args
         .from
@@ -146,14 +153,52 @@ pub fn restore(args: &RestoreArgs) -> Outcome {
     {
         return Err(other_name(&args.file, &name));
     }
+    let epoch = epoch_in_force(&makes(links)?, args.epoch.map(usize::from), &args.client).await?;
     let wanted = NewKey {
         first,
         seed: Some(seed),
-        epoch: usize::from(args.epoch),
+        epoch,
         salt,
         links,
     };
     make(&args.file, &wanted, args.json)
+}
+
+/// How often the key of `name` was rotated: as `said`, or else as the record says that a provider holds. A key that is not in force any more
+/// looks like one that is, and signs nothing that counts: whatever is not known is told.
+async fn epoch_in_force(name: &Name, said: Option<usize>, client: &ClientArgs) -> Result<usize, Failure> {
+    let client = Client::load(client)?;
+    let account = |at: &ProviderAt| Account {
+        at: at.clone(),
+        token: None,
+    };
+    let providers = client.providers.value.iter().map(account).collect();
+    let found = Publisher::new(providers).held(name).await;
+    let (epoch, note) = match (said, &found) {
+        (said, Ok(Some(record))) => {
+            let (held, revoked) = (record.record().chain.len(), matches!(record.record().body, Body::Revoked));
+            let epoch = said.unwrap_or(held);
+            let note = match epoch {
+                epoch if epoch < held => format!(
+                    "warning: the record that is held was signed by the key of epoch {held}: what this one signs, of epoch {epoch}, counts for \
+                     nothing; leave --epoch out to restore that one"
+                ),
+                epoch if epoch == held && revoked => {
+                    "note: this key is revoked: `dialtone key rotate` puts the next one in force".to_owned()
+                }
+                _ if said.is_none() => format!("note: the key of epoch {epoch}, which signed the record that is held"),
+                _ => String::new(),
+            };
+            (epoch, note)
+        }
+        (Some(epoch), _) => (epoch, String::new()),
+        (None, Ok(None)) => (0, format!("the provider holds no record of it; {IF_ROTATED}")),
+        (None, Err(error)) => (0, format!("{error}; {IF_ROTATED}")),
+    };
+    if !note.is_empty() {
+        output::remark(note);
+    }
+    Ok(epoch)
 }
 
 fn other_name(file: &Path, name: &Name) -> Failure {
@@ -180,8 +225,21 @@ fn read_words() -> Result<Zeroizing<[u8; 32]>, Failure> {
             .help("give the 24 words of `dialtone key backup` in their order, on standard input")
     };
     let text = Zeroizing::new(text.split_whitespace().collect::<Vec<_>>().join(" "));
-    let words = Mnemonic::parse_in(bip39::Language::English, text.as_str()).map_err(|error| wrong(error.to_string()))?;
+    let words = Mnemonic::parse_in(bip39::Language::English, text.as_str()).map_err(|error| wrong(of_words(&error)))?;
     let entropy = Zeroizing::new(words.to_entropy());
     let seed = <[u8; 32]>::try_from(entropy.as_slice()).map_err(|_| wrong(format!("{} words, not 24", words.word_count())))?;
     Ok(Zeroizing::new(seed))
 }
+
+/// What is wrong with words, counted as a person counts. The word itself is not repeated: it is nearly one of a secret.
+fn of_words(error: &bip39::Error) -> String {
+    match error {
+        bip39::Error::UnknownWord(index) => format!("word {} is not on the list", index + 1),
+        bip39::Error::BadWordCount(count) => format!("{count} words, not 24"),
+        bip39::Error::InvalidChecksum => "their checksum is wrong: one of them is another, or two have changed places".to_owned(),
+        bip39::Error::BadEntropyBitCount(_) | bip39::Error::AmbiguousLanguages(_) => error.to_string(),
+    }
+}
+
+/// Said where nobody can say how often a key was rotated.
+const IF_ROTATED: &str = "the first key is restored: if it was rotated, it signs nothing that counts; then say how often with --epoch";

@@ -1,6 +1,6 @@
 //! `dialtone key revoke`: the tombstone of a key that is lost, signed now or long before.
 
-use crate::commands::publish::{self, PutArgs};
+use crate::commands::publish::put::{self, PutArgs};
 use crate::config::ClientArgs;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::failures;
@@ -55,5 +55,5 @@ pub async fn run(args: RevokeArgs) -> Outcome {
         .help("to keep the revocation for later, add --sign-only FILE")
         .help("to withdraw what the name stands for and keep the key, use `dialtone unpublish`"));
     }
-    publish::put_body(&signer, &Body::Revoked, &[], &args.put, &args.client).await
+    put::put_body(&signer, &Body::Revoked, &[], &args.put, &args.client).await
 }

@@ -1,12 +1,13 @@
 //! `dialtone key rotate`: the next key of the chain takes over, here and, by a record that it signs, everywhere.
 
-use crate::commands::publish::{self, PutArgs};
+use crate::commands::publish::put::{self, PutArgs};
 use crate::config::ClientArgs;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::{failures, output};
 use clap::Args;
 use dialtone_resolver::io::key_rotation::{self, Rotated};
-use std::path::PathBuf;
+use dialtone_shared::{Body, VerifiedRecord};
+use std::path::{Path, PathBuf};
 
 /// Put the next key of the chain in force
 ///
@@ -40,12 +41,15 @@ pub struct RotateArgs {
 pub async fn run(args: RotateArgs) -> Outcome {
     // Whoever cannot be asked is found out before anything is changed.
     let held = match args.republish {
-        true => Some(publish::held(&args.file, &args.client).await?),
+        true => Some(put::held(&args.file, &args.client).await?),
         false => None,
     };
+    if let Some(held) = &held {
+        nothing_to_republish(&args.file, held.as_ref())?;
+    }
     if args.put.dry_run {
         return match &held {
-            Some(Some(held)) => publish::print_record(held, args.put.json),
+            Some(Some(held)) => put::print_record(held, args.put.json),
             _ => Err(Failure::new(Exit::Usage, "--dry-run", "there is nothing to show")
                 .help("with --republish it shows what the provider holds, which would be signed anew")),
         };
@@ -59,7 +63,7 @@ pub async fn run(args: RotateArgs) -> Outcome {
     ));
     output::remark(format!("the key before is kept as {}", superseded.display()));
     match held {
-        Some(held) => publish::again(&args.file, held.as_ref(), &args.put, &args.client).await,
+        Some(held) => put::again(&args.file, held.as_ref(), &args.put, &args.client).await,
         None => {
             output::line(public.name())?;
             output::remark(format!(
@@ -69,4 +73,16 @@ pub async fn run(args: RotateArgs) -> Outcome {
             Ok(())
         }
     }
+}
+
+/// An empty record that nobody asked for would say that the name stands for nothing.
+fn nothing_to_republish(file: &Path, held: Option<&VerifiedRecord>) -> Outcome {
+    let reason = match held.map(|held| &held.record().body) {
+        Some(Body::Live { .. }) => return Ok(()),
+        Some(Body::Revoked) => "the provider holds its revocation: what it stood for before is not known there any more",
+        None => "the provider holds no record of it",
+    };
+    Err(Failure::new(Exit::Absent, "nothing to republish", reason)
+        .help(format!("rotate without --republish: dialtone key rotate {}", file.display()))
+        .help("then say what the name stands for with `dialtone publish`"))
 }

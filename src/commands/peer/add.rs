@@ -12,7 +12,7 @@ use dialtone_shared::message::Relationship;
 
 /// Make an agreement with another provider, or change one
 ///
-/// What is left out stays as it is, or at its default. The other side needs an agreement of its own; `dialtone peer invite` makes both in
+/// What is left out stays as it is, or at its default; a list that is given replaces the one that was. The other side needs an agreement of its own; `dialtone peer invite` makes both in
 /// one go.
 #[derive(Args, Debug)]
 #[command(
@@ -27,6 +27,9 @@ pub struct AddArgs {
     /// Another address of it; repeat it for more
     #[arg(long = "address", value_name = "HOST:PORT", value_parser = super::address_of)]
     addresses: Vec<String>,
+    /// It cannot be reached: it connects to us
+    #[arg(long, conflicts_with = "addresses")]
+    unreachable: bool,
     #[command(flatten)]
     terms: TermsArgs,
     #[command(flatten)]
@@ -56,12 +59,15 @@ pub async fn add(args: AddArgs) -> Outcome {
     let place = args.place.find()?;
     let running = running(&place).await?;
     let (peer, first) = args.peer;
+    if args.unreachable && first.is_some() {
+        return Err(Failure::new(Exit::BadInput, "--unreachable", "an address is given beside the name").help("leave out one of the two"));
+    }
     if args.terms.relationship == Some(Relationship::Sibling) {
         super::check_sibling(&signer(&place)?.name(), &peer, args.terms.relationship)?;
     }
     let addresses: Vec<String> = first.into_iter().chain(args.addresses).collect();
     let mut change = args.terms.change();
-    change.addresses = (!addresses.is_empty()).then_some(addresses);
+    change.addresses = (args.unreachable || !addresses.is_empty()).then_some(addresses);
     args.limits.fill(&mut change);
     let agreed = agree(&place, running.as_ref(), &peer, &change).await?;
     let done = if agreed.changed { "changed" } else { "made" };

@@ -65,7 +65,7 @@ pub struct TermsArgs {
 
 /// What one peer may cost.
 #[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Limits, and a label")]
+#[command(next_help_heading = "Limits, lists and a label")]
 pub struct LimitArgs {
     /// Names that may be held here because it sent them; 0: any number
     #[arg(long, value_name = "COUNT")]
@@ -79,10 +79,22 @@ pub struct LimitArgs {
     /// Its queries answered in a second; 0: any number
     #[arg(long, value_name = "COUNT")]
     queries_per_second: Option<u32>,
-    /// What the two of you call the price class; it stands in statements
+    /// What the two of you call the price class; it stands in statements; `none` takes it out
     #[arg(long, value_name = "LABEL")]
     price: Option<String>,
+    /// A name that passes, both ways, while all that are not listed do not; repeat it for more; `none` takes the list out
+    #[arg(long, value_name = "NAME", value_parser = listed)]
+    only: Vec<Listed>,
+    /// A name that never passes; repeat it for more; `none` takes the list out
+    #[arg(long, value_name = "NAME", value_parser = listed)]
+    except: Vec<Listed>,
+    /// Whether records that are for some providers only pass, too [default: true]
+    #[arg(long, value_name = "BOOL")]
+    scoped: Option<bool>,
 }
+
+/// An entry of a list: a name, or `None` for none at all.
+type Listed = Option<Name>;
 
 /// Does what the verb says.
 ///
@@ -123,7 +135,9 @@ impl LimitArgs {
             ("queries_per_second", self.queries_per_second.map(u64::from)),
         ];
         change.limits = limits.into_iter().filter_map(|(key, limit)| Some((key, limit?))).collect();
-        change.price = self.price;
+        change.price = self.price.map(|label| if label == NONE { String::new() } else { label });
+        let list = |entries: Vec<Listed>| (!entries.is_empty()).then(|| entries.into_iter().flatten().collect());
+        (change.only, change.except, change.scoped) = (list(self.only), list(self.except), self.scoped);
     }
 }
 
@@ -237,6 +251,14 @@ fn peer_and_address(typed: &str) -> Result<(Name, Option<String>), String> {
     Ok((bindings::flat_name(name)?, address))
 }
 
+/// `NAME`, or `none`.
+fn listed(typed: &str) -> Result<Listed, String> {
+    if typed == NONE {
+        return Ok(None);
+    }
+    bindings::flat_name(typed).map(Some)
+}
+
 /// `HOST:PORT`.
 fn address_of(typed: &str) -> Result<String, String> {
     if is_address(typed) {
@@ -245,3 +267,6 @@ fn address_of(typed: &str) -> Result<String, String> {
         Err(format!("`{typed}` is not HOST:PORT"))
     }
 }
+
+/// Typed where a list, or a label, is to be no more.
+const NONE: &str = "none";

@@ -285,7 +285,7 @@ fn port(asked: Option<u16>, usual: u16, index: usize, once: bool) -> Result<Sock
     let port = match asked {
         Some(0) => 0,
         Some(base) => apart(base).ok_or_else(|| {
-            Failure::new(Exit::Usage, format!("port {base}"), "the ports after it end before all have one").help("choose a lower port")
+            Failure::new(Exit::BadInput, format!("port {base}"), "the ports after it end before all have one").help("choose a lower port")
         })?,
         None if once => 0,
         None => apart(usual).filter(|port| is_free(*port)).unwrap_or(0),

@@ -1,6 +1,6 @@
 //! Provider processes: one alone, or two that are peered through their settings files.
 
-use super::{Running, World, free_udp_port};
+use super::{Running, World};
 use serde_json::Value;
 
 /// A provider process that can be stopped and started again in its folder.
@@ -39,17 +39,17 @@ impl ProviderProcess {
     pub fn peered(world: &World) -> (Self, Self) {
         let name = |key: &str| world.ok(["key", "new", key, "--chain", "0"]).stdout.trim().to_owned();
         let (a, b) = (name("a.key"), name("b.key"));
-        let port = free_udp_port();
         let agreement = |own: &str, peer: &str, addresses: &str| {
             format!("identity.key = '{own}'\n[[peer]]\nname = '{peer}'\naddresses = [{addresses}]\n")
         };
         // The keys were made with `key new`: their names are known before either provider runs.
-        let first = Self::start(world, "first", &(ports(port).clone() + &agreement("a.key", &b, "")));
-        let second = Self::start(
-            world,
-            "second",
-            &(ports(0) + &agreement("b.key", &a, &format!("'127.0.0.1:{port}'"))),
-        );
+        let first = Self::start(world, "first", &(ports(0) + &agreement("a.key", &b, "")));
+        let peering = first.peering();
+        let second = Self::start(world, "second", &(ports(0) + &agreement("b.key", &a, &format!("'{peering}'"))));
+        // It is dialled there after a restart, too.
+        let settings = std::fs::read_to_string(world.path("first.toml")).expect("its settings");
+        let listen = |at: &str| format!("peering.listen = '{at}'");
+        world.write("first.toml", settings.replace(&listen("127.0.0.1:0"), &listen(&peering)));
         assert_eq!((first.name(), second.name()), (a, b));
         (first, second)
     }
@@ -93,6 +93,11 @@ impl ProviderProcess {
     /// Where it answers HTTP.
     pub fn url(&self) -> String {
         format!("http://{}", self.start["http"][0].as_str().expect("an address"))
+    }
+
+    /// Where peers connect.
+    pub fn peering(&self) -> String {
+        self.start["peering"].as_str().expect("an address").to_owned()
     }
 
     /// The host and port where it answers DNS.

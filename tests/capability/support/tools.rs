@@ -26,14 +26,21 @@ impl Tool {
     }
 }
 
-/// A TCP port of 127.0.0.1 that nobody used a moment ago.
+/// A TCP port of 127.0.0.1 that nobody uses.
 pub fn free_port() -> u16 {
-    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    socket.local_addr().expect("bound").port()
+    free(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
 }
 
-/// A UDP port of 127.0.0.1 that nobody used a moment ago.
+/// A UDP port of 127.0.0.1 that nobody uses.
 pub fn free_udp_port() -> u16 {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    socket.local_addr().expect("bound").port()
+    free(|port| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
 }
+
+/// A port below those that systems give to whoever asks for any: until it is used, no socket of another test happens to get it.
+fn free(is_free: impl Fn(u16) -> bool) -> u16 {
+    let mut ports = std::iter::repeat_with(|| rand::random_range(PORTS_CHOSEN)).take(1_000);
+    ports.find(|port| is_free(*port)).expect("a free port")
+}
+
+/// Above what services are known by, below the lowest port that any system gives out (Linux: 32768).
+const PORTS_CHOSEN: std::ops::Range<u16> = 12_000..32_000;

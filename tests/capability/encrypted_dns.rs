@@ -1,0 +1,176 @@
+//! The frontend over TLS, HTTPS and QUIC, as other people's clients find it.
+
+use crate::support::{ProviderProcess, Running, Tool, World};
+use serde_json::Value;
+use std::path::PathBuf;
+
+/// A provider with a name, and a frontend of one's own before it on every transport.
+struct Site {
+    world: World,
+    provider: ProviderProcess,
+    frontend: Running,
+    start: Value,
+    domain: String,
+}
+
+impl Site {
+    fn new(more: &[&str]) -> Self {
+        let world = World::new();
+        let provider = ProviderProcess::alone(&world);
+        let name = world.ok(["key", "new", "site.key"]).stdout.trim().to_owned();
+        world.ok([
+            "publish",
+            "--key",
+            "site.key",
+            "--provider",
+            &provider.url(),
+            "--address",
+            "127.0.0.1",
+        ]);
+        let any = "127.0.0.1:0";
+        let (url, fixed) = (
+            provider.url(),
+            ["--listen", any, "--tls", any, "--https", any, "--quic", any, "--json"],
+        );
+        let mut frontend = Running::start(&world, &[&["dns", "--provider", &url], &fixed[..], more].concat());
+        let start: Value = serde_json::from_str(&frontend.line("{")).expect("one JSON object");
+        let domain = format!("{name}.{}", start["origin"].as_str().expect("an origin"));
+        Self {
+            world,
+            provider,
+            frontend,
+            start,
+            domain,
+        }
+    }
+
+    fn port(&self, kind: &str) -> &str {
+        self.start[kind][0]
+            .as_str()
+            .expect("an address")
+            .rsplit_once(':')
+            .expect("host:port")
+            .1
+    }
+
+    fn certificate(&self) -> PathBuf {
+        self.world.path(self.start["certificate"]["file"].as_str().expect("a file"))
+    }
+}
+
+#[test]
+fn kdig_and_dig_are_answered_over_tls_https_and_quic() {
+    let (Some(kdig), Some(dig)) = (Tool::find("kdig"), Tool::find("dig")) else {
+        return;
+    };
+    let site = Site::new(&[]);
+    let certificate = site.certificate();
+    let pin = format!("+tls-pin={}", site.start["certificate"]["pin"].as_str().expect("a pin"));
+    let trusted = format!("+tls-ca={}", certificate.display());
+    let rows: [(&Tool, &str, &[&str]); 8] = [
+        (&kdig, "tls", &["+tls", &pin]),
+        (&kdig, "tls", &[&trusted, "+tls-hostname=localhost"]),
+        (&kdig, "https", &["+https", &pin]),
+        (&kdig, "https", &["+https-get", &pin]),
+        (&kdig, "quic", &["+quic"]),
+        (&dig, "tls", &["+tls"]),
+        (&dig, "https", &["+https"]),
+        (&dig, "https", &["+https-get"]),
+    ];
+    let kinds = kdig.run(["-h"]).stdout;
+    for (tool, kind, how) in rows {
+        if kind == "quic" && !kinds.contains("quic") {
+            continue;
+        }
+        let said = tool.run([&["@127.0.0.1", "-p", site.port(kind)], how, &[&site.domain, "A"]].concat());
+        assert!(
+            said.stdout.contains("NOERROR") && said.stdout.contains("127.0.0.1\n"),
+            "{kind} {how:?}: {said}"
+        );
+    }
+    let keepalive = dig.run(["@127.0.0.1", "-p", site.port("dns"), "+tcp", "+keepalive", &site.domain, "A"]);
+    assert!(keepalive.stdout.contains("TCP KEEPALIVE: 9"), "{keepalive}");
+    assert_eq!(site.frontend.signal("TERM").code(), Some(0));
+}
+
+#[test]
+fn curl_opens_a_page_by_flat_name_over_its_own_dns() {
+    let Some(curl) = Tool::find("curl") else { return };
+    let site = Site::new(&[]);
+    let (certificate, doh) = (site.certificate(), format!("https://localhost:{}/dns-query", site.port("https")));
+    let certificate = certificate.to_str().expect("text");
+    let page = site.provider.url().replace("127.0.0.1", &site.domain) + "/healthz";
+    let said = curl.run([
+        "-s",
+        "--doh-url",
+        &doh,
+        "--doh-insecure",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code} %{remote_ip}",
+        &page,
+    ]);
+    assert_eq!(said.stdout, "200 127.0.0.1", "{said}");
+    // A question for example.com, which is refused here, and that is an answer too.
+    let ask = format!("{doh}?dns=AAABAAABAAAAAAAAA3d3dwdleGFtcGxlA2NvbQAAAQAB");
+    for (version, expected) in [("--http1.1", "1.1 200"), ("--http2", "2 200")] {
+        let format = "%{http_version} %{http_code} %{content_type}";
+        let said = curl.run(["-s", version, "--cacert", certificate, "-o", "/dev/null", "-w", format, &ask]);
+        assert_eq!(said.stdout, format!("{expected} application/dns-message"), "{said}");
+        let said = curl.run([
+            "-s",
+            version,
+            "--cacert",
+            certificate,
+            "-d",
+            "x",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code}",
+            &doh,
+        ]);
+        assert_eq!(said.stdout, "415", "{said}");
+    }
+}
+
+#[test]
+fn a_certificate_is_read_again_at_a_signal_and_one_that_is_no_good_is_refused_at_the_start() {
+    let Some(kdig) = Tool::find("kdig") else { return };
+    let world = World::new();
+    world.write("broken.pem", "nothing");
+    world
+        .run([
+            "dns",
+            "--listen",
+            "127.0.0.1:0",
+            "--tls",
+            "127.0.0.1:0",
+            "--certificate",
+            "broken.pem",
+        ])
+        .failed(8, &["broken.pem", "no certificate", "--certificate-key"]);
+    // Two that were made for first use, as if they came from elsewhere.
+    let (one, two) = (Site::new(&[]), Site::new(&[]));
+    let copy = |from: &Site| {
+        let key = from.certificate().with_file_name("dns-certificate-key.pem");
+        let text = [from.certificate(), key]
+            .map(|file| std::fs::read_to_string(file).expect("read"))
+            .concat();
+        world.write("both.pem", text)
+    };
+    let file = copy(&one);
+    let site = Site::new(&["--certificate", file.to_str().expect("text")]);
+    let asked = |site: &Site, of: &Site| {
+        let pin = format!("+tls-pin={}", of.start["certificate"]["pin"].as_str().expect("a pin"));
+        kdig.run(["@127.0.0.1", "-p", site.port("tls"), "+tls", &pin, &site.domain, "A"])
+            .stdout
+            .contains("NOERROR")
+    };
+    assert!(asked(&site, &one) && !asked(&site, &two));
+    copy(&two);
+    site.frontend.send("HUP");
+    site.frontend.said("read again");
+    assert!(asked(&site, &two) && !asked(&site, &one));
+}
