@@ -28,6 +28,7 @@ pub enum Verb {
     Unpublish(commands::unpublish::UnpublishArgs),
     Lease(commands::lease::LeaseArgs),
     Resolve(commands::resolve::ResolveArgs),
+    Watch(commands::watch::WatchArgs),
     Alias(commands::alias::AliasArgs),
     Link(commands::link::LinkArgs),
     Provider(commands::provider::ProviderArgs),

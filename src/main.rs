@@ -57,6 +57,7 @@ fn run(cli: Cli) -> Outcome {
         Verb::Unpublish(args) => wait_for(commands::unpublish::run(args)),
         Verb::Lease(args) => wait_for(commands::lease::run(args)),
         Verb::Resolve(args) => wait_for(commands::resolve::run(args)),
+        Verb::Watch(args) => wait_for(commands::watch::run(args)),
         Verb::Alias(args) => commands::alias::run(args),
         Verb::Link(args) => wait_for(commands::link::run(args)),
         Verb::Provider(args) => wait_for(commands::provider::run(args, cli.log)),

@@ -579,6 +579,22 @@ pub const WALK_EVERY_SECS: u64 = 6 * 3_600;
 pub const WALK_STEP: usize = 256;
 /// See [`WALK_STEP`].
 pub const WALK_REST_MILLIS: u64 = 10;
+/// Names watched on one connection: ten thousand, and room for some more.
+pub const WATCH_NAMES_MAX: usize = 16_384;
+/// Names watched in all, counted once for each watcher: about 200 bytes each.
+pub const WATCHED_MAX: usize = 1 << 20;
+/// Largest body that lists names to watch, in bytes: the most names, each with a rank.
+pub const WATCH_BODY_BYTES_MAX: usize = WATCH_NAMES_MAX * 160;
+/// Such bodies read at a time: bounds their memory to 84 MB.
+pub const WATCH_BODIES_AT_A_TIME: usize = 32;
+/// A watcher that left off longer ago than this many changes is told everything anew: reading them would cost more.
+pub const WATCH_RESUME_MAX: u64 = 65_536;
+/// A watcher of whose names nothing changes is sent a sign of life after this many seconds: proxies and NATs forget the quiet after 30.
+pub const WATCH_ALIVE_SECS: u64 = 15;
+/// About how much is written to a watcher in one piece, in bytes: what waits for one that reads slowly.
+pub const WATCH_PIECE_BYTES: usize = 32 << 10;
+/// How often it is looked whether something that is watched has ended, in milliseconds.
+pub const WATCH_TICK_MILLIS: u64 = 250;
 /// Days that the hours of the books are kept: a year's statement can be made, and disputed.
 pub const BOOKS_KEEP_DAYS: u64 = 400;
 

@@ -11,7 +11,9 @@
 //! 5. [`lookup`]: what to send when, and what to believe;
 //! 6. [`message`]: the question and its answers as bytes;
 //! 7. [`layers`]: from a name to endpoints, through services and delegates;
-//! 8. [`dns`]: the frontend, which answers DNS from any source.
+//! 8. [`connect`]: from endpoints to a connection that the name authenticates;
+//! 9. [`watch`]: being told instead of asking again;
+//! 10. [`dns`]: the frontend, which answers DNS from any source.
 //!
 //! For whoever asks by DNS, [`dns`] is in front of a source of records.
 //!
@@ -19,6 +21,7 @@
 
 pub mod cache;
 pub mod choose;
+pub mod connect;
 pub mod dns;
 pub mod edit;
 pub mod error;
@@ -38,6 +41,7 @@ pub mod stub;
 mod together;
 pub mod update;
 pub mod view;
+pub mod watch;
 
 #[cfg(test)]
 mod fixture;

@@ -17,3 +17,4 @@ pub mod resolve;
 pub mod template;
 pub mod unpublish;
 pub mod up;
+pub mod watch;

@@ -38,6 +38,9 @@ pub struct ResolveArgs {
     /// Print what the record of NAME says as a zone file, which `dialtone publish --zone` takes; what a zone has no line for is a comment
     #[arg(long, conflicts_with_all = ["json", "service", "transport"])]
     zone: bool,
+    /// A region that is near, as publishers call it; repeat it, nearest first: what is there comes first
+    #[arg(long, value_name = "REGION")]
+    region: Vec<String>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -66,6 +69,7 @@ pub async fn run(args: ResolveArgs) -> Outcome {
             Proto::Tcp => Transport::Tcp,
             Proto::Udp => Transport::Udp,
         }),
+        regions: args.region,
         seed: rand::random(),
     };
     let began = Instant::now();

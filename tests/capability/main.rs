@@ -23,4 +23,5 @@ mod siblings;
 mod templates;
 mod told;
 mod up_once;
+mod watching;
 mod wrong_use;

@@ -2,6 +2,7 @@
 
 use super::media::{self, Tags};
 use super::problem::Refusal;
+use super::watch::events::Now;
 use super::{NameInPath, Service, answer, json, name_in};
 use crate::io::clock::Clock;
 use crate::io::peering::ask::Asking;
@@ -48,6 +49,26 @@ impl StoreSource {
             Reply::Busy => Err(Refusal::Lookup(LookupError::Busy)),
             // A client says nothing of what it knows.
             Reply::NotNewer { .. } => Err(Refusal::Bug("a client was answered as a peer".to_owned())),
+        }
+    }
+}
+
+impl StoreSource {
+    /// Whether what is kept here is the newest there is, so that who watches it is told of everything.
+    pub fn is_whole(&self) -> bool {
+        self.asking.is_whole()
+    }
+
+    /// What is true of a name now, for whoever watches it.
+    pub async fn now(&self, name: &Name) -> Now {
+        match self.find(name).await {
+            Ok(Known::Current(found)) => {
+                let held = self.asking.holds(found.record.name(), found.record.rank()).await;
+                Now::Current(found.record, (!held).then_some(found.fresh))
+            }
+            Ok(Known::Expired(found)) => Now::Expired(found.record),
+            Ok(Known::Absent) => Now::Absent,
+            Err(refusal) => Now::Unknown(refusal.to_string()),
         }
     }
 }

@@ -9,7 +9,8 @@
 //! 7. [`info`]: what a provider says of itself, how it is, and what it counts;
 //! 8. [`proofs`]: the wrongs that can be proved;
 //! 9. [`look`]: the page that draws a name's layers and checks them in the reader's browser;
-//! 10. [`media`]: media types and entity tags; [`problem`]: what can go wrong.
+//! 10. [`watch`]: being told what becomes of names, as it happens;
+//! 11. [`media`]: media types and entity tags; [`problem`]: what can go wrong.
 
 pub mod batch;
 pub mod get;
@@ -23,6 +24,7 @@ pub mod queue;
 pub mod relay;
 pub mod resolve;
 pub mod value;
+pub mod watch;
 
 pub use problem::{Problem, Refusal, Turn};
 
@@ -74,6 +76,10 @@ pub struct Service {
     pub queue: queue::PutQueue,
     /// Bounds the batch requests under way.
     pub batches: Arc<Semaphore>,
+    /// Who watches what.
+    pub board: Arc<watch::board::Board>,
+    /// Bounds the bodies of watches under way.
+    pub watch_bodies: Semaphore,
     /// What the provider says of itself, as JSON.
     pub info: tokio::sync::watch::Receiver<Bytes>,
     /// How the write path was when it was last tried.
@@ -94,6 +100,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/records/{name}", on_get(get::record).put(put::put))
         .route("/v1/records/{name}/status", on_get(get::status))
         .route("/v1/records", on_post(batch::post))
+        .route("/v1/watch", on_get(watch::get).post(watch::post))
         .route("/v1/resolve/{name}", on_get(resolve::resolve))
         .route("/v1/proofs", on_get(proofs::list))
         .route("/v1/proofs/{number}", on_get(proofs::proof))

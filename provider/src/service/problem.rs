@@ -86,6 +86,12 @@ pub enum Refusal {
     /// The store failed at a put, whose fate is unknown.
     #[error("{0}. Whether the record was kept is unknown: put it again, or ask for the name's status")]
     Unknown(StoreError),
+    /// Not a list of names to watch.
+    #[error("not a list of names to watch: {0}")]
+    Watch(String),
+    /// More names than one connection watches.
+    #[error("more than the {0} names that one connection watches: use several")]
+    WatchMax(usize),
     /// There is no record of the name.
     #[error("there is no record of {0}")]
     Absent(Name),
@@ -191,6 +197,8 @@ impl Refusal {
                 }
                 StoreError::Corrupt(_) => (503, "corrupt", "Stored bytes changed", Provider),
             },
+            Self::Watch(_) => (400, "watch", "Not a list of names to watch", Client),
+            Self::WatchMax(_) => (413, "watch-max", "Too many names to watch on one connection", Client),
             Self::Absent(_) => (404, "absent", "There is no such record", Publisher),
             Self::Stale { .. } => (404, "stale", "The newest record has expired", Publisher),
             Self::Lookup(error) => match error {

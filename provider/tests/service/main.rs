@@ -14,3 +14,4 @@ mod relay;
 mod running;
 mod starting;
 mod values;
+mod watching;
