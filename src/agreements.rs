@@ -8,7 +8,7 @@ use dialtone_shared::message::{Mode, Relationship};
 use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -239,11 +239,29 @@ fn names(table: &Table, peer: &Name) -> bool {
     name.is_some_and(|name| name.parse() == Ok(*peer))
 }
 
-/// The folder of a file, locked for as long as this is kept: a lock of its own would leave a file behind.
+/// The lock of a file, a file of its own beside it, kept for as long as this is. Not the folder, nor the file itself: whoever may read these could hold
+/// up for ever whoever edits, and the file itself is another one after each edit.
 fn lock(path: &Path) -> Result<File, Failure> {
     let folder = folder_of(path);
-    let opened = std::fs::create_dir_all(folder).and_then(|()| File::open(folder));
-    let file = opened.map_err(|error| Failure::file(folder, &error))?;
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(LOCK_SUFFIX);
+    let beside = PathBuf::from(beside);
+    let opened = std::fs::create_dir_all(folder).and_then(|()| {
+        let known = beside.exists();
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&beside)?;
+        if !known && let Ok(about) = std::fs::metadata(path).or_else(|_| std::fs::metadata(folder)) {
+            // Made by root, it would keep out whose settings they are. Nobody else may give it away, or needs to.
+            let _ = fchown(&file, Some(about.uid()), Some(about.gid()));
+        }
+        Ok(file)
+    });
+    let file = opened.map_err(|error| Failure::file(&beside, &error))?;
     let deadline = Instant::now() + LOCK_PATIENCE;
     loop {
         match file.try_lock() {
@@ -279,6 +297,8 @@ fn replace(path: &Path, text: &str) -> std::io::Result<()> {
     Ok(())
 }
 
+/// What a lock is called beside its file.
+const LOCK_SUFFIX: &str = ".lock";
 /// How long one command waits for another: longer than a provider takes to apply its settings.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 /// How often it looks.
@@ -415,6 +435,16 @@ mod tests {
             }
         });
         assert_eq!(Settings::load(&path).unwrap().peers.len(), 9);
+    }
+
+    #[test]
+    fn nobody_who_may_only_read_the_folder_holds_up_an_edit() {
+        let (folder, path) = folder(FILE);
+        let held = [folder.path(), &path].map(|held| File::open(held).unwrap());
+        held.iter().for_each(|held| held.lock().unwrap());
+        assert!(!SettingsFile::read(&path).unwrap().set(&peer(2), &change()).unwrap());
+        let lock = std::fs::metadata(folder.path().join("p.toml.lock")).unwrap();
+        assert_eq!(lock.permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Peers that push what is not wanted, as fast as they are let: forged records, or genuine ones that are older than what is held.
 //!
 //! They are played by a process of their own. Forging peers are cut after 32 records and barred; they dial again at once, all of them, until
-//! so many records were pushed or two minutes are over.
+//! so many records were pushed or two minutes are over. So that a million can be pushed at all, the provider's operator is made to agree with others
+//! in their stead again and again.
 
 use crate::by_hand::{self, ByHand};
 use crate::parts::records::{now, record, record_at, run as set};
@@ -26,12 +27,15 @@ pub async fn run(kind: &str, count: usize) -> Result<(), Error> {
     let root = tempfile::tempdir()?;
     let (a, b) = (Place::new(root.path(), 0)?, Place::new(root.path(), 1)?);
     let peers = if kind == "forged" { FORGERS } else { REPLAYERS };
-    let mut settings = agreement(&b.name, None, "mutual");
-    for number in 0..peers {
-        let _ = write!(settings, "{}", agreement(&by_hand::name(number), None, "mutual"));
-    }
+    let settings = |wave: usize| {
+        let mut settings = agreement(&b.name, None, "mutual");
+        for number in 0..peers {
+            let _ = write!(settings, "{}", agreement(&by_hand::name(wave * peers + number), None, "mutual"));
+        }
+        settings
+    };
     crate::catchup::fill(&a.data.join("store"), HELD).await?;
-    let provider = a.start(&settings, Some("0"))?;
+    let provider = a.start(&settings(0), Some("0"))?;
     let honest = b.start(&agreement(&a.name, Some(provider.peering), "mutual"), Some("1"))?;
     let equal = |counts: &_| at(counts, "dialtone_records") >= HELD as f64;
     honest.until(Duration::from_millis(100), "both are equal", equal).await?;
@@ -64,7 +68,21 @@ pub async fn run(kind: &str, count: usize) -> Result<(), Error> {
         ])
         .stdout(Stdio::piped())
         .spawn()?;
-    let said = tokio::task::spawn_blocking(move || attack.wait_with_output()).await??;
+    let mut said = tokio::task::spawn_blocking(move || attack.wait_with_output());
+    let said = if kind == "forged" {
+        let mut wave = 0;
+        loop {
+            match tokio::time::timeout(WAVE, &mut said).await {
+                Ok(said) => break said??,
+                Err(_) => {
+                    wave += 1;
+                    a.agree(&provider, &settings(wave))?;
+                }
+            }
+        }
+    } else {
+        said.await??
+    };
     let meanwhile = (asking.stop()?, putting.stop()?);
     let seconds = began.elapsed().as_secs_f64();
     print!("{}", String::from_utf8_lossy(&said.stdout));
@@ -111,7 +129,9 @@ pub async fn attack(kind: &str, address: SocketAddr, count: usize, peers: usize)
         let (records, pushed, links) = (records.clone(), pushed.clone(), links.clone());
         all.spawn(async move {
             while pushed.load(Ordering::Relaxed) < count as u64 && began.elapsed() < PATIENCE {
-                if let Ok(peer) = ByHand::greeted(address, number).await {
+                // Who the operator agrees with just now: see `WAVE`.
+                let wave = if forged { began.elapsed().as_secs() / WAVE.as_secs() } else { 0 };
+                if let Ok(peer) = ByHand::greeted(address, wave as usize * peers + number).await {
                     links.fetch_add(1, Ordering::Relaxed);
                     // However it ends, it is tried again.
                     let _ = push(peer, &records, &pushed, count as u64).await;
@@ -176,6 +196,8 @@ const AHEAD: u64 = 6;
 const FORGED: u8 = 4;
 /// The pause before dialling again.
 const AGAIN: Duration = Duration::from_millis(20);
+/// So often the operator agrees with other forgers.
+const WAVE: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(120);
 const QUIET: Duration = Duration::from_secs(15);
 const SETTLE: Duration = Duration::from_secs(3);

@@ -37,13 +37,25 @@ impl Place {
         Ok(Self { name, data })
     }
 
-    /// Starts it, with these blocks of settings; on these processors alone, if said.
-    pub fn start(&self, peers: &str, cores: Option<&str>) -> Result<Provider, Error> {
+    /// Has it read these blocks of settings in the stead of those that it has.
+    pub fn agree(&self, provider: &Provider, peers: &str) -> Result<(), Error> {
+        self.settings(peers)?;
+        let told = Command::new("kill").args(["-HUP", &provider.pid().to_string()]).status()?;
+        told.success().then_some(()).ok_or_else(|| "the provider is gone".into())
+    }
+
+    fn settings(&self, peers: &str) -> Result<PathBuf, Error> {
         let mut settings = format!("data = \"{}\"\n[http]\nlisten = [\"127.0.0.1:0\"]\n", self.data.display());
         settings.push_str("[dns]\nlisten = []\n[peering]\nlisten = \"127.0.0.1:0\"\n[log]\nfilter = \"error\"\n");
         settings.push_str(peers);
         let file = self.data.join("provider.toml");
         std::fs::write(&file, settings)?;
+        Ok(file)
+    }
+
+    /// Starts it, with these blocks of settings; on these processors alone, if said.
+    pub fn start(&self, peers: &str, cores: Option<&str>) -> Result<Provider, Error> {
+        let file = self.settings(peers)?;
         let dialtone = std::env::var("DIALTONE").unwrap_or_else(|_| env!("CARGO_BIN_EXE_dialtone").to_owned());
         let mut command = match cores {
             Some(cores) => {

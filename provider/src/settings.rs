@@ -297,7 +297,12 @@ impl Settings {
             path: shown.clone(),
             reason: error.to_string(),
         })?;
-        Self::parse(&text, &shown)
+        let mut settings = Self::parse(&text, &shown)?;
+        settings.data = from_file(path, &settings.data);
+        for said in [&mut settings.identity.key, &mut settings.dns.aliases].into_iter().flatten() {
+            *said = from_file(path, said);
+        }
+        Ok(settings)
     }
 
     /// Reads settings from `text`; `path` is what errors call it.
@@ -455,6 +460,12 @@ impl<'de> Deserialize<'de> for TokenDigest {
         }
         Ok(Self(digest))
     }
+}
+
+/// What a path in a settings file means: a relative one is from the file's folder, so that it is the same for whoever reads the file, from
+/// wherever.
+pub fn from_file(file: &Path, said: &Path) -> PathBuf {
+    file.parent().map_or_else(|| said.to_owned(), |folder| folder.join(said))
 }
 
 fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Name, D::Error> {

@@ -6,7 +6,7 @@ use dialtone_provider::io::quic::{self, LinkKey};
 use dialtone_provider::peering::agreement::Agreement;
 use dialtone_provider::peering::greeting;
 use dialtone_provider::peering::health::{LinkState, PeerStatus};
-use dialtone_provider::peering::limits::GREETINGS_FROM_ONE_MAX;
+use dialtone_provider::peering::limits::{GREETINGS_FROM_ONE_MAX, HANDSHAKES_FROM_ONE, REFUSALS};
 use dialtone_provider::store::{Class, Condition, MemoryStore, Outcome, Put, RecordStore};
 use dialtone_shared::cbor::Writer;
 use dialtone_shared::message::{ALPN, Batch, CloseCode, Entry, Hello, Message, Relationship, Terms, Value};
@@ -15,7 +15,7 @@ use dialtone_shared::{Body, Genesis, Name, Record, SecretKey, SignedRecord, Ttl,
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::time::{sleep, timeout};
 
 /// A provider that can be stopped and started again over the same store.
@@ -355,6 +355,27 @@ async fn one_address_that_only_connects_takes_no_more_than_its_share() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_dials_again_and_again_gets_no_more_handshakes_than_its_network_may() {
+    let a = Provider::new(1, vec![awaited(named(2))]).await;
+    let key = LinkKey::generate().expect("a key");
+    let (endpoint, _) = quic::endpoint(any_port(), &key).expect("a port");
+    let (began, mut shaken) = (Instant::now(), 0);
+    for _ in 0..HANDSHAKES_FROM_ONE.at_once + REFUSALS.at_once {
+        if let Ok(connection) = endpoint.connect(a.address(), "dialtone").expect("an address").await {
+            shaken += 1;
+            connection.close(0_u32.into(), b"");
+        }
+    }
+    let since = began.elapsed().as_nanos().div_ceil(HANDSHAKES_FROM_ONE.every.as_nanos());
+    assert!(shaken > 0 && shaken <= u128::from(HANDSHAKES_FROM_ONE.at_once) + since, "{shaken}");
+    let b = Provider::new(2, vec![a.dialled()]).await;
+    until("a peer has its turn all the same", async || {
+        b.status(&named(1)).state == LinkState::Up
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn when_both_dial_one_link_stays() {
     let (signers, stores) = ([signer(1), signer(2)], [MemoryStore::new(), MemoryStore::new()]);
     // Ports are chosen by the first start; then both know the other's.
@@ -393,7 +414,11 @@ async fn a_peer_under_another_name_than_the_pinned_one_is_refused_and_told_so() 
     let b = Provider::new(2, vec![Agreement::mutual(named(9), vec![a.address().to_string()])]).await;
     a.put(record(1)).await;
     let error = error_of(&b, &named(9)).await;
-    let words = format!("presented the name {}, but the agreement pins {}", a.name(), named(9));
+    let words = format!(
+        "the agreement is with {}, and who answered presented the name {}",
+        named(9),
+        a.name()
+    );
     assert!(error.contains("closed here") && error.contains(&words), "{error}");
     let error = error_of(&a, &b.name()).await;
     assert!(error.contains("closed the link") && error.contains(&words), "{error}");

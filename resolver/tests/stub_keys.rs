@@ -1,6 +1,7 @@
 //! Keys on disk: made whole, never overwritten, refused when exposed, and understood by OpenSSL.
 
 use dialtone_resolver::io::key_files::{NewKey, create, load_public, load_recovery_seed, load_secret, load_signer};
+use dialtone_resolver::io::key_rotation::rotate;
 use dialtone_resolver::keyfile::{ContentsError, KeyFileError, PublicFile, to_hex};
 use dialtone_shared::key::KeyChain;
 use dialtone_shared::{SecretKey, UnixMicros};
@@ -46,6 +47,30 @@ fn a_new_key_comes_with_all_that_its_name_will_ever_need() {
     let body = dialtone_shared::Body::Revoked;
     let record = dialtone_resolver::publish::sign(&signer, UnixMicros(5), Vec::new(), body).unwrap();
     assert_eq!(*record.name(), public.name());
+}
+
+#[test]
+fn a_key_that_is_a_link_to_another_place_is_rotated_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let (vault, desk) = (folder.path().join("vault"), folder.path().join("desk"));
+    [&vault, &desk].map(|folder| fs::create_dir(folder).unwrap());
+    let (paths, _) = create(&alice(&vault), &NewKey::default()).unwrap();
+    let linked = alice(&desk);
+    fs::create_dir(linked.parent().unwrap()).unwrap();
+    for file in [&paths.private, &paths.public] {
+        std::os::unix::fs::symlink(file, linked.with_file_name(file.file_name().unwrap())).unwrap();
+    }
+    let rotated = rotate(&linked, Some(&paths.link(1))).unwrap();
+    assert_eq!(rotated.public.epoch, 1);
+    assert!(linked.is_symlink(), "the link stays one");
+    let next = load_secret(&paths.link(1)).unwrap();
+    assert_eq!(
+        load_secret(&paths.private).unwrap().public(),
+        next.public(),
+        "and what it leads to is the next secret"
+    );
+    assert_eq!(load_public(&paths.public).unwrap(), rotated.public);
+    assert_eq!(mode(&paths.private), 0o600);
 }
 
 #[test]

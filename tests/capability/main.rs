@@ -18,5 +18,6 @@ mod publishing;
 mod real_clients;
 mod siblings;
 mod templates;
+mod told;
 mod up_once;
 mod wrong_use;

@@ -109,6 +109,7 @@ mod tests {
             state: LinkState::Up,
             address: None,
             last_error: None,
+            last_code: None,
             progress: Progress {
                 sent_all: true,
                 received_all: true,

@@ -66,6 +66,16 @@ pub enum Refusal {
     ShutOut(Name),
 }
 
+impl Refusal {
+    /// Whether no honest provider sends what was refused so.
+    pub fn is_wrong(&self) -> bool {
+        match self {
+            Self::NotARecord(_) | Self::NotBelieved { .. } | Self::OutOfScope(_) => true,
+            Self::Unwanted(_) | Self::ShutOut(_) => false,
+        }
+    }
+}
+
 /// What to do with a record, once it is known what is held of its name.
 #[derive(Clone, Debug)]
 pub enum Verdict {
@@ -119,6 +129,8 @@ pub struct Checked {
     pub verify_time: Duration,
     /// The first refusal, and how many there were that no honest provider sends.
     pub invalid: Option<(u64, Refusal)>,
+    /// Of the same batch something was not looked at, since enough was invalid for the link to be cut.
+    pub abandoned: bool,
 }
 
 /// Takes an entry apart.
@@ -270,10 +282,9 @@ impl Checked {
     /// Files a refusal.
     pub fn refuse(&mut self, refusal: Refusal) {
         self.counts.refused += 1;
-        if matches!(refusal, Refusal::Unwanted(_) | Refusal::ShutOut(_)) {
-            return;
+        if refusal.is_wrong() {
+            self.invalid.get_or_insert((0, refusal)).0 += 1;
         }
-        self.invalid.get_or_insert((0, refusal)).0 += 1;
     }
 
     /// Files a genuine record.
@@ -306,6 +317,7 @@ impl Checked {
         self.counts.add(&other.counts);
         self.verified += other.verified;
         self.verify_time += other.verify_time;
+        self.abandoned |= other.abandoned;
         if let Some((count, refusal)) = other.invalid {
             self.invalid.get_or_insert((0, refusal)).0 += count;
         }

@@ -1,6 +1,7 @@
 //! Every size, count and patience of peering: what it is and what chose it. Each side may choose its own; only the window
 //! is something that both must keep to, and it is part of version 1 of the protocol.
 
+use super::guests::Rate;
 use dialtone_shared::limits::FRAME_BYTES_MAX;
 use std::time::Duration;
 
@@ -81,6 +82,10 @@ pub const REDIAL_CONFIGURED: Duration = Duration::from_secs(30);
 /// Pause after a link was cut for invalid records or a wrong clock.
 pub const REDIAL_QUARANTINE: Duration = Duration::from_secs(600);
 
+/// About how long until it is looked again who answers at an address at which we answered ourselves, or a node with which a link stood already: it may be
+/// set right, and where it is a second way to the same node a handshake in so long a time, some 5 kB, is nothing.
+pub const REDIAL_ASTRAY: Duration = Duration::from_secs(600);
+
 /// A link that held this long was a good one: pauses start small again. Links that die younger do not count, so that one
 /// that comes and goes every second slows down.
 pub const LINK_STEADY: Duration = Duration::from_secs(10);
@@ -95,6 +100,46 @@ const _: () = assert!(GREETINGS_RETRY < GREETINGS_MAX);
 /// Greetings under way with one network at a time: a quarter of all, and more providers than are found behind one address.
 pub const GREETINGS_FROM_ONE_MAX: usize = 16;
 const _: () = assert!(GREETINGS_FROM_ONE_MAX * 4 <= GREETINGS_MAX);
+
+/// Of all greetings so many are for known addresses alone: several peers come back at once while strangers hold all the rest.
+pub const GREETINGS_KNOWN: usize = 16;
+const _: () = assert!(GREETINGS_RETRY + GREETINGS_KNOWN < GREETINGS_MAX);
+
+/// Handshakes with strangers: each takes about half a thousandth of a second of a core, so that all together take a fortieth of one. At once so many
+/// as there may be peers, who all come back when the network does.
+pub const HANDSHAKES: Rate = Rate {
+    every: Duration::from_millis(20),
+    at_once: PEERS_MAX as u32,
+};
+
+/// Those of one network: a quarter, and more providers than are found in one.
+pub const HANDSHAKES_FROM_ONE: Rate = Rate {
+    every: Duration::from_millis(100),
+    at_once: 64,
+};
+const _: () = assert!(HANDSHAKES_FROM_ONE.at_once * 4 <= HANDSHAKES.at_once);
+
+/// Those of a known address, which strangers cannot use up: more than a peer dials, whose pauses double.
+pub const HANDSHAKES_KNOWN: Rate = Rate {
+    every: Duration::from_millis(500),
+    at_once: 16,
+};
+
+/// So often somebody is told that there is no place: it is then clear at once, and beyond it a flood is not answered by a flood.
+pub const REFUSALS: Rate = Rate {
+    every: Duration::from_millis(10),
+    at_once: 128,
+};
+
+/// Addresses that are known: of as many nodes as there may be.
+pub const KNOWN_MAX: usize = PEERS_MAX * NODES_MAX;
+
+/// From so many networks on it is looked over which may be forgotten. More than [`HANDSHAKES`] lets come in the time in which one's own allowance fills again.
+pub const NETWORKS_LOOKED_OVER: usize = 1_024;
+const _: () = assert!({
+    let fills = HANDSHAKES_FROM_ONE.every.as_millis() * HANDSHAKES_FROM_ONE.at_once as u128;
+    HANDSHAKES.at_once as u128 + fills / HANDSHAKES.every.as_millis() < NETWORKS_LOOKED_OVER as u128
+});
 
 /// The log is told at most this often of strangers who were turned away: they must not fill the disk with it.
 pub const STRANGERS_TOLD_EVERY: Duration = Duration::from_secs(1);
@@ -125,8 +170,8 @@ pub const DAMP_NAMES: usize = 1_024;
 pub const DAMP_HELD_MAX: usize = 256;
 
 /// Records that change nothing, repeats of what is held or outranked by it, are taken at this pace: each costs a decoding and a look into the store, some
-/// 6 µs, so that a peer that replays old records takes a twentieth of a core, and one that sends all it has again is through a million in
-/// under two minutes.
+/// 6 µs, so that whoever replays old records takes a twentieth of a core, and a peer that sends all it has again is through a million in
+/// under two minutes. Peers that do so at the same time share it.
 pub const REPEAT_COST: Duration = Duration::from_micros(100);
 
 /// So many of them may come at once: more than a window of batches.

@@ -3,6 +3,7 @@
 //! ```text
 //! names    known name ─▶ always taken          new name ─▶ taken while there is room, else refused (`limited`)
 //! rates    arrived ─▶ owed until … ─▶ committed when it is paid off; more than PACE_MAX owed ─▶ new names refused as well
+//! repeats  changes nothing ─▶ costs its peer time, the more the more peers repeat: together they take no more than one may
 //! ```
 //!
 //! Nobody is cut off for a limit: providers that isolated themselves so took whole countries down (Optus, 2023). What is slowed is lost to
@@ -10,7 +11,7 @@
 //! [`super::again`].
 
 use super::agreement::Limits;
-use super::limits::{BATCH_RECORDS, LIMIT_WARNS_PERCENT, PACE_BURST, PACE_MAX, REDIAL_QUARANTINE};
+use super::limits::{BATCH_RECORDS, LIMIT_WARNS_PERCENT, PACE_BURST, PACE_MAX, REDIAL_QUARANTINE, REPEAT_COST, REPEATS_AT_ONCE};
 use dialtone_shared::Name;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -41,6 +42,8 @@ pub struct Quota {
     since: Option<u64>,
     /// Until when its changes are paid off at the agreed rate, and its bytes.
     owed: [Duration; 2],
+    /// Until when what it repeated is paid off.
+    repeats: Duration,
     /// Whether something was refused since there last was room to speak of.
     refusing: bool,
     /// Invalid records of late, and since when.
@@ -139,6 +142,11 @@ impl Quota {
         self.owed[0].max(self.owed[1]).saturating_sub(PACE_BURST)
     }
 
+    /// Until when its repeats are paid off, less what may come at once.
+    fn repeats_paid_at(&self) -> Duration {
+        self.repeats.saturating_sub(REPEAT_COST * REPEATS_AT_ONCE)
+    }
+
     fn arrived(&mut self, entries: usize, bytes: usize, now: Duration) -> Duration {
         let rates = [f64::from(self.limits.changes_per_second), self.limits.bytes_per_second as f64];
         for ((owed, rate), units) in self.owed.iter_mut().zip(rates).zip([entries, bytes]) {
@@ -220,6 +228,28 @@ impl Share {
     /// Something was refused.
     pub fn refused(&self) {
         self.with(|quota, _| quota.refusing = true);
+    }
+
+    /// So many records arrived that were held already, or outranked: what comes next is acknowledged no faster than repeats may come, and the
+    /// window does the rest. Peers that repeat at the same time share what one may.
+    pub fn repeated(&self, repeats: u64, now: Duration) {
+        if repeats == 0 {
+            return;
+        }
+        let repeaters = self
+            .quotas
+            .lock()
+            .peers
+            .values()
+            .filter(|quota| quota.repeats_paid_at() > now)
+            .count();
+        let repeats = u32::try_from(repeats.saturating_mul(repeaters.max(1) as u64)).unwrap_or(u32::MAX);
+        self.with(|quota, _| quota.repeats = quota.repeats.max(now).saturating_add(REPEAT_COST.saturating_mul(repeats)));
+    }
+
+    /// From when on what comes next may be acknowledged, as far as repeats go.
+    pub fn repeats_paid_at(&self) -> Duration {
+        self.with(|quota, _| quota.repeats_paid_at())
     }
 
     /// So many invalid records arrived. Says how many did so of late, on all links.
@@ -432,6 +462,37 @@ mod tests {
         assert_eq!(quotas.share(peer(), names(0)).invalid(20, START), 20);
         assert_eq!(quotas.share(peer(), names(0)).invalid(20, START), 40);
         assert_eq!(quotas.share(peer(), names(0)).invalid(1, START + REDIAL_QUARANTINE), 1);
+    }
+
+    #[test]
+    fn some_repeats_cost_nothing_and_many_as_much_time_as_they_may_take() {
+        let repeater = share(names(0), 0);
+        repeater.repeated(u64::from(REPEATS_AT_ONCE), START);
+        assert!(repeater.repeats_paid_at() <= START);
+        repeater.repeated(1_000, START);
+        assert_eq!(repeater.repeats_paid_at(), START + REPEAT_COST * 1_000);
+        let later = START + secs(60.0);
+        repeater.repeated(1, later);
+        assert!(repeater.repeats_paid_at() < later, "what is long past is forgotten");
+    }
+
+    #[test]
+    fn peers_that_repeat_together_take_no_more_than_one_may_and_a_new_link_begins_no_better() {
+        let quotas = Quotas::of_nothing();
+        let peers: Vec<_> = (1..5).map(|seed| quotas.share(Name::key_set([seed; 32]), names(0))).collect();
+        peers.iter().for_each(|peer| peer.repeated(u64::from(REPEATS_AT_ONCE) + 1, START));
+        peers.iter().for_each(|peer| peer.repeated(1_000, START));
+        let paid_at: Vec<_> = peers.iter().map(Share::repeats_paid_at).collect();
+        for (peer, before) in peers.iter().zip(&paid_at) {
+            peer.repeated(1_000, START);
+            assert_eq!(peer.repeats_paid_at(), *before + REPEAT_COST * 4_000);
+        }
+        let paid_at: Vec<_> = peers.iter().map(Share::repeats_paid_at).collect();
+        let honest = quotas.share(Name::key_set([9; 32]), names(0));
+        honest.repeated(u64::from(REPEATS_AT_ONCE) / 4, START);
+        assert!(honest.repeats_paid_at() <= START, "who repeats a little waits for nobody");
+        let again = quotas.share(Name::key_set([1; 32]), names(0));
+        assert_eq!(again.repeats_paid_at(), paid_at[0]);
     }
 
     #[test]

@@ -53,8 +53,10 @@ fn keep(path: &Path, secret: &SecretKey) -> Result<(), KeyFileError> {
     replace(path, secret.to_pem().as_bytes(), SECRET_MODE)
 }
 
-/// Replaces a file by another at once: whoever reads it sees the one or the other, whole, also after a power failure.
+/// Replaces a file by another at once: whoever reads it sees the one or the other, whole, also after a power failure. A link is followed: what it leads to
+/// is replaced, on the disk where it is, and not the link by a copy that the other place knows nothing of.
 fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), KeyFileError> {
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mut draft = path.as_os_str().to_owned();
     draft.push(".draft");
     let draft = PathBuf::from(draft);

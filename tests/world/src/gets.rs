@@ -136,6 +136,7 @@ impl World {
                 state: if standing.is_some() { LinkState::Up } else { LinkState::BackingOff },
                 address: None,
                 last_error: None,
+                last_code: None,
                 progress: session.map_or(Progress::default(), Session::progress),
                 brought: state.quotas.standing(peer),
                 links: Vec::new(),

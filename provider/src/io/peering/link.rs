@@ -1,33 +1,32 @@
 //! Drives one link: does what the session says and tells it what happened. One task for each link, and one that reads.
 
+use crate::io::peering::checks::Checks;
 use crate::io::peering::comparing::Comparing;
 use crate::io::peering::node::{Guest, Node};
 use crate::io::peering::pace::Pace;
 use crate::io::peering::place::{Permit, StoreId, Wanted};
 use crate::io::peering::requests;
 use crate::io::quic;
-use crate::peering::alike::alike;
 use crate::peering::deferred::{self, Note};
 use crate::peering::dial::Which;
 use crate::peering::greeting;
-use crate::peering::intake::{self, Checked, Commit, Terms};
-use crate::peering::limits::{DEFERRED_MAX, GREETING_PATIENCE, VERIFY_CHUNK};
+use crate::peering::intake::Commit;
+use crate::peering::limits::{DEFERRED_MAX, GREETING_PATIENCE};
 use crate::peering::position::{self, Position};
 use crate::peering::reconcile::Seen;
 use crate::peering::session::Session;
 use crate::peering::step::{End, Event, Moment, Opening, Step};
 use crate::store::{Cursors, RecordStore, StoreError};
 use bytes::Bytes;
+use dialtone_shared::Name;
 use dialtone_shared::limits::FRAME_BYTES_MAX;
-use dialtone_shared::message::{CloseCode, HELLO_BYTES_MAX, Value, body_length};
-use dialtone_shared::{Name, UnixSecs};
+use dialtone_shared::message::{CloseCode, HELLO_BYTES_MAX, body_length};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::sync::{Mutex, Semaphore, mpsc};
-use tokio::task::{JoinError, JoinSet};
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, info, warn};
 
@@ -106,6 +105,7 @@ async fn drive(
     let elapsed = began.saturating_duration_since(node.began);
     let mut session = Session::new(opening, Moment { elapsed, ..node.now() });
     let mut jobs: JoinSet<Event> = JoinSet::new();
+    let checks = node.turns.of_a_link();
     let mut permit: Option<Permit> = None;
     let mut requests = JoinSet::new();
     let mut comparing: Option<Comparing> = None;
@@ -136,6 +136,7 @@ async fn drive(
                                     info!(%peer, %address, dialled, "a link stands");
                                     permit = Some(granted);
                                     guest = None;
+                                    node.knows(address.ip());
                                     quic::open_wide(connection);
                                     requests.spawn(requests::serve(node.clone(), peer, store, connection.clone()));
                                     let heads = *heads.borrow_and_update();
@@ -149,7 +150,7 @@ async fn drive(
                     };
                     session.handle(node.now(), event);
                 }
-                step => begin(node, step, &send, connection, &mut jobs),
+                step => begin(node, step, &send, connection, &checks, &mut jobs),
             }
         };
         if let (Some(permit), Some(place)) = (&permit, session.proved().and_then(|peer| node.peer(&peer))) {
@@ -196,6 +197,9 @@ async fn drive(
         comparing.ended().await;
     }
     let proved = session.proved();
+    if permit.is_some() {
+        node.ended_with(address.ip(), &end);
+    }
     if let Some(place) = proved.or(dialled).and_then(|peer| node.peer(&peer)) {
         place.ended(node.now().elapsed, &end, address, Some(pin), permit.as_ref());
     }
@@ -227,7 +231,7 @@ fn opening(node: &Node, connection: &Connection, dialled: Option<Name>) -> Resul
 }
 
 /// Begins what a step asks for; the event that answers it comes from the job.
-fn begin(node: &Arc<Node>, step: Step, send: &Arc<Mutex<SendStream>>, connection: &Connection, jobs: &mut JoinSet<Event>) {
+fn begin(node: &Arc<Node>, step: Step, send: &Arc<Mutex<SendStream>>, connection: &Connection, checks: &Checks, jobs: &mut JoinSet<Event>) {
     let store = node.store.clone();
     match step {
         Step::Send(frame) => {
@@ -305,10 +309,10 @@ fn begin(node: &Arc<Node>, step: Step, send: &Arc<Mutex<SendStream>>, connection
             entries,
             pointers,
         } => {
-            let (verifiers, now) = (node.verifiers.clone(), node.now().wall);
+            let (checks, now) = (checks.clone(), node.now().wall);
             jobs.spawn(async move {
                 let checked = async {
-                    let mut checked = check(store.clone(), verifiers, &terms, entries, now).await?;
+                    let mut checked = checks.check(&store, &terms, entries, now).await?;
                     for pointer in pointers {
                         let held = store.get(&pointer.name).await?;
                         // Only where there is no room for new names it matters whether one stands.
@@ -417,84 +421,6 @@ async fn keep_aside(store: &dyn RecordStore, peer: &Name, notes: Vec<Note>) -> R
     store.set_notes(notes).await.map(Ok)
 }
 
-/// Finds out what becomes of a batch: in parts that spread over the cores.
-async fn check(
-    store: Arc<dyn RecordStore>,
-    verifiers: Arc<Semaphore>,
-    terms: &Terms,
-    entries: Vec<Value>,
-    now: UnixSecs,
-) -> Result<Checked, StoreError> {
-    if entries.len() <= VERIFY_CHUNK {
-        return check_part(store, verifiers, terms.clone(), entries, now).await;
-    }
-    let mut parts = Vec::with_capacity(entries.len() / VERIFY_CHUNK + 1);
-    let mut entries = entries.into_iter().peekable();
-    while entries.peek().is_some() {
-        let part: Vec<Value> = entries.by_ref().take(VERIFY_CHUNK).collect();
-        parts.push(tokio::spawn(check_part(store.clone(), verifiers.clone(), terms.clone(), part, now)));
-    }
-    let mut checked = Checked::default();
-    for part in parts {
-        checked.join(part.await.map_err(|error| StoreError::Failed(error.to_string()))??);
-    }
-    Ok(checked)
-}
-
-async fn check_part(
-    store: Arc<dyn RecordStore>,
-    verifiers: Arc<Semaphore>,
-    terms: Terms,
-    entries: Vec<Value>,
-    now: UnixSecs,
-) -> Result<Checked, StoreError> {
-    let mut checked = Checked::default();
-    let mut candidates = Vec::with_capacity(entries.len());
-    for entry in entries {
-        let signed = match intake::open(&terms, &entry) {
-            Ok(signed) => signed,
-            Err(refusal) => {
-                checked.refuse(refusal);
-                continue;
-            }
-        };
-        let held = store.get(signed.name()).await?;
-        checked.alike.extend(alike(&terms, &entry, &signed, held.as_ref()));
-        candidates.extend(checked.judged(intake::triage(&terms, signed, &entry, held.as_ref(), now)));
-    }
-    if candidates.is_empty() {
-        return Ok(checked);
-    }
-    let turn = verifiers.acquire_owned().await.map_err(|_| StoreError::Closed)?;
-    let few = candidates.len() <= VERIFIED_AT_ONCE;
-    let verify = move || {
-        let began = std::time::Instant::now();
-        checked.verified = candidates.len() as u64;
-        for candidate in candidates {
-            match intake::believe(candidate) {
-                Ok(believed) => checked.believed(&terms, believed),
-                Err(refusal) => checked.refuse(refusal),
-            }
-        }
-        checked.verify_time = began.elapsed();
-        drop(turn);
-        checked
-    };
-    if few {
-        return Ok(verify());
-    }
-    apart(verify).await.map_err(|error| StoreError::Failed(error.to_string()))
-}
-
-/// Does what takes a core for a while beside the runtime's threads; where the runtime has but one, on that: in a simulation nothing may
-/// run beside it.
-async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
-    if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
-        return Ok(work());
-    }
-    tokio::task::spawn_blocking(work).await
-}
-
 /// Reads frames until the link ends.
 async fn read(connection: Connection, mut recv: RecvStream, frames: mpsc::Sender<Event>) {
     let mut max = HELLO_BYTES_MAX;
@@ -568,9 +494,6 @@ const STORES_LOOKED_AT_AT_ONCE: usize = 64;
 
 /// Longest reason that is repeated, in characters: a sentence or two.
 const REASON_CHARS: usize = 400;
-
-/// So few signatures are checked where one stands: 80 µs, while asking another thread costs half of that.
-const VERIFIED_AT_ONCE: usize = 2;
 
 /// When nothing is due at all.
 const LONG: Duration = Duration::from_secs(3_600);

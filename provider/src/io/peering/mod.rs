@@ -1,6 +1,7 @@
 //! Peering, running: listens, dials, keeps one link with each node of each peer, and says how they are.
 
 pub mod ask;
+mod checks;
 mod comparing;
 pub mod deferred;
 pub mod hearsay;
@@ -14,6 +15,7 @@ pub mod requests;
 
 use crate::io::clock::Clock;
 use crate::io::evidence::Evidence;
+use crate::io::peering::checks::Turns;
 use crate::io::peering::node::{Guest, Node};
 use crate::io::peering::place::Answered;
 use crate::io::peering::reconcile::Comparisons;
@@ -27,7 +29,7 @@ use crate::peering::digest::Digest;
 use crate::peering::greeting;
 use crate::peering::guests::Welcome;
 use crate::peering::health::PeerStatus;
-use crate::peering::limits::{DEFERRED_EVERY, DIAL_PATIENCE, DIGESTS_AT_ONCE, GREETING_PATIENCE};
+use crate::peering::limits::{DEFERRED_EVERY, DIAL_PATIENCE, DIGESTS_AT_ONCE, GREETING_PATIENCE, REDIAL_ASTRAY};
 use crate::store::{Held, RecordStore};
 use dialtone_shared::message::{CloseCode, Path, Request, Response};
 use dialtone_shared::receipt::Signer;
@@ -137,7 +139,7 @@ pub async fn start_on(sockets: &dyn Sockets, context: PeeringContext) -> Result<
         paths: Arc::default(),
         guests: Arc::default(),
         told_of_strangers: std::sync::Mutex::default(),
-        verifiers: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from))),
+        turns: Turns::new(),
         comparisons: Comparisons::default(),
         compare_every: context.compare_every,
         builders: Semaphore::new(DIGESTS_AT_ONCE),
@@ -295,14 +297,18 @@ async fn listen(node: Arc<Node>, endpoint: Endpoint) {
             Some(incoming) = endpoint.accept() => incoming,
         };
         let (address, proved) = (incoming.remote_address(), incoming.remote_address_validated());
-        let guest = match Guest::welcome(&node.guests, address.ip(), proved) {
+        let guest = match Guest::welcome(&node, address.ip(), proved) {
             Ok(guest) => guest,
             Err(Welcome::Retry) if incoming.may_retry() => {
                 // The error would be that it may not, which was asked.
                 let _ = incoming.retry();
                 continue;
             }
-            Err(_) => {
+            Err(Welcome::Silence) => {
+                incoming.ignore();
+                continue;
+            }
+            Err(Welcome::Enter | Welcome::Retry | Welcome::Full) => {
                 incoming.refuse();
                 continue;
             }
@@ -402,7 +408,7 @@ async fn keep_dialling(node: &Arc<Node>, endpoint: &Endpoint, peer: Name, target
         last = Some(agreement);
         tokio::select! {
             biased;
-            () = place.is_to_be_dialled(target) => {}
+            () = place.is_to_be_dialled(target, || node.now().elapsed) => {}
             Ok(()) = changed.changed() => continue,
             () = node.stopped() => return,
         }
@@ -415,13 +421,13 @@ async fn keep_dialling(node: &Arc<Node>, endpoint: &Endpoint, peer: Name, target
             Ok(()) = changed.changed() => continue,
             () = node.stopped() => return,
         }
-        if !place.wants(target) {
+        if !place.wants(target, node.now().elapsed) {
             continue;
         }
         place.dialling(target, true);
         let dialled = tokio::select! {
             biased;
-            dialled = timeout(DIAL_PATIENCE, dial(endpoint, target, attempt)) => {
+            dialled = timeout(DIAL_PATIENCE, dial(node, endpoint, target, attempt)) => {
                 dialled.unwrap_or_else(|_| Err(format!("no answer within {} s", DIAL_PATIENCE.as_secs())))
             }
             () = node.stopped() => return,
@@ -429,7 +435,12 @@ async fn keep_dialling(node: &Arc<Node>, endpoint: &Endpoint, peer: Name, target
         place.dialling(target, false);
         match dialled {
             Ok(connection) => {
-                let answered = quic::presented_pin(&connection).map(|pin| place.answered(target, pin, &node.pin));
+                let (now, again_at) = look_again(node);
+                let answered = quic::presented_pin(&connection).map(|pin| place.answered(target, pin, &node.pin, now, again_at));
+                // Nodes of one provider may all be told the same addresses, their own among them.
+                if answered == Some(Answered::Ourselves) && peer != node.own {
+                    warn!(%peer, target, "this very provider answers at an address of a peer; it is looked at again in some minutes");
+                }
                 if matches!(answered, Some(Answered::Linked | Answered::Ourselves)) {
                     debug!(%peer, target, ?answered, "no second link with the same node");
                     connection.close(VarInt::from_u32(CloseCode::Duplicate as u32), b"a link between the two is up");
@@ -442,14 +453,14 @@ async fn keep_dialling(node: &Arc<Node>, endpoint: &Endpoint, peer: Name, target
                 link.spawn(async move { link::run(&node, connection, Some(peer), None, began).await });
                 if let Some(Err(error)) = link.join_next().await {
                     told_of(Err(error));
-                    place.failed(target, "the link failed here; please tell us".to_owned());
+                    place.failed(target, "the link failed here; please tell us".to_owned(), again_at);
                 }
                 place.hung_up(target);
             }
             Err(reason) => {
                 let reason = format!("{target} cannot be reached: {reason}");
                 // Said once, and not again at every attempt of a night.
-                if place.failed(target, reason.clone()) {
+                if place.failed(target, reason.clone(), look_again(node).1) {
                     warn!(%peer, reason, "a peer cannot be reached; trying on");
                 } else {
                     debug!(%peer, reason, "still");
@@ -459,12 +470,20 @@ async fn keep_dialling(node: &Arc<Node>, endpoint: &Endpoint, peer: Name, target
     }
 }
 
+/// Now, and when to look again who answers at an address at which nobody new did.
+fn look_again(node: &Node) -> (Duration, Duration) {
+    let now = node.now().elapsed;
+    (now, now + node.about(REDIAL_ASTRAY))
+}
+
 /// `attempt`: the host's addresses take turns, since one of them may be dead for good.
-async fn dial(endpoint: &Endpoint, target: &str, attempt: usize) -> Result<Connection, String> {
+async fn dial(node: &Node, endpoint: &Endpoint, target: &str, attempt: usize) -> Result<Connection, String> {
     // A socket of IPv4 reaches nothing else; one of IPv6 reaches both.
     let only_v4 = endpoint.local_addr().is_ok_and(|local| local.is_ipv4());
     let addresses = lookup_host(target).await.map_err(|error| error.to_string())?;
     let addresses: Vec<_> = addresses.filter(|address| address.is_ipv4() || !only_v4).collect();
+    // From where we dial it, it may dial us.
+    addresses.iter().for_each(|address| node.knows(address.ip()));
     let address = in_turn(&addresses, attempt).ok_or("the host has no address of the kind that this provider listens on")?;
     // The name is only what TLS asks for: certificates here have none.
     let connecting = endpoint.connect(address, "dialtone").map_err(|error| error.to_string())?;

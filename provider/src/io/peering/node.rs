@@ -1,20 +1,21 @@
 //! What all links of one provider share: its store, its identity, its clock, and a place for each peer.
 
-use crate::accounting::admission::network;
 use crate::io::clock::Clock;
 use crate::io::evidence::Evidence;
+use crate::io::peering::checks::Turns;
 use crate::io::peering::place::Peer;
 use crate::io::peering::reconcile::Comparisons;
 use crate::io::peering::requests::Answers;
 use crate::peering::agreement::Agreements;
 use crate::peering::ask::reach::Inbound;
+use crate::peering::dial::{self, Patience};
 use crate::peering::digest::Digest;
 use crate::peering::guests::{Guests, Welcome};
 use crate::peering::health::PeerStatus;
 use crate::peering::limits::STRANGERS_TOLD_EVERY;
 use crate::peering::paths::Paths;
 use crate::peering::quota::Quotas;
-use crate::peering::step::Moment;
+use crate::peering::step::{End, Moment};
 use crate::peering::tree::Branches;
 use crate::store::RecordStore;
 use dialtone_shared::Name;
@@ -61,8 +62,8 @@ pub(super) struct Node {
     pub guests: Arc<Mutex<Guests>>,
     /// When the log was last told of a stranger who was turned away.
     pub told_of_strangers: Mutex<Option<Instant>>,
-    /// As many as there are cores: verification takes no more than that, however many peers send.
-    pub verifiers: Arc<Semaphore>,
+    /// Who may check what came when: no more at a time than there are cores, however many peers send.
+    pub turns: Arc<Turns>,
     /// Comparisons of our store with peers'.
     pub comparisons: Comparisons,
     /// About how long after one comparison with a peer the next follows by itself; zero: none does.
@@ -77,18 +78,15 @@ pub(super) struct Node {
 /// A place among the strangers who are greeting. Given back when dropped.
 pub(super) struct Guest {
     guests: Arc<Mutex<Guests>>,
-    network: IpAddr,
+    address: IpAddr,
 }
 
 impl Guest {
     /// A place for somebody who dials from `address`, or what to do instead.
-    pub fn welcome(guests: &Arc<Mutex<Guests>>, address: IpAddr, proved: bool) -> Result<Self, Welcome> {
-        let network = network(address);
-        match lock(guests).welcome(network, proved) {
-            Welcome::Enter => Ok(Self {
-                guests: guests.clone(),
-                network,
-            }),
+    pub fn welcome(node: &Node, address: IpAddr, proved: bool) -> Result<Self, Welcome> {
+        let guests = node.guests.clone();
+        match lock(&node.guests).welcome(address, proved, node.began.elapsed()) {
+            Welcome::Enter => Ok(Self { guests, address }),
             otherwise => Err(otherwise),
         }
     }
@@ -96,7 +94,7 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        lock(&self.guests).leave(self.network);
+        lock(&self.guests).leave(self.address);
     }
 }
 
@@ -126,6 +124,18 @@ impl Node {
         Moment {
             wall: self.clock.now().secs(),
             elapsed: self.began.elapsed(),
+        }
+    }
+
+    /// At this address is a peer, or should be by an agreement.
+    pub fn knows(&self, address: IpAddr) {
+        lock(&self.guests).knows(address, self.began.elapsed());
+    }
+
+    /// A link with a peer at this address ended so.
+    pub fn ended_with(&self, address: IpAddr, end: &End) {
+        if end.by_us && end.code.is_some_and(|code| dial::patience(code) == Patience::Quarantine) {
+            lock(&self.guests).shuns(address);
         }
     }
 

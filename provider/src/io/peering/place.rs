@@ -14,7 +14,7 @@ use crate::peering::quota::Standing;
 use crate::peering::step::End;
 use crate::store::Cursors;
 use dialtone_shared::Name;
-use dialtone_shared::message::{CloseCode, Terms};
+use dialtone_shared::message::{CloseCode, Relationship, Terms};
 use quinn::Connection;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -22,6 +22,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
+use tokio::time::timeout;
 
 /// The id of a store: which node it is.
 pub(super) type StoreId = [u8; 16];
@@ -46,6 +47,7 @@ struct Slot {
     /// Bytes of requests and responses sent so far, over whichever link stood.
     request_bytes_sent: u64,
     last_error: Option<String>,
+    last_code: Option<CloseCode>,
     barred_until: Duration,
 }
 
@@ -75,6 +77,8 @@ struct Dial {
     pin: Option<Pin>,
     /// That was ourselves.
     is_own: bool,
+    /// When to look again who answers there, if it was ourselves or a node with which a link stood already: it may have been led astray.
+    again_at: Option<Duration>,
     /// A link that was dialled there is greeting, or stands.
     busy: bool,
     /// How the last link with who answered there ended: how long it stood, and with what code.
@@ -165,20 +169,28 @@ impl Peer {
         }
     }
 
-    /// Waits until it makes sense to dial this address: until no link stands, or is being made, with who answered there last.
-    pub async fn is_to_be_dialled(&self, target: &str) {
+    /// Waits until it makes sense to dial this address: until no link stands, or is being made, with who answered there last, or it is time to
+    /// look again who that is. `now` tells the time.
+    pub async fn is_to_be_dialled(&self, target: &str, now: impl Fn() -> Duration) {
         loop {
             let moved = self.moved.notified();
-            if self.slot().wants(target) {
-                return;
+            let again_at = {
+                let slot = self.slot();
+                if slot.wants(target, now()) {
+                    return;
+                }
+                slot.dials.get(target).filter(|dial| !dial.busy).and_then(|dial| dial.again_at)
+            };
+            match again_at {
+                Some(at) => drop(timeout(at.saturating_sub(now()), moved).await),
+                None => moved.await,
             }
-            moved.await;
         }
     }
 
     /// Whether it makes sense to dial this address now.
-    pub fn wants(&self, target: &str) -> bool {
-        self.slot().wants(target)
+    pub fn wants(&self, target: &str, now: Duration) -> bool {
+        self.slot().wants(target, now)
     }
 
     /// An attempt to dial an address begins or is over.
@@ -186,17 +198,24 @@ impl Peer {
         self.slot().dial(target).dialling = dialling;
     }
 
-    /// At this address a process with the link key `pin` answers; ours has `own`.
-    pub fn answered(&self, target: &str, pin: Pin, own: &Pin) -> Answered {
+    /// At this address a process with the link key `pin` answers now; ours has `own`. If no link is to be begun with it, it is looked at again
+    /// at `again_at`.
+    pub fn answered(&self, target: &str, pin: Pin, own: &Pin, now: Duration, again_at: Duration) -> Answered {
         let mut slot = self.slot();
         let dial = slot.dial(target);
         dial.pin = Some(pin);
         dial.error = None;
+        dial.again_at = None;
         dial.is_own = pin == *own;
         if dial.is_own {
+            dial.error = Some(format!(
+                "this very provider answers at {target}: either that is no address of the peer's, or what leads there leads astray"
+            ));
+            dial.again_at = Some(again_at);
             return Answered::Ourselves;
         }
-        if !slot.wants(target) {
+        if !slot.wants(target, now) {
+            slot.dial(target).again_at = Some(again_at);
             return Answered::Linked;
         }
         slot.dial(target).busy = true;
@@ -296,21 +315,26 @@ impl Peer {
             dial.ended = Some((stood, end.code));
             dial.error = Some(error.clone());
         }
-        slot.last_error = Some(error);
+        (slot.last_error, slot.last_code) = (Some(error), end.code);
         // Who has proved nothing bars only the address: it may be anybody's by now.
         if permit.is_some() && end.by_us && end.code.is_some_and(|code| dial::patience(code) == Patience::Quarantine) {
             slot.barred_until = now + REDIAL_QUARANTINE;
         }
     }
 
-    /// An attempt to dial an address did not come as far as a link. Whether that, and why, is news.
-    pub fn failed(&self, target: &str, reason: String) -> bool {
+    /// An attempt to dial an address did not come as far as a link. Whether that, and why, is news. If it only was to be looked who answers there, it is
+    /// again at `again_at`.
+    pub fn failed(&self, target: &str, reason: String, again_at: Duration) -> bool {
         let mut slot = self.slot();
         let dial = slot.dial(target);
+        if dial.is_own {
+            (dial.is_own, dial.pin, dial.again_at) = (false, None, None);
+        }
+        dial.again_at = dial.again_at.map(|_| again_at);
         dial.ended = Some((None, None));
         let news = dial.error.as_ref() != Some(&reason);
         dial.error = Some(reason.clone());
-        slot.last_error = Some(reason);
+        (slot.last_error, slot.last_code) = (Some(reason), None);
         news
     }
 
@@ -338,7 +362,12 @@ impl Peer {
             progress: Progress::default(),
             last_error: dial.error.clone(),
         };
-        let away = slot.dials.iter().filter(|(target, dial)| !dial.is_own && !slot.is_linked(target));
+        // Nodes of one provider may all be told the same addresses, their own among them: that is no trouble.
+        let sibling = agreement.relationship == Relationship::Sibling;
+        let away = slot
+            .dials
+            .iter()
+            .filter(|(target, dial)| !(sibling && dial.is_own) && !slot.is_linked(target));
         let mut links: Vec<_> = slot.links.iter().map(|(store, link)| link.status(store)).collect();
         links.extend(away.map(waits));
         let is_trouble = links.iter().any(|link| link.state != LinkState::Up);
@@ -356,6 +385,7 @@ impl Peer {
             state,
             address: best.map(|link| link.connection.remote_address()),
             last_error: slot.last_error.clone().filter(|_| is_trouble || !steady),
+            last_code: slot.last_code.filter(|_| is_trouble || !steady),
             progress: slot.progress(best),
             brought,
             links,
@@ -379,8 +409,11 @@ impl Slot {
         pin.is_some() && self.links.values().any(|link| Some(link.pin) == pin)
     }
 
-    fn wants(&self, target: &str) -> bool {
+    fn wants(&self, target: &str, now: Duration) -> bool {
         let Some(dial) = self.dials.get(target) else { return true };
+        if dial.again_at.is_some_and(|at| at <= now) && !dial.busy {
+            return true;
+        }
         let other = |(address, other): (&String, &Dial)| address != target && other.busy && other.pin == dial.pin;
         !dial.is_own && !dial.busy && !self.is_linked(target) && (dial.pin.is_none() || !self.dials.iter().any(other))
     }
@@ -444,5 +477,73 @@ impl Drop for Permit {
         }
         drop(slot);
         self.peer.moved.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    const TARGET: &str = "provider.example:4381";
+    const OURS: Pin = [1; 32];
+    const SOON: Duration = Duration::from_secs(1);
+    const LATER: Duration = Duration::from_secs(600);
+
+    fn agreement() -> Agreement {
+        Agreement::mutual(Name::key_set([2; 32]), vec![TARGET.to_owned()])
+    }
+
+    fn links(peer: &Peer) -> Vec<LinkStatus> {
+        peer.status(&agreement(), SOON, [0; 3], Standing::default()).links
+    }
+
+    #[test]
+    fn an_address_at_which_we_answer_ourselves_is_said_and_looked_at_again() {
+        let peer = Peer::default();
+        assert_eq!(peer.answered(TARGET, OURS, &OURS, SOON, LATER), Answered::Ourselves);
+        assert!(!peer.wants(TARGET, LATER - SOON));
+        let shown = links(&peer);
+        let error = shown.iter().find_map(|link| link.last_error.clone()).unwrap_or_default();
+        assert!(shown.len() == 1 && error.contains("this very provider answers"), "{shown:?}");
+        let sibling = Agreement {
+            relationship: Relationship::Sibling,
+            ..agreement()
+        };
+        let status = peer.status(&sibling, SOON, [0; 3], Standing::default());
+        assert_eq!(status.links, [], "nodes of one provider may all be told the same addresses");
+        assert!(peer.wants(TARGET, LATER), "it may be set right");
+        // Nobody answers there: it is dialled as any other.
+        peer.failed(TARGET, "no answer".to_owned(), LATER * 2);
+        assert!(peer.wants(TARGET, LATER));
+        assert_eq!(peer.answered(TARGET, [2; 32], &OURS, LATER, LATER * 2), Answered::Stranger);
+    }
+
+    #[test]
+    fn an_address_at_which_another_node_answers_is_looked_at_again() {
+        let peer = Peer::default();
+        assert_eq!(peer.answered("other:1", [3; 32], &OURS, SOON, LATER), Answered::Stranger);
+        assert_eq!(
+            peer.answered(TARGET, [3; 32], &OURS, SOON, LATER),
+            Answered::Linked,
+            "the same node: by mistake, or for good"
+        );
+        assert!(!peer.wants(TARGET, LATER - SOON) && peer.wants(TARGET, LATER));
+        peer.failed(TARGET, "no answer".to_owned(), LATER * 2);
+        assert!(
+            !peer.wants(TARGET, LATER) && peer.wants(TARGET, LATER * 2),
+            "a second way to a node may be dead for long"
+        );
+        assert_eq!(peer.answered(TARGET, [4; 32], &OURS, LATER * 2, LATER * 3), Answered::Stranger);
+        assert!(!peer.wants(TARGET, LATER * 9), "a link that was dialled there stands");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_to_dial_is_woken_when_it_is_time_to_look_again() {
+        let (peer, began) = (Peer::default(), tokio::time::Instant::now());
+        peer.answered(TARGET, OURS, &OURS, Duration::ZERO, LATER);
+        let really = Instant::now();
+        peer.is_to_be_dialled(TARGET, || began.elapsed()).await;
+        assert!(began.elapsed() >= LATER && really.elapsed() < LATER);
     }
 }

@@ -148,6 +148,7 @@ mod tests {
             state,
             address: None,
             last_error: None,
+            last_code: None,
             progress: Progress {
                 received_all,
                 ..Progress::default()

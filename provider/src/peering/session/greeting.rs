@@ -1,7 +1,6 @@
 //! The beginning of a link: the greetings, until changes may pass.
 
 use super::digests::{Heard, Telling};
-use super::repeats::Repeats;
 use super::{Running, Session, State};
 use crate::peering::agreement::Agreement;
 use crate::peering::feed::Feed;
@@ -36,7 +35,15 @@ impl Session {
         let Some(agreement) = self.opening.agreements.get(peer) else {
             return;
         };
-        match greeting::prove(SignedRecord::clone(record), agreement, hello, &self.opening.pin, known, now.wall) {
+        match greeting::prove(
+            SignedRecord::clone(record),
+            &self.opening.own,
+            agreement,
+            hello,
+            &self.opening.pin,
+            known,
+            now.wall,
+        ) {
             Ok(()) => {
                 let (hello, peer) = (hello.clone(), *peer);
                 self.proved = Some(peer);
@@ -84,7 +91,6 @@ impl Session {
             feed: Feed::new(way, self.opening.paths.clone(), hello.terms.filter, pushes, position, heads),
             theirs: hello.terms,
             intake: Intake::default(),
-            repeats: Repeats::default(),
             telling: Telling::default(),
             heard: Heard::default(),
             echo: pushes < Mode::Pointers,

@@ -12,7 +12,7 @@
 //!
 //! - [`greeting`]: up to where changes may pass;
 //! - [`terms`]: what is agreed, as it changes;
-//! - [`receiving`]: what arrives, [`repeats`]: and changes nothing;
+//! - [`receiving`]: what arrives;
 //! - [`digests`]: the filters of names that go where no more is agreed;
 //! - [`branching`]: whether what is news goes at once or is only offered;
 //! - [`comparing`]: finding out what the peer lacks.
@@ -22,7 +22,6 @@ mod comparing;
 mod digests;
 mod greeting;
 mod receiving;
-mod repeats;
 mod terms;
 
 use super::digest::Digest;
@@ -38,7 +37,6 @@ use crate::store::Lane;
 use dialtone_shared::message::{Ack, Branch, CloseCode, Hello, Message, Mode, Terms};
 use dialtone_shared::{Name, SignedRecord};
 use digests::{Heard, Telling};
-use repeats::Repeats;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,7 +89,6 @@ struct Running {
     intake: Intake,
     /// What the peer may bring.
     share: Share,
-    repeats: Repeats,
     telling: Telling,
     heard: Heard,
     /// We push less than before, or less than pointers from the start: the peer is told our terms once that is noted durably.

@@ -51,7 +51,7 @@ impl Session {
             .iter()
             .filter(|entry| !(offered && matches!(entry, Entry::Pointer(_))));
         let ready_at = running.share.arrived(changes.count(), bytes, now.elapsed);
-        let ready_at = ready_at.max(running.repeats.ready_at());
+        let ready_at = ready_at.max(running.share.repeats_paid_at());
         let id = match running.intake.arrived(&batch, ready_at) {
             Ok(id) => id,
             Err(error) => return self.end(CloseCode::Protocol, error.to_string()),
@@ -117,14 +117,17 @@ impl Session {
             }
         }
         self.opening.paths.note(&std::mem::take(&mut checked.paths));
-        running.repeats.count(checked.counts.same + checked.counts.older, now.elapsed);
+        running.share.repeated(checked.counts.same + checked.counts.older, now.elapsed);
         running.feed.peer_holds(std::mem::take(&mut checked.alike));
         let room = running.share.take(checked.new.len(), now.elapsed);
         checked.admit(room);
         if checked.counts.limited > 0 {
             running.share.refused();
         }
-        intake.checked(id, checked);
+        // What was not looked at is not acknowledged: it goes with the link.
+        if !checked.abandoned {
+            intake.checked(id, checked);
+        }
         if self.condemned.is_some() {
             intake.abandon_unchecked();
         }
