@@ -5,6 +5,7 @@
 
 use crate::exit::{Exit, Failure, plain};
 use clap::Args;
+use dialtone_provider::settings::from_file;
 use dialtone_resolver::settings::{FloorAt, PROVIDER_DEFAULT, ProviderAt, StubSettings};
 use serde::Deserialize;
 use std::fmt;
@@ -39,6 +40,16 @@ pub struct ClientFile {
     pub state: Option<PathBuf>,
     /// A file with the token of an account at the provider.
     pub token_file: Option<PathBuf>,
+}
+
+impl ClientFile {
+    /// With the paths in it as they are meant in the file at `path`.
+    fn found_at(mut self, path: &Path) -> Self {
+        for said in [&mut self.map, &mut self.state, &mut self.token_file].into_iter().flatten() {
+            *said = from_file(path, said);
+        }
+        self
+    }
 }
 
 /// What is meant.
@@ -112,8 +123,10 @@ impl Client {
             Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => ClientFile::default(),
             Err(error) => return Err(Failure::new(Exit::Settings, path.display(), plain(&error)).help("check --client-config")),
         };
+        file = file.found_at(&path);
         let mut path = path;
         if let Some((over, its_path)) = over {
+            let over = over.found_at(its_path);
             file = ClientFile {
                 providers: over.providers.or(file.providers),
                 map: over.map.or(file.map),
@@ -301,6 +314,14 @@ mod tests {
         ]));
         assert_eq!(folders.config, Path::new("/etc/ada/dialtone"));
         assert_eq!(folders.data, Path::new("/home/ada/.local/share/dialtone"));
+    }
+
+    #[test]
+    fn paths_in_a_file_are_from_its_folder() {
+        let file: ClientFile = toml::from_str("map = 'names'\ntoken_file = '/etc/token'").unwrap();
+        let file = file.found_at(Path::new("/home/ada/client.toml"));
+        assert_eq!(file.map.as_deref(), Some(Path::new("/home/ada/names")));
+        assert_eq!(file.token_file.as_deref(), Some(Path::new("/etc/token")));
     }
 
     #[test]

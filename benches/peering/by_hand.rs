@@ -88,6 +88,7 @@ impl ByHand {
             lane: batch.lane,
             cursor: batch.cursor,
             counts,
+            wants: Vec::new(),
         };
         Ok(self.send.write_all(&Message::Ack(ack).to_frame()).await?)
     }
@@ -109,6 +110,7 @@ pub fn batch(cursor: u64, records: impl IntoIterator<Item = Bytes>) -> Vec<u8> {
         cursor,
         behind: 0,
         entries: records.into_iter().map(entry).collect(),
+        heard: 0,
     };
     Message::Batch(batch).to_frame()
 }

@@ -12,6 +12,8 @@ pub enum Bug {
     Leak,
     /// An expired record is forgotten, though older ones may still be valid.
     NoFloor,
+    /// What is offered is taken as held, whether it is or not.
+    OffersTaken,
 }
 
 /// Whether this bug is planted.

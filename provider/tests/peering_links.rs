@@ -414,7 +414,11 @@ async fn a_peer_under_another_name_than_the_pinned_one_is_refused_and_told_so() 
     let b = Provider::new(2, vec![Agreement::mutual(named(9), vec![a.address().to_string()])]).await;
     a.put(record(1)).await;
     let error = error_of(&b, &named(9)).await;
-    let words = format!("presented the name {}, but the agreement pins {}", a.name(), named(9));
+    let words = format!(
+        "the agreement is with {}, and who answered presented the name {}",
+        named(9),
+        a.name()
+    );
     assert!(error.contains("closed here") && error.contains(&words), "{error}");
     let error = error_of(&a, &b.name()).await;
     assert!(error.contains("closed the link") && error.contains(&words), "{error}");
@@ -529,6 +533,7 @@ fn batch(cursor: u64, records: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
         cursor,
         behind,
         entries,
+        heard: 0,
     })
     .to_frame()
 }

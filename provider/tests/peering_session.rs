@@ -4,7 +4,6 @@ use dialtone_provider::io::peering as io;
 use dialtone_provider::peering::agreement::{Agreement, Agreements, Filter};
 use dialtone_provider::peering::feed::Position;
 use dialtone_provider::peering::greeting;
-use dialtone_provider::peering::hearsay;
 use dialtone_provider::peering::intake::{self, Checked, Verdict};
 use dialtone_provider::peering::limits::{GREETING_PATIENCE, HOLD_PATIENCE};
 use dialtone_provider::peering::quota::Quotas;
@@ -52,6 +51,7 @@ fn opening(own: u8, peer: u8, dials: bool) -> Opening {
         quotas: Quotas::of_nothing(),
         paths: Arc::default(),
         inbound: Arc::default(),
+        branches: Arc::default(),
     }
 }
 
@@ -137,7 +137,7 @@ impl Side {
                 for pointer in pointers {
                     let held = ready(store.get(&pointer.name)).unwrap();
                     let known = ready(store.pointer(&pointer.name)).unwrap().is_some();
-                    checked.pointed(hearsay::judge(&terms, &pointer, held.as_ref(), known, NOW));
+                    checked.point(&terms, &pointer, held.as_ref(), known, NOW);
                 }
                 Event::Checked(id, Box::new(checked))
             }
@@ -194,6 +194,7 @@ fn words(body: &[u8]) -> String {
         Message::Ack(ack) => format!("ack {}/{}", ack.lane, ack.cursor),
         Message::Terms(_) => "terms".to_owned(),
         Message::Digest(digest) => format!("digest {}/{}", digest.offset, digest.total),
+        Message::Branch(_) => "branch".to_owned(),
     }
 }
 
@@ -252,12 +253,15 @@ fn a_first_link_goes_like_this() {
         "b recall",
         "b admit",
         "b says hello",
+        // Where it stands in the tree, as far as it knows.
+        "b says branch",
         // It has nothing, and says so in every lane.
         "b says batch 0/0 of 0 +0",
         "b says batch 1/0 of 0 +0",
         "b says batch 2/0 of 0 +0",
         "a recall",
         "a admit",
+        "a says branch",
         // Nothing was told to it that it could pass on.
         "a says batch 2/0 of 0 +0",
         // The revocation first.
@@ -350,6 +354,7 @@ fn what_the_protocol_does_not_allow_ends_the_link() {
         lane: 1,
         cursor: 77,
         counts: Counts::default(),
+        wants: Vec::new(),
     });
     let hello = |of: u8| {
         Message::Hello(Hello {
@@ -386,6 +391,7 @@ fn a_peer_that_sends_more_than_the_window_is_cut() {
                 cursor,
                 behind,
                 entries,
+                heard: 0,
             });
             assert!(
                 !matches!(a.session.poll(moment(Duration::ZERO)), Step::End(_)),
@@ -436,6 +442,7 @@ fn what_came_through_us_comes_back_in_no_higher_class_and_no_forged_path_keeps_a
         accepts: Mode::Values,
         filter: Filter::default(),
         alone: true,
+        offered: false,
     };
     let one = record(10, false);
     let held = Held {
@@ -475,6 +482,7 @@ fn a_record_promised_longer_than_it_lives_is_kept_until_its_expiry() {
             accepts: Mode::Values,
             filter: Filter::default(),
             alone: true,
+            offered: false,
         },
         record(10, false),
     );

@@ -4,9 +4,8 @@ use crate::commands::dns::DnsFile;
 use crate::commands::template::Which;
 use crate::config::{self, ClientFile};
 use crate::exit::{Failure, Outcome};
-use crate::{failures, output};
+use crate::{output, place};
 use clap::Args;
-use dialtone_provider::Settings;
 use std::path::{Path, PathBuf};
 
 /// Check a settings file without starting anything
@@ -32,7 +31,7 @@ pub fn run(args: CheckConfigArgs) -> Outcome {
         return output::line(format!("{}: good: nothing is set, so the defaults hold", path.display()));
     }
     let says = match which {
-        Which::Provider => provider(&text, path)?,
+        Which::Provider => provider(path)?,
         Which::Dns => DnsFile::parse(&text, path).map(|file| file.summary())?,
         Which::Client => toml::from_str::<ClientFile>(&text)
             .map(|_| "the settings of a client".to_owned())
@@ -41,8 +40,8 @@ pub fn run(args: CheckConfigArgs) -> Outcome {
     output::line(format!("{}: good: {says}", path.display()))
 }
 
-fn provider(text: &str, path: &Path) -> Result<String, Failure> {
-    let settings = Settings::parse(text, &path.display().to_string()).map_err(failures::settings)?;
+fn provider(path: &Path) -> Result<String, Failure> {
+    let settings = place::load(path)?;
     let list = |addresses: &[std::net::SocketAddr]| match addresses {
         [] => "nowhere".to_owned(),
         some => some.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),

@@ -1,5 +1,6 @@
 //! `dialtone doctor`: what is reachable, how fast, and what to do about what is not.
 
+mod causes;
 mod network;
 
 use crate::ask::{Over, ask};
@@ -24,7 +25,8 @@ use std::time::{Duration, Instant};
 /// Asks the provider over HTTP and over DNS (UDP and TCP), compares clocks, asks whether puts would be kept, and looks at the
 /// files that the other verbs use. Of a provider that runs on this machine it looks at every link: what cannot resolve where, and whose turn it is.
 /// With --settings nothing is asked of anyone: it says whether a network of providers with these settings is coherent, and if not, which names
-/// would not resolve where, and who is to change what. The exit status is that of the worst finding.
+/// would not resolve where, and who is to change what. Relative paths in a settings file are from its folder, wherever a provider is started
+/// with it. The exit status is that of the worst finding.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  dialtone doctor\n  dialtone doctor --provider http://127.0.0.1:4380 --provider http://127.0.0.1:4390\n  \
@@ -77,12 +79,14 @@ pub async fn run(args: DoctorArgs) -> Outcome {
         return report(&network::of_settings(&args.settings)?, args.json);
     }
     let client = Client::load(&args.client)?;
-    let mut findings = Vec::new();
+    let (mut findings, mut asked) = (Vec::new(), Vec::new());
     let http = HttpClient::new();
     for at in &client.providers.value {
-        findings.extend(provider(&http, at, &client).await);
+        let (name, found) = provider(&http, at, &client).await;
+        asked.extend(name);
+        findings.extend(found);
     }
-    findings.extend(network::of_running(args.data).await?);
+    findings.extend(network::of_running(args.data, &asked).await?);
     findings.push(floors(client.state.value.clone()));
     findings.push(map(&client.map.value));
     findings.extend(args.keys.iter().map(|path| key(path)));
@@ -106,11 +110,11 @@ fn report(findings: &[Finding], json: bool) -> Outcome {
     worst.map_or(Ok(()), |exit| Err(Failure::already_said(exit)))
 }
 
-/// Everything about one provider, stopping where nothing more can be learnt.
-async fn provider(http: &HttpClient, at: &ProviderAt, client: &Client) -> Vec<Finding> {
+/// Everything about one provider, stopping where nothing more can be learnt; and its name, where it says that.
+async fn provider(http: &HttpClient, at: &ProviderAt, client: &Client) -> (Option<Name>, Vec<Finding>) {
     let base = match at {
         ProviderAt::Http(base) => base,
-        ProviderAt::Dns { host, origin } => return dns_only(host, origin).await,
+        ProviderAt::Dns { host, origin } => return (None, dns_only(host, origin).await),
     };
     let thing = format!("provider {base}");
     let began = Instant::now();
@@ -123,7 +127,7 @@ async fn provider(http: &HttpClient, at: &ProviderAt, client: &Client) -> Vec<Fi
                     "or name another with --provider or DIALTONE_PROVIDER (this one is from {})",
                     client.providers.source
                 ));
-            return vec![finding];
+            return (None, vec![finding]);
         }
     };
     let mut findings = vec![Finding::good(
@@ -146,7 +150,7 @@ async fn provider(http: &HttpClient, at: &ProviderAt, client: &Client) -> Vec<Fi
     for address in &info.dns {
         findings.extend(dns(*address, info.origin.as_str()).await);
     }
-    findings
+    (Some(info.name), findings)
 }
 
 async fn dns_only(host: &str, origin: &str) -> Vec<Finding> {

@@ -16,6 +16,7 @@ pub use serve::{Control, Reload};
 
 use crate::exit::{Exit, Failure};
 use dialtone_provider::peering::health::{LinkState, LinkStatus, PeerStatus};
+use dialtone_shared::message::CloseCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -145,6 +146,9 @@ pub struct PeerView {
     pub received_all: bool,
     /// Why the last link ended or did not come to be.
     pub last_error: Option<String>,
+    /// What that was, in a word of [`cause`]; `None`: nothing, or this provider is an older one.
+    #[serde(default)]
+    pub cause: Option<String>,
     /// Records sent, since the provider started.
     pub records_sent: u64,
     /// Records that arrived.
@@ -222,6 +226,7 @@ impl PeerView {
             sent_all: progress.sent_all,
             received_all: progress.received_all,
             last_error: status.last_error.clone(),
+            cause: status.last_error.as_ref().map(|_| cause(status.last_code).to_owned()),
             records_sent: progress.records_sent,
             records_received: progress.records_received,
             bytes_sent: progress.bytes_sent,
@@ -248,6 +253,12 @@ impl NodeView {
 }
 
 impl ModeView {
+    /// Whether nothing goes this way although one of the sides would have it. Where something goes, only less than one side would allow, both
+    /// may well mean it so.
+    pub fn is_shut(&self) -> bool {
+        self.is_mismatch() && self.holds.as_deref() == Some("none")
+    }
+
     /// Whether the two sides allow different things.
     pub fn is_mismatch(&self) -> bool {
         self.theirs.as_ref().is_some_and(|theirs| *theirs != self.ours)
@@ -272,6 +283,27 @@ impl Reply {
                 Err(help.iter().fold(Failure::new(exit, thing, reason), Failure::help))
             }
         }
+    }
+}
+
+/// Why the last link ended, or did not come to be, in a word: by the code with which either side closed it, or else the network.
+fn cause(code: Option<CloseCode>) -> &'static str {
+    match code {
+        None => "network",
+        Some(CloseCode::Stopping) => "stopping",
+        Some(CloseCode::Version) => "version",
+        Some(CloseCode::NoAgreement) => "no-agreement",
+        Some(CloseCode::WrongName) => "wrong-name",
+        Some(CloseCode::BadProof) => "bad-proof",
+        Some(CloseCode::Disagreement) => "disagreement",
+        Some(CloseCode::Duplicate) => "duplicate",
+        Some(CloseCode::Protocol) => "protocol",
+        Some(CloseCode::InvalidRecords) => "invalid-records",
+        Some(CloseCode::Hold) => "hold",
+        Some(CloseCode::Clock) => "clock",
+        Some(CloseCode::Store) => "store",
+        Some(CloseCode::Busy) => "busy",
+        Some(CloseCode::Changed) => "changed",
     }
 }
 

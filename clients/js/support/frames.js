@@ -102,10 +102,11 @@ const TERMS = { 7: between(1, 5), 8: between(0, 3), 9: between(0, 3), 10: bool, 
 /** @type {Map<number, [string, Record<number, Read>, number[]?]>} */
 const KINDS = new Map([
   [1, ["hello", { 1: list(1, 16, uint), 2: record, 3: bytes(16), 4: bytes(16), 5: list(3, 3, uint), ...TERMS }]],
-  [2, ["batch", { 1: between(0, 2), 2: uint, 3: uint, 4: list(0, 256, entry) }]],
-  [3, ["ack", { 1: between(0, 2), 2: uint, 3: list(6, 6, uint) }]],
+  [2, ["batch", { 1: between(0, 2), 2: uint, 3: uint, 4: list(0, 256, entry), 5: uint }, [5]]],
+  [3, ["ack", { 1: between(0, 2), 2: uint, 3: list(6, 6, uint), 4: list(1, 2048, name) }, [4]]],
   [4, ["terms", TERMS]],
   [5, ["digest", { 1: uint, 2: uint, 3: between(1, 16), 4: uint, 5: uint, 6: bytes() }]],
+  [6, ["branch", { 1: uint, 2: between(0, 32), 3: bool }]],
   [16, ["query", { 1: name, 2: between(0, 255), 3: list(0, 512, uint), 4: between(0, 255), 5: bool, 6: (reader) => Rank.read(reader) }, [6]]],
   [17, ["reconcile", { 1: bytes() }]],
   [18, ["statement request", { 1: uint, 2: uint }]],

@@ -189,6 +189,7 @@ mod tests {
                 state,
                 address: None,
                 last_error: last_error.map(str::to_owned),
+                last_code: None,
                 progress: Progress {
                     received_all,
                     ..Progress::default()

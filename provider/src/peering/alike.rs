@@ -7,7 +7,7 @@
 use super::intake::Terms;
 use super::limits::ALIKE_MAX;
 use crate::store::{Class, Held};
-use dialtone_shared::message::{Relationship, Value};
+use dialtone_shared::message::{Pointer, Relationship, Value};
 use dialtone_shared::{SignedRecord, UnixSecs};
 use std::collections::{HashMap, VecDeque};
 
@@ -27,6 +27,15 @@ pub fn alike(terms: &Terms, value: &Value, signed: &SignedRecord, held: Option<&
     knows.then_some(Alike {
         digest: held.record.rank().digest,
         keep_until: value.keep_until,
+    })
+}
+
+/// The same of an offer.
+pub fn offered(terms: &Terms, offer: &Pointer, held: Option<&Held>) -> Option<Alike> {
+    let held = held.filter(|held| terms.offered && held.record.rank().digest.starts_with(&offer.digest))?;
+    (offer.keep_until.day() >= held.keep_until.day()).then_some(Alike {
+        digest: held.record.rank().digest,
+        keep_until: offer.keep_until,
     })
 }
 
@@ -106,6 +115,7 @@ mod tests {
             accepts: Mode::Values,
             filter: Filter::default(),
             alone: true,
+            offered: false,
         };
         let value = Value {
             class,
@@ -164,7 +174,7 @@ mod tests {
         };
         let mut feed = Feed::new(way, Default::default(), Filter::default().mark(), Mode::Values, None, [0; 3]);
         feed.heads([0, 2, 0]);
-        assert_eq!(feed.next_read(), Some((Lane::Ordinary, 0)));
+        assert_eq!(feed.next_read(now.elapsed), Some((Lane::Ordinary, 0)));
         feed.peer_holds(shows(Relationship::Mutual, 2, 10, &known, Some(&known)).into_iter().collect());
         let changes = [(1, known), (2, news.clone())].map(|(cursor, held)| Change { cursor, held });
         feed.changes_read(Lane::Ordinary, changes.into(), now);
@@ -175,7 +185,16 @@ mod tests {
         assert_eq!((&value.record, sent.cursor), (news.record.bytes(), 2));
         let (lane, counts) = (sent.lane, Counts::default());
         let cursor = sent.cursor;
-        feed.acked(&Ack { lane, cursor, counts }, now.elapsed).unwrap();
+        feed.acked(
+            &Ack {
+                lane,
+                cursor,
+                counts,
+                wants: Vec::new(),
+            },
+            now.elapsed,
+        )
+        .unwrap();
         assert_eq!((feed.position().acked, feed.lag()), ([0, 2, 0], 0));
     }
 

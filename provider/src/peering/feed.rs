@@ -14,6 +14,7 @@
 
 mod echo;
 mod missing;
+mod offers;
 
 pub use missing::Comparison;
 
@@ -29,7 +30,7 @@ pub use super::position::Position;
 use super::step::Moment;
 use crate::store::{Change, Cursor, Cursors, Held, LANES, Lane, PointerChange};
 use dialtone_shared::limits::RECORD_BYTES_MAX;
-use dialtone_shared::message::{Ack, Batch, Entry, Mode, Pointer, Relationship, Value};
+use dialtone_shared::message::{Ack, Batch, Entry, Mode, Pointer, Relationship, Value, WANTS_MAX};
 use dialtone_shared::{Name, UnixSecs};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -56,6 +57,7 @@ pub struct Feed {
     saving: Option<Position>,
     missing: missing::Missing,
     echo: echo::Echo,
+    offers: offers::Offers,
 }
 
 /// The digest that the peer was sent last.
@@ -134,6 +136,7 @@ impl Feed {
             saving: None,
             missing: missing::Missing::default(),
             echo: echo::Echo::default(),
+            offers: offers::Offers::default(),
         };
         feed.set_mode(mode);
         feed
@@ -239,12 +242,16 @@ impl Feed {
     }
 
     /// The next read of the log, urgent lane first: lane, after which cursor. At most [`BATCH_RECORDS`] changes are wanted.
-    pub fn next_read(&mut self) -> Option<(Lane, Cursor)> {
-        for lane in LANE_ORDER.into_iter().filter(|lane| !self.missing.rests(*lane)) {
-            let state = &mut self.lanes[lane as usize];
+    pub fn next_read(&mut self, now: Duration) -> Option<(Lane, Cursor)> {
+        for lane in LANE_ORDER {
+            let state = &self.lanes[lane as usize];
             let room = state.unsent.is_empty() && state.under_way.len() < state.window(lane);
-            if room && state.back.is_none() && state.reading.is_none() && state.head > state.read {
-                state.reading = Some(state.head);
+            if self.missing.rests(lane) || !room || state.back.is_some() || state.reading.is_some() {
+                continue;
+            }
+            if let Some(to) = self.reads_to(lane, now) {
+                let state = &mut self.lanes[lane as usize];
+                state.reading = Some(to);
                 return Some((lane, state.read));
             }
         }
@@ -252,7 +259,13 @@ impl Feed {
     }
 
     /// What a read of what is held brought.
-    pub fn changes_read(&mut self, lane: Lane, changes: Vec<Change>, now: Moment) {
+    pub fn changes_read(&mut self, lane: Lane, mut changes: Vec<Change>, now: Moment) {
+        let (wanted, read) = (self.lanes[lane as usize].reading, changes.len());
+        if lane == Lane::Ordinary && self.offers_at(now.elapsed) {
+            // What is younger than a rest waits for the next one.
+            changes.retain(|change| wanted.is_none_or(|to| change.cursor <= to));
+        }
+        let cut = changes.len() < read;
         if self.missing.is_open() {
             changes.iter().for_each(|change| self.missing.strike_off(change.held.record.name()));
         }
@@ -273,15 +286,18 @@ impl Feed {
                 (true, Lane::Ordinary | Lane::Hearsay) if self.drops(lane) => None,
                 (true, Lane::Ordinary | Lane::Hearsay) => self.damping.pass(change, now.elapsed),
             };
-            formed.push((cursor, change.and_then(|change| self.entry(lane, &change, now.wall))));
+            formed.push((cursor, change.and_then(|change| self.entry(lane, &change, now))));
         }
-        self.formed(lane, formed);
+        self.formed(lane, formed, cut || read < BATCH_RECORDS);
     }
 
     /// In what form a change goes to the peer, if in any.
-    fn entry(&self, lane: Lane, change: &Change, now: UnixSecs) -> Option<Entry> {
+    fn entry(&self, lane: Lane, change: &Change, now: Moment) -> Option<Entry> {
         let held = &change.held;
-        match policy::form(held, self.mode, now) {
+        if self.is_offered(lane, change, now) {
+            return Some(Entry::Pointer(pointer_to(held)));
+        }
+        match policy::form(held, self.mode, now.wall) {
             Form::Value => Some(Entry::Value(Value {
                 class: held.class as u8,
                 keep_until: held.keep_until,
@@ -324,8 +340,9 @@ impl Feed {
             };
             (cursor, entry)
         });
-        let formed = formed.collect();
-        self.formed(lane, formed);
+        let formed: Vec<_> = formed.collect();
+        let whole = formed.len() < BATCH_RECORDS;
+        self.formed(lane, formed, whole);
     }
 
     /// What is told of `name` in between, if the digest that the peer has does not tell it.
@@ -334,8 +351,8 @@ impl Feed {
         (cursor > digest.covers[lane as usize]).then(|| Entry::Mention(Digest::hash(digest.seed, name)))
     }
 
-    /// Makes batches of what a read brought.
-    fn formed(&mut self, lane: Lane, formed: Vec<(Cursor, Option<Entry>)>) {
+    /// Makes batches of what a read brought; `whole`: it saw the log up to where it was to be read.
+    fn formed(&mut self, lane: Lane, formed: Vec<(Cursor, Option<Entry>)>, whole: bool) {
         let state = &mut self.lanes[lane as usize];
         let asked_at = state.reading.take().unwrap_or_default();
         let moved = std::mem::take(&mut state.moved);
@@ -345,7 +362,7 @@ impl Feed {
         }
         let last = formed.last().map_or(state.read, |(cursor, _)| *cursor);
         // A read that came back short saw the log to its end as it was when it was asked for.
-        let reached = if formed.len() < BATCH_RECORDS { last.max(asked_at) } else { last };
+        let reached = if whole { last.max(asked_at) } else { last };
         state.head = state.head.max(reached);
         let (mut entries, mut bytes, mut before, mut mentions) = (Vec::new(), 0, state.read, 0);
         for (cursor, entry) in formed {
@@ -379,20 +396,22 @@ impl Feed {
     pub fn next_send(&mut self, lanes: &[Lane], now: Moment) -> Option<Batch> {
         self.release(now);
         for lane in lanes.iter().copied() {
+            let (end, (heard, heard_news)) = (self.end(lane, now.elapsed), self.heard_wants(lane));
             let state = &mut self.lanes[lane as usize];
             if state.under_way.len() >= state.window(lane) {
                 continue;
             }
             let left = self.missing.left(lane);
-            let caught_up =
-                state.reading.is_none() && state.back.is_none() && state.read == state.head && !state.is_under_way_at(state.read);
+            let caught_up = state.reading.is_none() && state.back.is_none() && state.read == end && !state.is_under_way_at(state.read);
             let idle = caught_up && !self.missing.rests(lane) && left == 0;
-            let tells = idle && state.told != Some(state.behind(state.read));
+            let tells = idle && (heard_news || state.told != Some(state.behind(state.read, end)));
             let next = state.unsent.pop_front();
             if let Some(mut next) = next.or_else(|| tells.then(|| batch(lane, state.read, Vec::new()))) {
-                next.behind = state.behind(next.cursor).saturating_add(left);
+                next.behind = state.behind(next.cursor, end).saturating_add(left);
+                next.heard = heard;
                 state.told = Some(next.behind);
                 state.under_way.push_back(next.cursor);
+                self.told_wants(lane);
                 return Some(next);
             }
         }
@@ -408,7 +427,7 @@ impl Feed {
             return;
         }
         let released = self.damping.release(now.elapsed, BATCH_BYTES / RECORD_BYTES_MAX);
-        let entries: Vec<Entry> = released.iter().filter_map(|change| self.entry(lane, change, now.wall)).collect();
+        let entries: Vec<Entry> = released.iter().filter_map(|change| self.entry(lane, change, now)).collect();
         if !entries.is_empty() {
             let state = &mut self.lanes[lane as usize];
             state.unsent.push_back(batch(lane, state.read, entries));
@@ -429,7 +448,7 @@ impl Feed {
     /// When there will be something to send or to offer again, if nothing else happens.
     pub fn due(&self) -> Option<Duration> {
         let again = self.lanes.iter().filter_map(|state| state.again.due());
-        again.chain(self.damping.due()).min()
+        again.chain(self.damping.due()).chain(self.offers_due()).min()
     }
 
     /// The peer has dealt with everything up to a position.
@@ -438,12 +457,18 @@ impl Feed {
     /// [`StrayAck`].
     pub fn acked(&mut self, ack: &Ack, now: Duration) -> Result<(), StrayAck> {
         let (lane, cursor) = (ack.lane, ack.cursor);
+        // Only what may be offered may be asked for, and no more of it at a time than can have been.
+        let wants = ack.wants.len() + self.missing.left(Lane::Ordinary) as usize;
+        if !ack.wants.is_empty() && (lane != Lane::Ordinary as u8 || wants > 2 * WANTS_MAX) {
+            return Err(StrayAck { lane, cursor });
+        }
         let state = self.lanes.get_mut(usize::from(lane)).ok_or(StrayAck { lane, cursor })?;
         let ends = state.under_way.iter().rposition(|sent| *sent == cursor);
         let ends = ends.ok_or(StrayAck { lane, cursor })?;
         state.under_way.drain(..=ends);
         state.proven = (state.proven + ends + 1).min(WINDOW_BATCHES);
-        let before = self.missing.before(usize::from(lane), cursor).unwrap_or(state.acked);
+        let had = state.acked;
+        let before = self.missing.before(usize::from(lane), cursor).unwrap_or(had);
         let front = state.again.acked(before, cursor, ack.counts.limited, now);
         state.acked = cursor;
         if let Some(front) = front {
@@ -452,6 +477,7 @@ impl Feed {
             state.moved = state.reading.is_some();
         }
         self.missing.acked(usize::from(lane), state);
+        self.wanted(ack, had, now);
         self.settle();
         Ok(())
     }
@@ -541,9 +567,9 @@ impl LaneFeed {
         self.under_way.back() == Some(&cursor)
     }
 
-    /// How far behind the peer is once it has everything up to `cursor` but what it had no room for.
-    fn behind(&self, cursor: Cursor) -> u64 {
-        self.head.saturating_sub(self.again.floor().unwrap_or(cursor).min(cursor))
+    /// How far behind `end` the peer is once it has everything up to `cursor` but what it had no room for.
+    fn behind(&self, cursor: Cursor, end: Cursor) -> u64 {
+        end.saturating_sub(self.again.floor().unwrap_or(cursor).min(cursor))
     }
 }
 
@@ -570,6 +596,7 @@ fn batch(lane: Lane, cursor: Cursor, entries: Vec<Entry>) -> Batch {
         cursor,
         behind: 0,
         entries,
+        heard: 0,
     }
 }
 

@@ -21,7 +21,7 @@ pub enum GreetingError {
     #[error("the greeting's record is not a record: {0}")]
     NotARecord(#[from] RecordError),
     /// Not whom we dialled. The turn of whoever wrote the agreement, or the address is another provider's by now.
-    #[error("presented the name {presented}, but the agreement pins {pinned}: correct the agreement's name or its address")]
+    #[error("the agreement is with {pinned}, and who answered presented the name {presented}: correct the agreement's name or its address")]
     WrongName {
         /// Who it says it is.
         presented: Name,
@@ -29,7 +29,7 @@ pub enum GreetingError {
         pinned: Name,
     },
     /// A stranger. The turn of both operators, if they mean to peer.
-    #[error("presented the name {0}, with which there is no agreement here: both sides must list the other")]
+    #[error("no agreement with {0}: each side must list the other")]
     NoAgreement(Name),
     /// Signed by someone else. The presenter's turn.
     #[error("the record of {name} is not believed: {error}")]
@@ -57,16 +57,19 @@ pub enum GreetingError {
     #[error("the certificate presented is not one that the record of {0} lists")]
     WrongKey(Name),
     /// The two agreements contradict each other. The operators' turn.
-    #[error("the agreements contradict each other: {ours} for {name} here, but we are its {theirs}, which calls for {wanted}")]
+    #[error(
+        "the agreements contradict each other: {own} says {ours} of {name}, which says {theirs} of it: either the first has to say {}, or the second {}",
+        theirs.mirrored(), ours.mirrored()
+    )]
     Disagreement {
+        /// Ourselves: what is said here is read on the other side too.
+        own: Name,
         /// With whom.
         name: Name,
         /// What it is to us.
         ours: Relationship,
         /// What we are to it.
         theirs: Relationship,
-        /// What it would have to be to us.
-        wanted: Relationship,
     },
 }
 
@@ -133,6 +136,7 @@ pub fn claim<'a>(hello: &Hello, pinned: Option<&Name>, agreements: &'a Agreement
 /// [`GreetingError`].
 pub fn prove(
     record: SignedRecord,
+    own: &Name,
     agreement: &Agreement,
     hello: &Hello,
     pin: &[u8; 32],
@@ -158,14 +162,9 @@ pub fn prove(
     }
     record.verify_for(&name).map_err(|error| GreetingError::NotSigned { name, error })?;
     let (ours, theirs) = (agreement.relationship, hello.terms.relationship);
-    let wanted = theirs.mirrored();
-    if ours != wanted {
-        return Err(GreetingError::Disagreement {
-            name,
-            ours,
-            theirs,
-            wanted,
-        });
+    if ours != theirs.mirrored() {
+        let own = *own;
+        return Err(GreetingError::Disagreement { own, name, ours, theirs });
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use super::agreement::Agreement;
 use super::quota::Standing;
 use crate::store::Cursors;
 use dialtone_shared::Name;
-use dialtone_shared::message::{Counts, Entry, Mode, Terms};
+use dialtone_shared::message::{CloseCode, Counts, Entry, Mode, Terms};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ pub struct PeerStatus {
     pub address: Option<SocketAddr>,
     /// Why the last link ended or the last attempt failed, in words; kept until a link stands again for a while, and none is missing.
     pub last_error: Option<String>,
+    /// The code of that, whichever side closed; `None`: the network, or nothing.
+    pub last_code: Option<CloseCode>,
     /// What the present links have seen so far, and all before them. Each node of a peer answers for what its others hold: so we have all
     /// that it has for us if one says so, and it has all if each of them does.
     pub progress: Progress,

@@ -4,17 +4,20 @@
 //! produce the record is dropped, are what bounds that.
 
 use super::intake::{self, Terms};
-use super::policy;
+use super::{alike, policy};
+use crate::planted::{self, Bug};
 use crate::store::{Held, Pointer, Put};
-use dialtone_shared::UnixSecs;
 use dialtone_shared::limits::{FUTURE_PEER_SECS, LIFETIME_SECS_MAX};
 use dialtone_shared::message::{self, Mode};
+use dialtone_shared::{Name, UnixSecs};
 
 /// What to do with a pointer, given what is held of its name.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Pointed {
     /// Keep it, unless as much is known already.
     Keep(Pointer),
+    /// It was offered, and the record itself is wanted.
+    Want(Name),
     /// It points to what is held, and what it says of that is new: as if the record itself had come.
     Renew(Box<Put>),
     /// It points to what is held, or to ourselves.
@@ -73,6 +76,12 @@ pub fn judge(terms: &Terms, pointer: &message::Pointer, held: Option<&Held>, kno
     if held.is_none() && !known && !terms.takes_new {
         return Pointed::Limited;
     }
+    if terms.accepts == Mode::Values && terms.offered {
+        if planted::is(Bug::OffersTaken) {
+            return Pointed::Same;
+        }
+        return Pointed::Want(pointer.name);
+    }
     if pointer.sequence.secs() > now.plus(FUTURE_PEER_SECS) {
         return Pointed::Early;
     }
@@ -80,12 +89,16 @@ pub fn judge(terms: &Terms, pointer: &message::Pointer, held: Option<&Held>, kno
 }
 
 impl intake::Checked {
-    /// Files what became of a pointer.
-    pub fn pointed(&mut self, pointed: Pointed) {
-        match pointed {
+    /// Files what becomes of a pointer: see [`judge`].
+    pub fn point(&mut self, terms: &Terms, pointer: &message::Pointer, held: Option<&Held>, known: bool, now: UnixSecs) {
+        match judge(terms, pointer, held, known, now) {
+            Pointed::Want(name) => self.wants.push(name),
             Pointed::Keep(pointer) => self.pointers.push(pointer),
             Pointed::Renew(put) => self.renew(*put, message::Path::default()),
-            Pointed::Same => self.counts.same += 1,
+            Pointed::Same => {
+                self.counts.same += 1;
+                self.alike.extend(alike::offered(terms, pointer, held));
+            }
             Pointed::Older => self.counts.older += 1,
             Pointed::Early => self.counts.deferred += 1,
             Pointed::Limited => self.counts.limited += 1,

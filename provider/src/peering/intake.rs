@@ -37,6 +37,8 @@ pub struct Terms {
     pub filter: Filter,
     /// Whether this provider has no other nodes: then what came through it came through us.
     pub alone: bool,
+    /// Whether a pointer among these is an offer of what is to be held itself: see `feed::offers`.
+    pub offered: bool,
 }
 
 /// Why a record is refused. The sender's turn.
@@ -113,6 +115,8 @@ pub struct Checked {
     pub deferred: Vec<Deferred>,
     /// To be kept as what is said of others.
     pub pointers: Vec<Pointer>,
+    /// What was offered, and is lacking.
+    pub wants: Vec<Name>,
     /// By whom what is put came to the peer.
     pub paths: Vec<PathNote>,
     /// What needs neither, counted.
@@ -152,9 +156,8 @@ pub fn triage(terms: &Terms, signed: SignedRecord, entry: &Value, held: Option<&
     let (record, keep_until) = (signed.record(), entry.keep_until);
     let class = policy::class_of(terms.relationship, entry.class);
     // Nobody promises to keep a record beyond its end, whatever the sender says.
-    let keep_until = record.expiry().map_or(keep_until, |expiry| keep_until.min(expiry));
-    let lapsed = record.expiry().is_some_and(|expiry| keep_until < expiry && keep_until <= now);
-    if lapsed || record.forget_at().is_some_and(|at| at <= now) {
+    let keep_until = record.bounded(keep_until, now);
+    if record.forgotten_at(keep_until).is_some_and(|at| at <= now) {
         return Verdict::Older;
     }
     let future = matches!(record.from_peer(now), Timeliness::Future(_));
@@ -307,6 +310,7 @@ impl Checked {
         self.taken += other.taken;
         self.deferred.extend(other.deferred);
         self.pointers.extend(other.pointers);
+        self.wants.extend(other.wants);
         self.paths.extend(other.paths);
         self.alike.extend(other.alike);
         self.counts.add(&other.counts);
@@ -341,6 +345,9 @@ pub struct Intake {
     /// What was agreed before that.
     anew_from: Option<Mode>,
     next_check: u64,
+    /// How many names were asked for on this link, and of how many the peer has said that it knows.
+    wanted: u64,
+    heard: u64,
     committing: Option<Vec<Committing>>,
     settled: Settled,
 }
@@ -414,6 +421,9 @@ impl Intake {
         }
         self.anew[index] &= batch.cursor != 0;
         *end = Some((batch.cursor, batch.behind));
+        if batch.lane == Lane::Ordinary as u8 {
+            self.heard = batch.heard;
+        }
         self.next_check += 1;
         queue.push_back(Arrived {
             id: self.next_check,
@@ -428,6 +438,7 @@ impl Intake {
     /// What the batch of that number came to. One that was dropped meanwhile is passed over.
     pub fn checked(&mut self, id: u64, checked: Checked) {
         if let Some(batch) = self.lanes.iter_mut().flatten().find(|batch| batch.id == id) {
+            self.wanted += checked.wants.len() as u64;
             batch.checked = Some(checked);
         }
     }
@@ -451,7 +462,12 @@ impl Intake {
                 counts.stored += mentions;
                 counts.deferred += checked.deferred.len() as u64;
                 parts.push(Committing {
-                    ack: Ack { lane, cursor, counts },
+                    ack: Ack {
+                        lane,
+                        cursor,
+                        counts,
+                        wants: checked.wants,
+                    },
                     puts: checked.puts.len(),
                     taken: checked.taken,
                     pointers: checked.pointers.len(),
@@ -492,6 +508,7 @@ impl Intake {
                 Some(last) => {
                     last.cursor = part.ack.cursor;
                     last.counts.add(&part.ack.counts);
+                    last.wants.append(&mut part.ack.wants);
                 }
                 None => acks.push(part.ack),
             }
@@ -546,7 +563,8 @@ impl Intake {
 
     /// Whether the peer has said that we have everything, and it is durable.
     pub fn has_all(&self) -> bool {
-        self.is_idle() && !self.anew.contains(&true) && self.ends.iter().all(|end| matches!(end, Some((_, 0))))
+        let given = self.heard >= self.wanted;
+        given && self.is_idle() && !self.anew.contains(&true) && self.ends.iter().all(|end| matches!(end, Some((_, 0))))
     }
 }
 

@@ -185,6 +185,17 @@ const _: () = assert!(REPEATS_AT_ONCE as usize >= WINDOW_BATCHES * BATCH_RECORDS
 /// Records that a peer has shown to hold, of one link: those of the last tenths of a second, in which what is passed on gathers. About 0.1 MB.
 pub const ALIKE_MAX: usize = 1_024;
 
+/// What a link that is no branch of the tree offers is at least this old, at the one of its ends: the tree takes some hundred milliseconds to bring it, and a
+/// machine that is loaded a few times that. Where the tree is torn, a record is late by about twice as much.
+pub const OFFERS_REST_FIRST: Duration = Duration::from_millis(500);
+
+/// And at the other: more than twice as old, so that one of the two has told by then and the other need not.
+pub const OFFERS_REST_SECOND: Duration = Duration::from_millis(1_250);
+const _: () = assert!(OFFERS_REST_SECOND.as_millis() > 2 * OFFERS_REST_FIRST.as_millis());
+
+/// Who lacked what it was offered is sent everything at once for this long: until the tree has grown together, or a machine has caught up.
+pub const TORN_FOR: Duration = Duration::from_secs(5);
+
 /// What was refused for want of room is offered again at most this often, even to a peer that always says it has room.
 pub const AGAIN_EVERY: Duration = Duration::from_secs(5);
 

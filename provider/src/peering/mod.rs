@@ -50,3 +50,4 @@ pub mod quota;
 pub mod reconcile;
 pub mod session;
 pub mod step;
+pub mod tree;

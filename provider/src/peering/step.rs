@@ -8,6 +8,7 @@ use super::intake::{Checked, Commit, Terms};
 use super::paths::Paths;
 use super::position::Position;
 use super::quota::Quotas;
+use super::tree::Branches;
 use crate::store::{Change, Cursor, Cursors, Held, Lane, Outcome, PointerChange, PointerOutcome};
 use dialtone_shared::message::{CloseCode, Pointer, Value};
 use dialtone_shared::{Name, Rank, SignedRecord, UnixSecs};
@@ -49,6 +50,8 @@ pub struct Opening {
     pub paths: Arc<Paths>,
     /// What its peers push to it and what lies behind them: what it tells each of what it knows without asking.
     pub inbound: Arc<[Inbound]>,
+    /// What its peers say of where they stand in the tree that records take.
+    pub branches: Arc<Branches>,
 }
 
 /// What happened.
@@ -73,6 +76,8 @@ pub enum Event {
     Agreed(Arc<Agreements>),
     /// What the peers push and what lies behind them, from now on.
     Inbound(Arc<[Inbound]>),
+    /// What the peers say of where they stand in the tree, from now on.
+    Branches(Arc<Branches>),
     /// Our log goes on to here.
     Heads(Cursors),
     /// Answers [`Step::Read`].

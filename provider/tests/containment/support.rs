@@ -234,6 +234,7 @@ impl ByHand {
             cursor: self.cursor,
             behind: 0,
             entries: records.into_iter().map(entry).collect(),
+            heard: 0,
         };
         self.send(&Message::Batch(batch).to_frame()).await;
     }
@@ -251,6 +252,7 @@ impl ByHand {
                 lane: batch.lane,
                 cursor: batch.cursor,
                 counts,
+                wants: Vec::new(),
             };
             self.send(&Message::Ack(ack).to_frame()).await;
         }

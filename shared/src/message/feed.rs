@@ -18,6 +18,9 @@ pub struct Batch {
     pub behind: u64,
     /// At most 256; none only says how far the sender is.
     pub entries: Vec<Entry>,
+    /// How many names the receiver has asked for in this lane, over this link, by the acknowledgements that the sender has read. What it
+    /// lacks of those counts as behind.
+    pub heard: u64,
 }
 
 /// One change, in the form that the mode of the link asks for. Each says itself which it is.
@@ -44,7 +47,8 @@ pub struct Value {
     pub path: Path,
 }
 
-/// Who keeps a record, and which. Never of a revocation, which goes by value. Nothing of it is proved: a hint.
+/// Who keeps a record, and which. Never of a revocation, which goes by value. Nothing of it is proved: a hint. In lane 1 where values are
+/// pushed it is an offer: whoever lacks the record says so in its acknowledgement.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pointer {
     /// Where the sender learnt it, as in a [`Value`].
@@ -82,8 +86,23 @@ pub struct Digest {
     pub bytes: Bytes,
 }
 
-/// Everything of a lane up to a position has been dealt with, durably.
+/// Where a provider stands in the tree that records take between mutual peers. The tree spans all of them whatever their links are, by the rules
+/// of bridges (IEEE 802.1D): everyone believes in the smallest root that it is told of, by the shortest way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Branch {
+    /// The root that the speaker believes in: the first 8 bytes of the id of its store.
+    pub root: u64,
+    /// How many links away that is, at most [`BRANCH_DISTANCE_MAX`].
+    pub distance: u8,
+    /// Whether the listener is the next on the way there.
+    pub parent: bool,
+}
+
+/// Roots further off than this are none: what is told in a circle of one that is gone comes to an end.
+pub const BRANCH_DISTANCE_MAX: u8 = 32;
+
+/// Everything of a lane up to a position has been dealt with, durably.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ack {
     /// The lane.
     pub lane: u8,
@@ -91,6 +110,8 @@ pub struct Ack {
     pub cursor: u64,
     /// What became of the entries since the acknowledgement before.
     pub counts: Counts,
+    /// Names that were offered, and whose records are to be sent: the only entries that are not dealt with and not counted.
+    pub wants: Vec<Name>,
 }
 
 /// What became of entries.
@@ -112,7 +133,8 @@ pub struct Counts {
 
 impl Batch {
     pub(super) fn write(&self, w: &mut Writer) {
-        w.map(5).uint(0).uint(2).uint(1).uint(u64::from(self.lane));
+        w.map(if self.heard > 0 { 6 } else { 5 });
+        w.uint(0).uint(2).uint(1).uint(u64::from(self.lane));
         w.uint(2)
             .uint(self.cursor)
             .uint(3)
@@ -122,10 +144,13 @@ impl Batch {
         for entry in &self.entries {
             entry.write(w);
         }
+        if self.heard > 0 {
+            w.uint(5).uint(self.heard);
+        }
     }
 
     pub(super) fn read(map: &mut Map<'_, '_>) -> Result<Self, MessageError> {
-        let (mut lane, mut cursor, mut behind, mut entries) = (None, None, None, None);
+        let (mut lane, mut cursor, mut behind, mut entries, mut heard) = (None, None, None, None, 0);
         while let Some(field) = map.next()? {
             match field {
                 1 => lane = Some(map.lane()?),
@@ -138,6 +163,7 @@ impl Batch {
                     }
                     entries = Some((0..count).map(|_| Entry::read(map)).collect::<Result<Vec<_>, _>>()?);
                 }
+                5 => heard = map.r.uint()?,
                 other => map.pass_over(other)?,
             }
         }
@@ -146,6 +172,7 @@ impl Batch {
             cursor: cursor.ok_or(MessageError::Missing("cursor"))?,
             behind: behind.ok_or(MessageError::Missing("behind"))?,
             entries: entries.ok_or(MessageError::Missing("entries"))?,
+            heard,
         })
     }
 }
@@ -264,19 +291,20 @@ impl Digest {
 impl Ack {
     pub(super) fn write(&self, w: &mut Writer) {
         let counts = &self.counts;
-        w.map(4)
-            .uint(0)
-            .uint(3)
-            .uint(1)
-            .uint(u64::from(self.lane))
-            .uint(2)
-            .uint(self.cursor);
+        w.map(if self.wants.is_empty() { 4 } else { 5 });
+        w.uint(0).uint(3).uint(1).uint(u64::from(self.lane)).uint(2).uint(self.cursor);
         w.uint(3).array(6).uint(counts.stored).uint(counts.same).uint(counts.older);
         w.uint(counts.deferred).uint(counts.refused).uint(counts.limited);
+        if !self.wants.is_empty() {
+            w.uint(4).array(self.wants.len());
+            for name in &self.wants {
+                w.bytes(name.as_bytes());
+            }
+        }
     }
 
     pub(super) fn read(map: &mut Map<'_, '_>) -> Result<Self, MessageError> {
-        let (mut lane, mut cursor, mut counts) = (None, None, None);
+        let (mut lane, mut cursor, mut counts, mut wants) = (None, None, None, Vec::new());
         while let Some(field) = map.next()? {
             match field {
                 1 => lane = Some(map.lane()?),
@@ -292,6 +320,13 @@ impl Ack {
                         limited: map.r.uint()?,
                     });
                 }
+                4 => {
+                    let count = map.r.array()?;
+                    if count == 0 || count > WANTS_MAX as u64 {
+                        return Err(MessageError::Value("wants"));
+                    }
+                    wants = (0..count).map(|_| map.name()).collect::<Result<_, _>>()?;
+                }
                 other => map.pass_over(other)?,
             }
         }
@@ -299,6 +334,35 @@ impl Ack {
             lane: lane.ok_or(MessageError::Missing("lane"))?,
             cursor: cursor.ok_or(MessageError::Missing("cursor"))?,
             counts: counts.ok_or(MessageError::Missing("counts"))?,
+            wants,
+        })
+    }
+}
+
+impl Branch {
+    pub(super) fn write(&self, w: &mut Writer) {
+        w.map(4).uint(0).uint(6).uint(1).uint(self.root);
+        w.uint(2).uint(u64::from(self.distance)).uint(3).bool(self.parent);
+    }
+
+    pub(super) fn read(map: &mut Map<'_, '_>) -> Result<Self, MessageError> {
+        let (mut root, mut distance, mut parent) = (None, None, None);
+        while let Some(field) = map.next()? {
+            match field {
+                1 => root = Some(map.r.uint()?),
+                2 => distance = Some(map.r.uint_as()?),
+                3 => parent = Some(map.r.bool()?),
+                other => map.pass_over(other)?,
+            }
+        }
+        let distance = distance.ok_or(MessageError::Missing("distance"))?;
+        if distance > BRANCH_DISTANCE_MAX {
+            return Err(MessageError::Value("distance"));
+        }
+        Ok(Self {
+            root: root.ok_or(MessageError::Missing("root"))?,
+            distance,
+            parent: parent.ok_or(MessageError::Missing("parent"))?,
         })
     }
 }
@@ -320,6 +384,9 @@ impl Counts {
         self.limited = self.limited.saturating_add(other.limited);
     }
 }
+
+/// Most names that an acknowledgement asks for: all that a window of batches can have offered.
+pub const WANTS_MAX: usize = 8 * BATCH_RECORDS_MAX;
 
 /// About what a pointer takes: a name, a rank, a keeper and their numbers.
 const POINTER_BYTES_ABOUT: usize = 160;

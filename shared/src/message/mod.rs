@@ -4,11 +4,12 @@
 //! ```text
 //! frame    [length u32 big-endian][body]                     at most FRAME_BYTES_MAX bytes of body
 //! hello    {0: 1, 1: [+ version], 2: record, 3: store, 4: boot, 5: heads, terms}
-//! batch    {0: 2, 1: lane, 2: cursor, 3: behind, 4: [* entry]}
-//! ack      {0: 3, 1: lane, 2: cursor, 3: [stored, same, older, deferred, refused, limited]}
+//! batch    {0: 2, 1: lane, 2: cursor, 3: behind, 4: [* entry], ? 5: heard}
+//! ack      {0: 3, 1: lane, 2: cursor, 3: [stored, same, older, deferred, refused, limited], ? 4: [+ name]}
 //! terms    {0: 4, terms}      7: relationship, 8: pushes, 9: accepts, 10: answers, 11: takes-all, 12: asks, 13: partial,
 //!                            14: filtered, 15: filter
 //! digest   {0: 5, 1: seed, 2: names, 3: hashes, 4: total, 5: offset, 6: bytes}
+//! branch   {0: 6, 1: root, 2: distance, 3: parent}
 //! entry    [class, keep-until, record]
 //!        / [class, keep-until, name, epoch, sequence, digest, expiry, ? keeper]
 //!        / hash
@@ -28,7 +29,7 @@ mod request;
 mod words;
 
 pub use codes::CloseCode;
-pub use feed::{Ack, Batch, Counts, Digest, Entry, Pointer, Value};
+pub use feed::{Ack, BRANCH_DISTANCE_MAX, Batch, Branch, Counts, Digest, Entry, Pointer, Value, WANTS_MAX};
 pub use hello::{Hello, REACH_MAX, Reach, Terms, WHOLE, mark};
 pub use path::{PATH_MARKS_MAX, Path};
 pub use request::{Answer, Query, Refused, Request, Response, VISITED_MAX};
@@ -37,6 +38,7 @@ pub use words::{Mode, Relationship, WordError};
 use crate::cbor::{CborError, Reader, Writer};
 use crate::limits::{FRAME_BYTES_MAX, RECORD_BYTES_MAX, UNCRITICAL_FROM};
 use crate::name::Name;
+use crate::record::signed::SignedRecord;
 use bytes::Bytes;
 
 /// The versions of this protocol that this crate speaks, best first.
@@ -68,6 +70,8 @@ pub enum Message {
     Terms(Terms),
     /// A part of a filter of what is held.
     Digest(Digest),
+    /// Where the speaker stands in the tree that records take.
+    Branch(Branch),
 }
 
 /// Why bytes are not a message. The turn of whoever sent them.
@@ -104,7 +108,7 @@ impl Message {
     pub fn to_frame(&self) -> Vec<u8> {
         let room = match self {
             Self::Batch(batch) => batch.bytes_about(),
-            Self::Hello(_) | Self::Ack(_) | Self::Terms(_) | Self::Digest(_) => SMALL_FRAME_BYTES,
+            Self::Hello(_) | Self::Ack(_) | Self::Terms(_) | Self::Digest(_) | Self::Branch(_) => SMALL_FRAME_BYTES,
         };
         framed(room, |w| match self {
             Self::Hello(hello) => hello.write(w),
@@ -112,6 +116,7 @@ impl Message {
             Self::Ack(ack) => ack.write(w),
             Self::Terms(terms) => terms.write(w),
             Self::Digest(digest) => digest.write(w),
+            Self::Branch(branch) => branch.write(w),
         })
     }
 
@@ -126,6 +131,7 @@ impl Message {
             3 => Ack::read(map).map(Self::Ack),
             4 => Terms::read(map).map(Self::Terms),
             5 => Digest::read(map).map(Self::Digest),
+            6 => Branch::read(map).map(Self::Branch),
             other => Err(MessageError::Kind(other)),
         })
     }
@@ -211,7 +217,7 @@ impl Map<'_, '_> {
     /// A record's bytes, copied: a slice of the frame would keep the whole frame in memory as long as the record.
     fn record(&mut self) -> Result<Bytes, MessageError> {
         let bytes = self.r.bytes()?;
-        if bytes.len() > RECORD_BYTES_MAX {
+        if bytes.len() > SignedRecord::bytes_max(bytes.first()) {
             return Err(MessageError::Value("record"));
         }
         Ok(Bytes::copy_from_slice(bytes))
@@ -222,6 +228,7 @@ impl Map<'_, '_> {
 mod tests {
     use super::*;
     use crate::limits::BATCH_RECORDS_MAX;
+    use crate::name::Scheme;
     use crate::time::{UnixMicros, UnixSecs};
 
     fn hello() -> Hello {
@@ -248,6 +255,7 @@ mod tests {
                 filtered: 1,
             },
             filter: 1 << 50,
+            schemes: Scheme::ALL,
         }
     }
 
@@ -282,6 +290,7 @@ mod tests {
             cursor: 9,
             behind: 0,
             entries: vec![Entry::Pointer(pointer), Entry::Mention(u64::MAX), Entry::Pointer(kept)],
+            heard: 5,
         }
     }
 
@@ -303,6 +312,7 @@ mod tests {
                 record: Bytes::from_static(b"abc"),
                 path: Path::default(),
             })],
+            heard: 0,
         }
     }
 
@@ -318,6 +328,23 @@ mod tests {
                 refused: 500,
                 limited: 6,
             },
+            wants: Vec::new(),
+        }
+    }
+
+    fn asks() -> Ack {
+        Ack {
+            lane: 1,
+            wants: vec![Name::key_set([3; 32]), Name::key_set([4; 32])],
+            ..ack()
+        }
+    }
+
+    fn branch() -> Branch {
+        Branch {
+            root: u64::MAX,
+            distance: 3,
+            parent: true,
         }
     }
 
@@ -326,12 +353,13 @@ mod tests {
         for (message, bytes) in [
             (
                 Message::Hello(hello()),
-                "0000005daf0001018101024672\
+                "00000060b00001018101024672\
                  65636f7264\
                  035007070707070707070707070707070707\
                  045009090909090909090909090909090909\
                  0583011901f400\
-                 0702080309000af50bf40c82011b00000100000000000d020e010f1b0004000000000000",
+                 0702080309000af50bf40c82011b00000100000000000d020e010f1b0004000000000000\
+                 18400e",
             ),
             (
                 Message::Batch(batch()),
@@ -344,6 +372,7 @@ mod tests {
                 "00000011a4000301000211038601020304\
                  1901f406",
             ),
+            (Message::Branch(branch()), "0000000fa40006011bffffffffffffffff020303f5"),
         ] {
             let frame = message.to_frame();
             assert_eq!(hex::encode(&frame), bytes.replace(char::is_whitespace, ""));
@@ -359,6 +388,8 @@ mod tests {
             Message::Batch(batch()),
             Message::Batch(pointers()),
             Message::Ack(ack()),
+            Message::Ack(asks()),
+            Message::Branch(branch()),
             Message::Terms(terms()),
             Message::Digest(digest()),
         ] {
@@ -402,6 +433,25 @@ mod tests {
     }
 
     #[test]
+    fn who_says_nothing_of_schemes_knows_the_first_and_lets_less_than_everything_pass() {
+        let body = Message::Terms(Terms::mutual()).to_frame().split_off(4);
+        let mut before = body[..body.len() - 3].to_vec();
+        before[0] -= 1;
+        let Ok(Message::Terms(terms)) = Message::decode(&before) else {
+            panic!("an older peer's terms")
+        };
+        assert_eq!((terms.schemes, terms.filter), (Scheme::FIRST, 0));
+        assert_ne!(terms.passing(), 0);
+        assert_eq!(Terms::mutual().passing(), 0);
+        let later = Terms {
+            schemes: Scheme::ALL | 1 << 9,
+            ..Terms::mutual()
+        };
+        assert_eq!(decoded(Message::Terms(later.clone())), Ok(Message::Terms(later.clone())));
+        assert_eq!(later.passing(), 0, "a later version knows all that there is here");
+    }
+
+    #[test]
     fn values_out_of_bounds_are_refused() {
         let mut wrong = batch();
         value(&mut wrong).class = 4;
@@ -412,6 +462,12 @@ mod tests {
         let mut wrong = batch();
         wrong.entries = vec![wrong.entries[0].clone(); BATCH_RECORDS_MAX + 1];
         assert_eq!(decoded(Message::Batch(wrong)), Err(MessageError::Value("entries")));
+        let mut wrong = branch();
+        wrong.distance = BRANCH_DISTANCE_MAX + 1;
+        assert_eq!(decoded(Message::Branch(wrong)), Err(MessageError::Value("distance")));
+        let mut wrong = asks();
+        wrong.wants = vec![wrong.wants[0]; WANTS_MAX + 1];
+        assert_eq!(decoded(Message::Ack(wrong)), Err(MessageError::Value("wants")));
         let mut wrong = batch();
         value(&mut wrong).record = Bytes::from(vec![0; RECORD_BYTES_MAX + 1]);
         assert_eq!(decoded(Message::Batch(wrong)), Err(MessageError::Value("record")));

@@ -1,10 +1,10 @@
 //! What a network comes to: of a provider that runs, from its links; of planned ones, from all of their settings.
 
-use super::{Finding, State};
+use super::{Finding, State, causes};
+use crate::bindings;
 use crate::control::{About, Asked, PeerView, Request, ask};
 use crate::exit::{Exit, Failure};
-use crate::failures;
-use crate::place::PlaceArgs;
+use crate::place::{self, PlaceArgs};
 use dialtone_provider::Settings;
 use dialtone_provider::peering::agreement;
 use dialtone_provider::peering::network::Network;
@@ -21,21 +21,17 @@ pub struct Planned {
     file: PathBuf,
 }
 
-/// `FILE` or `NAME=FILE`.
+/// `FILE` or `NAME=FILE`. What is no name may be part of a path, if there is such a file.
 pub fn planned(typed: &str) -> Result<Planned, String> {
-    let named = typed
-        .split_once('=')
-        .and_then(|(name, file)| Some((name.parse::<Name>().ok()?, file)));
-    Ok(match named {
-        Some((name, file)) => Planned {
-            name: Some(name),
-            file: file.into(),
+    let (name, file) = match typed.split_once('=') {
+        Some((name, file)) => match bindings::flat_name(name) {
+            Ok(name) => (Some(name), file),
+            Err(_) if Path::new(typed).exists() => (None, typed),
+            Err(error) => return Err(format!("{error}; and there is no file of this path")),
         },
-        None => Planned {
-            name: None,
-            file: typed.into(),
-        },
-    })
+        None => (None, typed),
+    };
+    Ok(Planned { name, file: file.into() })
 }
 
 /// What the network of these providers would come to.
@@ -45,7 +41,7 @@ pub fn planned(typed: &str) -> Result<Planned, String> {
 pub fn of_settings(files: &[Planned]) -> Result<Vec<Finding>, Failure> {
     let mut providers = BTreeMap::new();
     for planned in files {
-        let settings = Settings::load(&planned.file).map_err(failures::settings)?;
+        let settings = place::load(&planned.file)?;
         let name = match planned.name {
             Some(name) => name,
             None => name_of(&settings, &planned.file)?,
@@ -78,18 +74,19 @@ fn name_of(settings: &Settings, file: &Path) -> Result<Name, Failure> {
         Failure::new(
             Exit::Settings,
             file.display(),
-            format!("it cannot be told whose settings these are: {error}"),
+            format!("it cannot be told whose settings these are: its key: {error}"),
         )
-        .help("write `--settings NAME=FILE`, with the provider's name")
+        .help("write `--settings NAME=FILE`, with the provider's name, as it prints it at its start")
     })?;
     Ok(signer.name())
 }
 
-/// What the links of a provider that runs come to; nothing, if none runs with this data folder and it was not named.
+/// What the links of the provider that runs with this data folder come to, and which one that is: it need not be one of those that were `asked`.
+/// Nothing, if none runs with the folder and it was not named.
 ///
 /// # Errors
 /// The settings or the provider cannot be read; none runs, although its folder was named.
-pub async fn of_running(data: Option<PathBuf>) -> Result<Vec<Finding>, Failure> {
+pub async fn of_running(data: Option<PathBuf>, asked: &[Name]) -> Result<Vec<Finding>, Failure> {
     let named = data.is_some();
     let place = PlaceArgs { config: None, data }.find();
     let place = match place {
@@ -98,7 +95,15 @@ pub async fn of_running(data: Option<PathBuf>) -> Result<Vec<Finding>, Failure> 
         Err(failure) => return Err(failure),
     };
     match ask::<About>(place.data(), &Request::Peers).await {
-        Ok(Asked::Told(about)) => Ok(of_links(&about.peers)),
+        Ok(Asked::Told(about)) => {
+            let folder = format!("data folder {}", place.data().display());
+            let who = Finding::good(&folder, whose(&about, asked));
+            let of_it = |finding: Finding| Finding {
+                thing: format!("{folder}: {}", finding.thing),
+                ..finding
+            };
+            Ok(std::iter::once(who).chain(of_links(&about).into_iter().map(of_it)).collect())
+        }
         Ok(Asked::NobodyRuns) if named => Err(
             Failure::new(Exit::Local, place.data().display(), "no provider runs with this data folder")
                 .help("start it, or leave --data out"),
@@ -109,9 +114,25 @@ pub async fn of_running(data: Option<PathBuf>) -> Result<Vec<Finding>, Failure> 
     }
 }
 
+/// Which provider runs with the data folder, and whether it is one of those that were asked over the network.
+fn whose(about: &About, asked: &[Name]) -> String {
+    let peers = match about.peers.len() {
+        0 => "it has no agreements".to_owned(),
+        1 => "what follows is of its one agreement".to_owned(),
+        count => format!("what follows is of its {count} agreements"),
+    };
+    let name = &about.name;
+    if asked.iter().any(|one| one.to_string() == *name) {
+        format!("it is that of {name}, named above; {peers}")
+    } else {
+        format!("it is that of {name}, which is another provider than is asked above; {peers}")
+    }
+}
+
 /// What the links of one provider come to, as far as it can know.
-fn of_links(peers: &[PeerView]) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = peers.iter().flat_map(of_link).collect();
+fn of_links(about: &About) -> Vec<Finding> {
+    let peers = &about.peers;
+    let mut findings: Vec<Finding> = peers.iter().flat_map(|peer| of_link(about, peer)).collect();
     let is = |one: Relationship| peers.iter().filter(move |peer| peer.relationship == one.word()).count();
     let (level, above) = (is(Relationship::Peer), is(Relationship::Upstream) + is(Relationship::Mutual));
     if level > 0 && above == 0 {
@@ -123,7 +144,7 @@ fn of_links(peers: &[PeerView]) -> Vec<Finding> {
             ),
         ));
     }
-    if !peers.is_empty() && peers.iter().all(|peer| peer.state != UP) {
+    if peers.len() > 1 && peers.iter().all(|peer| peer.state != UP) {
         findings.push(
             Finding::odd(
                 "network",
@@ -141,18 +162,16 @@ fn of_links(peers: &[PeerView]) -> Vec<Finding> {
     findings
 }
 
-fn of_link(peer: &PeerView) -> Vec<Finding> {
+fn of_link(about: &About, peer: &PeerView) -> Vec<Finding> {
     let thing = format!("peer {}", peer.name);
     if peer.state != UP {
         let why = peer.last_error.as_deref().unwrap_or("it has not been heard yet");
         let says = format!(
-            "no link stands ({}): {why}; what only it and those behind it hold does not resolve here",
+            "no link stands ({}): {why}. What only it and those behind it hold does not resolve here",
             peer.state
         );
-        return vec![
-            Finding::odd(&thing, says)
-                .help("is it up and reachable, and does its agreement with this provider mirror ours? (`dialtone peer show`)"),
-        ];
+        let finding = Finding::odd(&thing, says);
+        return vec![causes::remedies(about, peer).into_iter().fold(finding, Finding::help)];
     }
     let mut findings = Vec::new();
     let none = |mode: &Option<String>| mode.as_deref() == Some("none");
@@ -199,10 +218,13 @@ fn of_link(peer: &PeerView) -> Vec<Finding> {
         (&peer.accept, "we would accept", "it pushes"),
     ] {
         if let (true, Some(other)) = (mode.is_mismatch(), &mode.theirs) {
-            findings.push(
-                Finding::odd(&thing, format!("{ours} {} and {theirs} {other}: the lesser holds", mode.ours))
-                    .help("agree on one of the two, on both sides"),
-            );
+            findings.push(Finding::good(
+                &thing,
+                format!(
+                    "{ours} {} and {theirs} {other}: the lesser holds, and what does not come by itself is asked for",
+                    mode.ours
+                ),
+            ));
         }
     }
     match (peer.filter, peer.their_filter) {
@@ -231,7 +253,7 @@ fn turns_of(turns: &[(bool, &str)]) -> String {
 const UP: &str = "up";
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::control::ModeView;
 
@@ -243,7 +265,7 @@ mod tests {
         }
     }
 
-    fn peer() -> PeerView {
+    pub fn peer() -> PeerView {
         PeerView {
             name: "p".to_owned(),
             relationship: "mutual".to_owned(),
@@ -262,6 +284,7 @@ mod tests {
             sent_all: true,
             received_all: true,
             last_error: None,
+            cause: None,
             records_sent: 0,
             records_received: 0,
             bytes_sent: 0,
@@ -272,10 +295,39 @@ mod tests {
         }
     }
 
+    fn about(peers: Vec<PeerView>) -> About {
+        About {
+            name: Name::key_set([1; 32]).to_string(),
+            peering: None,
+            file: PathBuf::from("p.toml"),
+            peers,
+        }
+    }
+
+    #[test]
+    fn whose_links_they_are_is_said() {
+        let own = Name::key_set([1; 32]);
+        assert!(whose(&about(vec![peer()]), &[own]).contains("named above"));
+        assert!(whose(&about(Vec::new()), &[Name::key_set([2; 32])]).contains("another provider"));
+    }
+
+    #[test]
+    fn what_is_no_name_is_a_path_only_if_there_is_such_a_file() {
+        let name = Name::key_set([1; 32]);
+        let one = planned(&format!("{name}=a/p.toml")).unwrap();
+        assert_eq!((one.name, one.file.as_path()), (Some(name), Path::new("a/p.toml")));
+        let error = planned("a=provider.toml").unwrap_err();
+        assert!(error.contains("`a` is not a name") && error.contains("no file"), "{error}");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a=b.toml");
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(planned(path.to_str().unwrap()).unwrap().file, path);
+    }
+
     fn said(change: impl Fn(&mut PeerView)) -> Vec<(State, String)> {
         let mut one = peer();
         change(&mut one);
-        let found = of_links(&[peer(), one]);
+        let found = of_links(&about(vec![peer(), one]));
         found.iter().map(|finding| (finding.state, finding.to_text())).collect()
     }
 
@@ -307,14 +359,15 @@ mod tests {
         assert!(lists[0].1.contains("only this side"), "{lists:?}");
         let away = said(|peer| peer.state = "backing off".to_owned());
         assert!(away[0].0 == State::Odd && away[0].1.contains("no link stands"), "{away:?}");
-        let alone: Vec<_> = of_links(&[PeerView {
+        let away = PeerView {
             state: "dialling".to_owned(),
             ..peer()
-        }])
-        .into_iter()
-        .map(|finding| finding.state)
-        .collect();
-        assert_eq!(alone, [State::Odd, State::Odd]);
+        };
+        let alone: Vec<_> = of_links(&about(vec![away.clone(), away]))
+            .into_iter()
+            .map(|finding| finding.state)
+            .collect();
+        assert_eq!(alone, [State::Odd; 3]);
         let top = said(|peer| peer.relationship = "peer".to_owned());
         assert!(!top[0].1.contains("at the top"), "a mutual peer passes everything on: {top:?}");
     }

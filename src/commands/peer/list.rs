@@ -126,7 +126,7 @@ pub async fn show(args: ShowArgs) -> Outcome {
         ),
         ("links so far", peer.links.to_string()),
         (
-            "last error",
+            if peer.state == "up" { "error before" } else { "last error" },
             peer.last_error.as_deref().map_or_else(|| "none".to_owned(), printable),
         ),
     ] {
@@ -183,6 +183,7 @@ fn stopped(peer: &PeerSettings) -> PeerView {
         sent_all: false,
         received_all: false,
         last_error: None,
+        cause: None,
         records_sent: 0,
         records_received: 0,
         bytes_sent: 0,
@@ -194,10 +195,10 @@ fn stopped(peer: &PeerSettings) -> PeerView {
 }
 
 fn row(peer: &PeerView) -> [String; COLUMNS] {
-    let mode = |mode: &ModeView| match (&mode.holds, mode.is_mismatch()) {
-        (Some(holds), true) => format!("{holds} (!)"),
-        (Some(holds), false) => holds.clone(),
-        (None, _) => format!("({})", mode.ours),
+    let mode = |mode: &ModeView| match &mode.holds {
+        Some(holds) if mode.is_shut() => format!("{holds} (!)"),
+        Some(holds) => holds.clone(),
+        None => format!("({})", mode.ours),
     };
     let lag = if peer.state == "up" { peer.lag.to_string() } else { "-".to_owned() };
     [
@@ -228,14 +229,16 @@ fn node_row(node: &NodeView) -> [String; COLUMNS] {
 /// What somebody should look at.
 fn remarks(peer: &PeerView) -> Vec<String> {
     let mut remarks = Vec::new();
-    if let (true, Some(theirs)) = (peer.push.is_mismatch(), &peer.push.theirs) {
+    if let (true, Some(theirs)) = (peer.push.is_shut(), &peer.push.theirs) {
         remarks.push(format!("we would push {}, it accepts {theirs}: the lesser holds", peer.push.ours));
     }
-    if let (true, Some(theirs)) = (peer.accept.is_mismatch(), &peer.accept.theirs) {
+    if let (true, Some(theirs)) = (peer.accept.is_shut(), &peer.accept.theirs) {
         remarks.push(format!("it would push {theirs}, we accept {}: the lesser holds", peer.accept.ours));
     }
-    if let Some(error) = &peer.last_error {
-        remarks.push(printable(error));
+    // What went wrong before the link that stands now is history: `peer show` and the log have it.
+    let is_well = peer.state == "up" && peer.nodes.iter().all(|node| node.state == "up");
+    if let Some(error) = peer.last_error.as_ref().filter(|_| !is_well) {
+        remarks.push(format!("{} (`dialtone doctor` says what to do)", printable(error)));
     }
     remarks
 }

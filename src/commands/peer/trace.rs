@@ -46,7 +46,10 @@ pub async fn trace(args: TraceArgs) -> Outcome {
         output::line(format!("holds   {}", held.rank))?;
         output::line(format!("class   {}", held.class))?;
         if held.path.is_empty() {
-            output::line("came    put here, or its class and its lease came from two sides")?;
+            output::line(match held.class.as_str() {
+                "customer" => "came    put here",
+                _ => "came    from two sides: what it counts as, and how long it is kept, come from different peers",
+            })?;
         }
         for (hop, provider) in held.path.iter().enumerate() {
             let label = if hop == 0 { "came" } else { "" };
@@ -58,8 +61,12 @@ pub async fn trace(args: TraceArgs) -> Outcome {
         }
     }
     if let Some(pointer) = &origin.pointer {
-        output::line(format!("newer   {} is said to be kept by {}", pointer.rank, pointer.keeper))?;
-        output::line(format!("        as {} says", pointer.from))?;
+        let label = if origin.held.is_some() { "newer" } else { "told" };
+        output::line(format!("{label:<8}{}", pointer.rank))?;
+        output::line(match pointer.from == pointer.keeper {
+            true => format!("kept    by {}, as it says itself", pointer.keeper),
+            false => format!("kept    by {}, as {} says", pointer.keeper, pointer.from),
+        })?;
     }
     if origin.held.is_none() && origin.pointer.is_none() {
         return Err(

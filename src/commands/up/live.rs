@@ -126,6 +126,7 @@ mod tests {
             state: LinkState::Up,
             address: None,
             last_error: None,
+            last_code: None,
             progress: Progress {
                 lag: 3,
                 records_sent: 12,

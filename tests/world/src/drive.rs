@@ -8,7 +8,6 @@ use dialtone_provider::peering::alike::alike;
 use dialtone_provider::peering::deferred::{self, Deferred};
 use dialtone_provider::peering::dial::{self, Dialler, Which};
 use dialtone_provider::peering::greeting;
-use dialtone_provider::peering::hearsay;
 use dialtone_provider::peering::intake::{self, Believed, Candidate, Checked, Commit, Refusal, Terms};
 use dialtone_provider::peering::limits::{DEFERRED_MAX, DIAL_PATIENCE};
 use dialtone_provider::peering::position::Position;
@@ -16,7 +15,7 @@ use dialtone_provider::peering::reconcile::Seen;
 use dialtone_provider::peering::session::Session;
 use dialtone_provider::peering::step::{End, Event, Moment, Opening, Step};
 use dialtone_provider::store::{Change, RecordStore};
-use dialtone_shared::message::{CloseCode, Message, Value};
+use dialtone_shared::message::{Branch, CloseCode, Message, Value};
 use dialtone_shared::{Name, UnixMicros, UnixSecs, VerifiedRecord};
 use rand::RngExt;
 use std::collections::HashMap;
@@ -124,6 +123,7 @@ impl World {
             quotas: node.quotas.clone(),
             paths: node.paths.clone(),
             inbound: node.asker.inbound.clone(),
+            branches: node.branches.clone(),
         }
     }
 
@@ -158,6 +158,7 @@ impl World {
                         state.woken[end] = Some(due);
                         self.plan(due.saturating_sub(self.now), Action::Wake(link, end));
                     }
+                    self.stands(link, end);
                     return self.look_for_comparisons(link, end);
                 }
                 Step::End(over) => return self.over(link, end, over),
@@ -211,6 +212,7 @@ impl World {
         let mine = proved.filter(|peer| self.nodes[node].standing.get(peer).is_some_and(mine));
         if let Some(peer) = mine {
             self.nodes[node].standing.remove(&peer);
+            self.place(node, link, end, None);
             let comparing = self.links[link].comparing;
             if let (Some(id), Some(seen)) = (comparing.store[end], comparing.seen[end]) {
                 let note = (Seen::key(&peer, &id), Some(seen.encode()));
@@ -225,6 +227,37 @@ impl World {
         if !self.nodes[node].standing.contains_key(&self.nodes[other].name) {
             self.plan_dial(node, other);
         }
+    }
+
+    /// An end of the link that stands between two has said where it stands in the tree, or says it no more.
+    fn stands(&mut self, link: usize, end: usize) {
+        let node = self.links[link].nodes[end];
+        let Some(session) = &self.links[link].ends[end] else { return };
+        let is_it = |peer| {
+            self.nodes[node]
+                .standing
+                .get(&peer)
+                .is_some_and(|(one, side, _)| (*one, *side) == (link, end))
+        };
+        if session.proved().is_some_and(is_it) {
+            self.place(node, link, end, session.branch());
+        }
+    }
+
+    fn place(&mut self, node: usize, link: usize, end: usize, branch: Option<Branch>) {
+        let Some(store) = self.links[link].comparing.store[end] else {
+            return;
+        };
+        if self.nodes[node].branches.get(&store) == branch.as_ref() {
+            return;
+        }
+        let branches = Arc::make_mut(&mut self.nodes[node].branches);
+        match branch {
+            Some(branch) => drop(branches.insert(store, branch)),
+            None => drop(branches.remove(&store)),
+        }
+        let branches = self.nodes[node].branches.clone();
+        self.tell_ends(node, || Event::Branches(branches.clone()));
     }
 
     /// A job has taken its time.
@@ -345,7 +378,7 @@ impl World {
                 for pointer in pointers {
                     let held = self.held(node, &pointer.name);
                     let known = ready(store.pointer(&pointer.name)).expect("a disk that works").is_some();
-                    checked.pointed(hearsay::judge(&terms, &pointer, held.as_ref(), known, self.wall(node)));
+                    checked.point(&terms, &pointer, held.as_ref(), known, self.wall(node));
                 }
                 Event::Checked(id, Box::new(checked))
             }

@@ -138,6 +138,7 @@ impl World {
                 state: if standing.is_some() { LinkState::Up } else { LinkState::BackingOff },
                 address: None,
                 last_error: None,
+                last_code: None,
                 progress: Progress { silent_for, ..progress },
                 brought: state.quotas.standing(peer),
                 links: Vec::new(),

@@ -50,6 +50,7 @@ use dialtone_provider::peering::limits::DEFERRED_EVERY;
 use dialtone_provider::peering::paths::Paths;
 use dialtone_provider::peering::quota::Quotas;
 use dialtone_provider::peering::step::{Event, Moment};
+use dialtone_provider::peering::tree::Branches;
 use dialtone_provider::store::{Class, Condition, Cursors, Held, LANES, Put, RecordStore};
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::{Name, SecretKey, UnixMicros, UnixSecs, VerifiedRecord};
@@ -110,6 +111,8 @@ pub struct Node {
     pub quotas: Arc<Quotas>,
     /// By whom what it holds came; gone when it dies.
     pub paths: Arc<Paths>,
+    /// What its peers say of where they stand in the tree that records take.
+    pub(crate) branches: Arc<Branches>,
     /// Seconds by which its clock is wrong.
     pub skew: i64,
     /// Whether it runs.
@@ -211,6 +214,7 @@ impl World {
                 agreements: Arc::new(agreements),
                 quotas: Quotas::of_nothing(),
                 paths: Arc::default(),
+                branches: Arc::default(),
                 skew: 0,
                 up: true,
                 deaf: false,
@@ -373,6 +377,11 @@ impl World {
         self.sum(|progress| progress.records_sent)
     }
 
+    /// Pointers sent over all links so far, those that are offers among them.
+    pub fn pointers_sent(&self) -> u64 {
+        self.sum(|progress| progress.pointers_sent)
+    }
+
     /// Records that have arrived over all links so far.
     pub fn records_received(&self) -> u64 {
         self.sum(|progress| progress.records_received)
@@ -404,6 +413,7 @@ impl World {
         let state = &mut self.nodes[node];
         (state.up, state.boot, state.store) = (false, boot, kept);
         state.paths = Arc::default();
+        state.branches = Arc::default();
         state.standing.clear();
         state.asker = Asker::new(state.name, &state.agreements);
         if !keep {

@@ -12,7 +12,7 @@ use super::disk::ready;
 use super::wire::Link;
 use dialtone_provider::peering::agreement::{Agreement, Agreements};
 use dialtone_provider::store::{Class, RecordStore};
-use dialtone_shared::message::{Ack, Entry, Message, Relationship, Value};
+use dialtone_shared::message::{Ack, Entry, Message, Pointer, Relationship, Value};
 use dialtone_shared::{Name, SignedRecord, UnixSecs, VerifiedRecord};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -42,11 +42,13 @@ struct Floor {
     keep_until: UnixSecs,
 }
 
-/// A batch that was sent: lane, position, and each record with the time until which its sender keeps it.
+/// A batch that was sent: lane, position, each record with the time until which its sender keeps it, and what it offers.
 struct Owed {
     lane: u8,
     cursor: u64,
     records: Vec<(VerifiedRecord, UnixSecs)>,
+    /// What was only pointed to, and not as kept by another: offers, where values are agreed.
+    offers: Vec<Pointer>,
 }
 
 impl Floor {
@@ -149,9 +151,16 @@ impl Watch {
         let [from, to] = [link.nodes[at.1], link.nodes[1 - at.1]];
         match message {
             Message::Batch(batch) => {
-                let mut records = Vec::new();
+                let (mut records, mut offers) = (Vec::new(), Vec::new());
                 for entry in &batch.entries {
-                    let Entry::Value(value) = entry else { continue };
+                    let value = match entry {
+                        Entry::Value(value) => value,
+                        Entry::Pointer(pointer) => {
+                            offers.extend((batch.lane == 1).then(|| pointer.clone()));
+                            continue;
+                        }
+                        Entry::Mention(_) => continue,
+                    };
                     let signed = SignedRecord::decode(value.record.clone()).expect("a record");
                     let record = VerifiedRecord::reopen(value.record.clone(), &signed.rank().digest).expect("the same");
                     *link.sent[at.1].entry((*record.name(), record.rank().digest)).or_default() += 1;
@@ -162,9 +171,14 @@ impl Watch {
                 }
                 let (lane, cursor) = (batch.lane, batch.cursor);
                 let owed = self.owed.entry((at.0, 1 - at.1)).or_default();
-                owed.push(Owed { lane, cursor, records });
+                owed.push(Owed {
+                    lane,
+                    cursor,
+                    records,
+                    offers,
+                });
             }
-            Message::Ack(ack) if !nodes[from].liar => self.acknowledged(at, from, ack, nodes[from].wall(now)),
+            Message::Ack(ack) if !nodes[from].liar => self.acknowledged(at, from, ack, &*nodes[from].store, nodes[from].wall(now)),
             _ => {}
         }
     }
@@ -204,13 +218,30 @@ impl Watch {
     }
 
     /// What an acknowledgement covers is durable, as far as it was taken at all.
-    fn acknowledged(&mut self, at: (usize, usize), node: usize, ack: &Ack, wall: UnixSecs) {
+    fn acknowledged(&mut self, at: (usize, usize), node: usize, ack: &Ack, store: &dyn RecordStore, wall: UnixSecs) {
         let owed = self.owed.entry(at).or_default();
         let (covered, rest): (Vec<_>, Vec<_>) = owed.drain(..).partition(|owed| owed.lane == ack.lane && owed.cursor <= ack.cursor);
         *owed = rest;
         // Which were not taken is not said: then none of these is counted on.
         if ack.counts.refused + ack.counts.limited + ack.counts.deferred > 0 {
             return;
+        }
+        let past = wall.max(self.latest[node]);
+        for offer in covered
+            .iter()
+            .flat_map(|owed| &owed.offers)
+            .filter(|offer| !ack.wants.contains(&offer.name))
+        {
+            let held = ready(store.get(&offer.name)).expect("a disk that works");
+            let holds = held.is_some_and(|held| held.record.rank().order() >= (offer.epoch, false, offer.sequence));
+            let noted = || ready(store.pointer(&offer.name)).expect("a disk that works").is_some();
+            let lapsed = offer.keep_until.min(offer.expiry) <= past;
+            if !holds && !lapsed && !noted() {
+                let name = offer.name;
+                self.breaks(format!(
+                    "provider {node} acknowledged an offer of {name}, which it neither holds nor asked for"
+                ));
+            }
         }
         for (record, keep_until) in covered.into_iter().flat_map(|owed| owed.records) {
             let keep_until = record.record().expiry().map_or(keep_until, |expiry| keep_until.min(expiry));

@@ -44,6 +44,12 @@ fn a_store_without_floors_is_found() {
 }
 
 #[test]
+fn an_offer_that_is_acknowledged_and_not_taken_is_found() {
+    let (_, why) = found(Bug::OffersTaken, 100, lives);
+    assert!(why.contains("neither holds nor asked for"), "{why}");
+}
+
+#[test]
 fn the_network_code_on_simulated_hosts_shows_them_too() {
     for bug in [Bug::NoTieBreak, Bug::AckBeforeDurable] {
         found(bug, 100, |seed| hosts::live(seed).map(drop));

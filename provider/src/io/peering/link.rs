@@ -10,7 +10,6 @@ use crate::io::quic;
 use crate::peering::deferred::{self, Note};
 use crate::peering::dial::Which;
 use crate::peering::greeting;
-use crate::peering::hearsay;
 use crate::peering::intake::Commit;
 use crate::peering::limits::{DEFERRED_MAX, GREETING_PATIENCE};
 use crate::peering::position::{self, Position};
@@ -112,6 +111,7 @@ async fn drive(
     let mut comparing: Option<Comparing> = None;
     let mut agreements = node.agreements.subscribe();
     let mut inbound = node.inbound.subscribe();
+    let mut branches = node.branches.subscribe();
 
     let end = loop {
         let due = loop {
@@ -155,6 +155,8 @@ async fn drive(
         };
         if let (Some(permit), Some(place)) = (&permit, session.proved().and_then(|peer| node.peer(&peer))) {
             place.progress(&permit.store(), session.progress(), session.theirs(), session.digest());
+            node.stands(permit.store(), session.branch());
+            pace.only_offers(session.only_offers());
         }
         if let Some(comparing) = &mut comparing {
             comparing.look(&session);
@@ -177,6 +179,7 @@ async fn drive(
             Some(heads) = pace.next(&mut heads) => Event::Heads(heads),
             Ok(()) = agreements.changed() => Event::Agreed(agreements.borrow_and_update().clone()),
             Ok(()) = inbound.changed() => Event::Inbound(inbound.borrow_and_update().clone()),
+            Ok(()) = branches.changed() => Event::Branches(branches.borrow_and_update().clone()),
             Some(event) = frames.recv(), if session.reads() => event,
             event = next_of(&mut comparing, session.progress().received.total()) => event,
             () = sleep(wait) => Event::Tick,
@@ -200,7 +203,9 @@ async fn drive(
     if let Some(place) = proved.or(dialled).and_then(|peer| node.peer(&peer)) {
         place.ended(node.now().elapsed, &end, address, Some(pin), permit.as_ref());
     }
-    drop(permit);
+    if let Some(permit) = permit {
+        node.stands(permit.store(), None);
+    }
     (end, proved)
 }
 
@@ -221,6 +226,7 @@ fn opening(node: &Node, connection: &Connection, dialled: Option<Name>) -> Resul
         quotas: node.quotas.clone(),
         paths: node.paths.clone(),
         inbound: node.inbound.borrow().clone(),
+        branches: node.branches.borrow().clone(),
     })
 }
 
@@ -311,7 +317,7 @@ fn begin(node: &Arc<Node>, step: Step, send: &Arc<Mutex<SendStream>>, connection
                         let held = store.get(&pointer.name).await?;
                         // Only where there is no room for new names it matters whether one stands.
                         let known = !terms.takes_new && held.is_none() && store.pointer(&pointer.name).await?.is_some();
-                        checked.pointed(hearsay::judge(&terms, &pointer, held.as_ref(), known, now));
+                        checked.point(&terms, &pointer, held.as_ref(), known, now);
                     }
                     Ok(checked)
                 };

@@ -147,6 +147,7 @@ pub async fn start_on(sockets: &dyn Sockets, context: PeeringContext) -> Result<
         peers: RwLock::default(),
         agreements: watch::Sender::default(),
         inbound: watch::Sender::new(reach::unknown(&agreements)),
+        branches: watch::Sender::new(Arc::default()),
         answers: OnceLock::new(),
     });
     node.agree(agreements);

@@ -16,8 +16,10 @@ use crate::peering::limits::STRANGERS_TOLD_EVERY;
 use crate::peering::paths::Paths;
 use crate::peering::quota::Quotas;
 use crate::peering::step::{End, Moment};
+use crate::peering::tree::Branches;
 use crate::store::RecordStore;
 use dialtone_shared::Name;
+use dialtone_shared::message::Branch;
 use dialtone_shared::receipt::Signer;
 use rand::RngExt;
 use rand::distr::{Distribution, StandardUniform};
@@ -46,6 +48,8 @@ pub(super) struct Node {
     pub agreements: watch::Sender<Arc<Agreements>>,
     /// What the peers push and what lies behind them; every link tells its peer how much we know without asking.
     pub inbound: watch::Sender<Arc<[Inbound]>>,
+    /// What the peers say of where they stand in the tree that records take.
+    pub branches: watch::Sender<Arc<Branches>>,
     /// Who answers requests, once there is somebody.
     pub answers: OnceLock<Arc<dyn Answers>>,
     /// Who keeps proofs, once there is somebody.
@@ -100,6 +104,21 @@ fn lock(guests: &Mutex<Guests>) -> MutexGuard<'_, Guests> {
 }
 
 impl Node {
+    /// The peer with that store says that it stands there in the tree; `None`: it has no place in it, or the link is over.
+    pub fn stands(&self, store: [u8; 16], branch: Option<Branch>) {
+        self.branches.send_if_modified(|branches| {
+            let news = branches.get(&store) != branch.as_ref();
+            if news {
+                let branches = Arc::make_mut(branches);
+                match branch {
+                    Some(branch) => drop(branches.insert(store, branch)),
+                    None => drop(branches.remove(&store)),
+                }
+            }
+            news
+        });
+    }
+
     /// Now.
     pub fn now(&self) -> Moment {
         Moment {

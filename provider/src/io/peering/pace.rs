@@ -3,6 +3,7 @@
 //! One change after a quiet time goes at once. After that a link rests for a few milliseconds, longer the more peers there are, so that all links together
 //! look a few hundred times a second, however fast the log grows. Revocations wait for nobody.
 
+use crate::peering::limits::OFFERS_REST_FIRST;
 use crate::store::{Cursors, Lane};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -14,6 +15,8 @@ pub(super) struct Pace {
     rest: Duration,
     rests_until: Instant,
     told: Cursors,
+    /// Whether what is news is only offered, some time later.
+    offers: bool,
 }
 
 impl Pace {
@@ -24,7 +27,16 @@ impl Pace {
             rest: REST_A_LINK.saturating_mul(links).min(REST_MAX),
             rests_until: Instant::now(),
             told,
+            offers: false,
         }
+    }
+
+    /// From now on the link only offers what is news, or sends it at once.
+    pub fn only_offers(&mut self, offers: bool) {
+        if !offers && self.offers {
+            self.rests_until = Instant::now();
+        }
+        self.offers = offers;
     }
 
     /// Waits until the log is to be looked at, and says where it ends then; `None`: nobody writes it any more. May be dropped at any time.
@@ -37,7 +49,7 @@ impl Pace {
             }
         }
         self.told = *heads.wait_for(|heads| *heads != told).await.ok()?;
-        self.rests_until = Instant::now() + self.rest;
+        self.rests_until = Instant::now() + if self.offers { OFFERS_REST_FIRST } else { self.rest };
         Some(self.told)
     }
 }

@@ -47,6 +47,7 @@ struct Slot {
     /// Bytes of requests and responses sent so far, over whichever link stood.
     request_bytes_sent: u64,
     last_error: Option<String>,
+    last_code: Option<CloseCode>,
     barred_until: Duration,
 }
 
@@ -317,7 +318,7 @@ impl Peer {
             dial.ended = Some((stood, end.code));
             dial.error = Some(error.clone());
         }
-        slot.last_error = Some(error);
+        (slot.last_error, slot.last_code) = (Some(error), end.code);
         // Who has proved nothing bars only the address: it may be anybody's by now.
         if permit.is_some() && end.by_us && end.code.is_some_and(|code| dial::patience(code) == Patience::Quarantine) {
             slot.barred_until = now + REDIAL_QUARANTINE;
@@ -336,7 +337,7 @@ impl Peer {
         dial.ended = Some((None, None));
         let news = dial.error.as_ref() != Some(&reason);
         dial.error = Some(reason.clone());
-        slot.last_error = Some(reason);
+        (slot.last_error, slot.last_code) = (Some(reason), None);
         news
     }
 
@@ -388,6 +389,7 @@ impl Peer {
             state,
             address: best.map(|link| link.connection.remote_address()),
             last_error: slot.last_error.clone().filter(|_| is_trouble || !steady),
+            last_code: slot.last_code.filter(|_| is_trouble || !steady),
             progress: slot.progress(agreement, best),
             brought,
             links,

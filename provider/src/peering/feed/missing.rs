@@ -22,15 +22,17 @@ pub struct Comparison {
     pub heads: Cursors,
 }
 
+/// What is to be sent, and the first bytes of the digest of what was found; `None`: the peer asked for it, whatever it is by now.
+type Wanted = BTreeMap<Name, Option<[u8; 8]>>;
+
 /// The part of a feed that has to do with comparisons.
 #[derive(Debug, Default)]
 pub(super) struct Missing {
     /// A comparison is being made, or will be: the log rests.
     held: bool,
-    /// What is to be sent, and the first bytes of the digest of what was found.
-    names: [BTreeMap<Name, [u8; 8]>; 2],
+    names: [Wanted; 2],
     /// What is being read from the store.
-    fetching: Option<(Lane, BTreeMap<Name, [u8; 8]>)>,
+    fetching: Option<(Lane, Wanted)>,
     /// The log is read up to here before anything is sent from the store: what it brings is struck off.
     settle: [Cursor; 2],
     /// Where the batch ends that is not acknowledged yet.
@@ -68,7 +70,7 @@ impl Feed {
         }
         for found in &comparison.found {
             let lane = if found.revoked { Lane::Urgent } else { Lane::Ordinary };
-            self.missing.names[lane as usize].insert(found.name, found.digest);
+            self.missing.names[lane as usize].insert(found.name, Some(found.digest));
         }
     }
 
@@ -108,7 +110,8 @@ impl Feed {
         for held in held {
             let name = held.record.name();
             // What has changed since stands in the log by its change.
-            let same = names.get(name).is_some_and(|digest| held.record.rank().digest.starts_with(digest));
+            let is_it = |digest: &Option<[u8; 8]>| digest.is_none_or(|digest| held.record.rank().digest.starts_with(&digest));
+            let same = names.get(name).is_some_and(is_it);
             if !same || !policy::sends(&held, &self.way, true, now) {
                 continue;
             }
@@ -155,6 +158,15 @@ impl Missing {
     pub fn strike_off(&mut self, name: &Name) {
         for names in &mut self.names {
             names.remove(name);
+        }
+    }
+
+    /// The peer was offered these and lacks them; it had everything up to `before` when it was.
+    pub fn wants(&mut self, lane: usize, wanted: &[Name], before: Cursor) {
+        let open = self.is_open();
+        if let (Some(names), Some(had)) = (self.names.get_mut(lane), self.before.get_mut(lane)) {
+            names.extend(wanted.iter().map(|name| (*name, None)));
+            *had = if open { before.min(*had) } else { before };
         }
     }
 

@@ -35,7 +35,15 @@ impl Session {
         let Some(agreement) = self.opening.agreements.get(peer) else {
             return;
         };
-        match greeting::prove(SignedRecord::clone(record), agreement, hello, &self.opening.pin, known, now.wall) {
+        match greeting::prove(
+            SignedRecord::clone(record),
+            &self.opening.own,
+            agreement,
+            hello,
+            &self.opening.pin,
+            known,
+            now.wall,
+        ) {
             Ok(()) => {
                 let (hello, peer) = (hello.clone(), *peer);
                 self.proved = Some(peer);
@@ -59,12 +67,12 @@ impl Session {
         if self.opening.dialled.is_none() {
             self.greet(now, &agreement);
         }
-        let way = agreement.way();
+        let way = agreement.way_within(hello.terms.schemes);
         let said = self.said.clone().unwrap_or_else(|| self.terms(&agreement, true));
         let pushes = said.pushes.min(hello.terms.accepts);
         let accepts = said.accepts.min(hello.terms.pushes);
         self.progress.links = 1;
-        let position = position.map(|position| position.under([way.filter.mark(), hello.terms.filter], pushes));
+        let position = position.map(|position| position.under([way.filter.mark(), hello.terms.passing()], pushes));
         let is_worth_it = reconcile::is_worth_it(position.as_ref(), &heads, &hello.heads);
         let mut running = Box::new(Running {
             peer,
@@ -76,10 +84,11 @@ impl Session {
                 accepts,
                 takes_new: true,
                 filter: way.filter.clone(),
+                offered: false,
                 alone: !self.opening.agreements.contains_key(&self.opening.own),
             },
             share: self.opening.quotas.share(peer, agreement.limits),
-            feed: Feed::new(way, self.opening.paths.clone(), hello.terms.filter, pushes, position, heads),
+            feed: Feed::new(way, self.opening.paths.clone(), hello.terms.passing(), pushes, position, heads),
             theirs: hello.terms,
             intake: Intake::default(),
             telling: Telling::default(),
@@ -89,9 +98,13 @@ impl Session {
             forgetting: false,
             their_heads: hello.heads,
             compares: false,
+            branch: None,
+            place: None,
+            place_told: None,
         });
         running.begin_comparing(is_worth_it);
         self.state = State::Running(running);
+        self.replace();
     }
 
     pub(super) fn greet(&mut self, now: Moment, agreement: &Agreement) {

@@ -14,8 +14,10 @@
 //! - [`terms`]: what is agreed, as it changes;
 //! - [`receiving`]: what arrives;
 //! - [`digests`]: the filters of names that go where no more is agreed;
+//! - [`branching`]: whether what is news goes at once or is only offered;
 //! - [`comparing`]: finding out what the peer lacks.
 
+mod branching;
 mod comparing;
 mod digests;
 mod greeting;
@@ -32,7 +34,7 @@ use super::quota::Share;
 use super::step::{End, Event, Moment, Opening, Step};
 use crate::planted::{self, Bug};
 use crate::store::Lane;
-use dialtone_shared::message::{Ack, CloseCode, Hello, Message, Mode, Terms};
+use dialtone_shared::message::{Ack, Branch, CloseCode, Hello, Message, Mode, Terms};
 use dialtone_shared::{Name, SignedRecord};
 use digests::{Heard, Telling};
 use std::collections::VecDeque;
@@ -99,6 +101,10 @@ struct Running {
     their_heads: [u64; 3],
     /// Whether we want to compare.
     compares: bool,
+    /// Where the peer says that it stands in the tree, where we do, and where it was told that we do.
+    branch: Option<Branch>,
+    place: Option<Branch>,
+    place_told: Option<Branch>,
 }
 
 impl Session {
@@ -189,6 +195,10 @@ impl Session {
             Event::NotAdmitted(code, reason) | Event::Failed(code, reason) => self.end(code, reason),
             Event::Agreed(agreements) => self.agreed(agreements),
             Event::Inbound(inbound) => self.opening.inbound = inbound,
+            Event::Branches(branches) => {
+                self.opening.branches = branches;
+                self.replace();
+            }
             Event::Heads(heads) => self.feed(|feed| feed.heads(heads)),
             Event::Read(lane, changes) => self.feed(|feed| feed.changes_read(lane, changes, now)),
             Event::PointersRead(changes) => self.feed(|feed| feed.pointers_read(changes, now.wall)),
@@ -260,7 +270,7 @@ impl Session {
         }
         if self.stopping.is_none() {
             let limit = BATCH_RECORDS;
-            match running.feed.next_read() {
+            match running.feed.next_read(now.elapsed) {
                 Some((Lane::Hearsay, after)) => return Some(Step::ReadPointers { after, limit }),
                 Some((lane, after)) => return Some(Step::Read { lane, after, limit }),
                 None => {}
@@ -297,10 +307,13 @@ impl Session {
         if let Some(ack) = self.acks.pop_front() {
             return Some(Message::Ack(ack));
         }
-        let State::Running(running) = &mut self.state else { return None };
         if self.condemned.is_some() {
             return None;
         }
+        if let Some(place) = self.place_news() {
+            return Some(place);
+        }
+        let State::Running(running) = &mut self.state else { return None };
         let feed = &mut running.feed;
         if !feed.is_under_way() {
             self.acked = now.elapsed;

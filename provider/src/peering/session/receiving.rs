@@ -5,7 +5,7 @@ use crate::peering::intake::{Checked, Terms};
 use crate::peering::limits::{DIGEST_BYTES_MAX, INVALID_RECORDS_MAX};
 use crate::peering::step::{Moment, Step};
 use crate::peering::{digest, health};
-use crate::store::{Outcome, PointerOutcome};
+use crate::store::{Lane, Outcome, PointerOutcome};
 use dialtone_shared::message::{Batch, CloseCode, Digest, Entry, Message, MessageError, Mode};
 
 impl Session {
@@ -22,6 +22,7 @@ impl Session {
         match message {
             Message::Hello(hello) => self.hello(hello),
             Message::Batch(batch) => self.batch(now, batch, body.len()),
+            Message::Branch(branch) => self.told_branch(branch),
             Message::Terms(terms) => self.told_terms(terms),
             Message::Digest(chunk) => self.digest_chunk(&chunk),
             Message::Ack(ack) => {
@@ -43,7 +44,13 @@ impl Session {
         let State::Running(running) = &mut self.state else {
             return self.end(CloseCode::Protocol, "sent a batch before the greeting".to_owned());
         };
-        let ready_at = running.share.arrived(batch.entries.len(), bytes, now.elapsed);
+        // What may come of an offer comes in another batch.
+        let offered = batch.lane == Lane::Ordinary as u8 && running.terms.accepts == Mode::Values;
+        let changes = batch
+            .entries
+            .iter()
+            .filter(|entry| !(offered && matches!(entry, Entry::Pointer(_))));
+        let ready_at = running.share.arrived(changes.count(), bytes, now.elapsed);
         let ready_at = ready_at.max(running.share.repeats_paid_at());
         let id = match running.intake.arrived(&batch, ready_at) {
             Ok(id) => id,
@@ -66,6 +73,7 @@ impl Session {
         }
         let terms = Terms {
             takes_new: running.share.takes_new(now.elapsed),
+            offered,
             ..running.terms.clone()
         };
         self.todo.push_back(Step::Check {

@@ -21,7 +21,7 @@ impl Session {
             return self.end(CloseCode::Protocol, "sent terms before the greeting".to_owned());
         };
         let named = terms.relationship.mirrored() == running.terms.relationship;
-        let filters = running.theirs.filter == terms.filter;
+        let filters = running.theirs.passing() == terms.passing();
         let again = running.theirs == terms;
         running.theirs = terms;
         if !named {
@@ -49,6 +49,9 @@ impl Session {
             running.feed.set_mode(pushes);
             running.telling.stop();
         }
+        running.place_told = running
+            .place_told
+            .filter(|_| pushes == Mode::Values && said.accepts.min(running.theirs.pushes) == Mode::Values);
         let accepts = said.accepts.min(running.theirs.pushes);
         let before = std::mem::replace(&mut running.terms.accepts, accepts);
         if accepts == before {
@@ -57,6 +60,7 @@ impl Session {
         running.intake.accepts(before, accepts);
         running.heard = Heard::default();
         running.to_forget = accepts < Mode::Pointers;
+        self.replace();
     }
 
     /// On what terms we speak, as things stand.
