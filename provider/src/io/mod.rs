@@ -12,3 +12,4 @@ pub mod link_books;
 pub mod peering;
 pub mod quic;
 pub mod upkeep;
+pub mod watching;
