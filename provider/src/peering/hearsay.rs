@@ -126,6 +126,7 @@ mod tests {
             accepts: Mode::Pointers,
             filter: Filter::default(),
             alone: true,
+            offered: false,
         }
     }
 
