@@ -40,6 +40,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             quotas: Quotas::of_nothing(),
             paths: Arc::default(),
             inbound: Arc::default(),
+            branches: Arc::default(),
         };
         sessions.push(Session::new(opening, at(Duration::ZERO)));
     }

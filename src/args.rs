@@ -29,6 +29,7 @@ pub enum Verb {
     Resolve(commands::resolve::ResolveArgs),
     Watch(commands::watch::WatchArgs),
     Alias(commands::alias::AliasArgs),
+    Link(commands::link::LinkArgs),
     Provider(commands::provider::ProviderArgs),
     Peer(commands::peer::PeerArgs),
     Dns(commands::dns::DnsArgs),

@@ -237,6 +237,8 @@ fn record(error: &RecordError) -> Failure {
         RecordError::Binding { .. } => failure.help("bindings are counted in this order: addresses, services, delegate, dns, zone, opaque"),
         RecordError::Scope => failure.help("name at most 8 providers by their names (`dialtone doctor` shows a provider's)"),
         RecordError::TooShort(_)
+        | RecordError::TooLargeValue(_)
+        | RecordError::Packet(_)
         | RecordError::Envelope(_)
         | RecordError::Cbor(_)
         | RecordError::Version(_)
@@ -372,6 +374,10 @@ pub fn frontend(error: FrontendError) -> Failure {
         }
         FrontendError::LongNsid(_) => Failure::new(Exit::Settings, "nsid", error),
         FrontendError::NegativeTtl(_) => Failure::new(Exit::Settings, "negative answers", error),
+        FrontendError::NoUpstream(_) => Failure::new(Exit::Settings, "forward", error).help("name a resolver with --forward"),
+        FrontendError::Anchors { file, reason } => {
+            Failure::new(Exit::Settings, file, reason).help("write DNSKEY records, as in `. 3600 IN DNSKEY 257 3 8 AwEA…`")
+        }
         FrontendError::Aliases { file, reason } => {
             Failure::new(Exit::Settings, file, reason).help("correct or remove that line: `alias  name`, and comments after #")
         }

@@ -56,6 +56,7 @@ fn run(cli: Cli) -> Outcome {
         Verb::Resolve(args) => wait_for(commands::resolve::run(args)),
         Verb::Watch(args) => wait_for(commands::watch::run(args)),
         Verb::Alias(args) => commands::alias::run(args),
+        Verb::Link(args) => wait_for(commands::link::run(args)),
         Verb::Provider(args) => wait_for(commands::provider::run(args, cli.log)),
         Verb::Peer(args) => wait_for(commands::peer::run(args)),
         Verb::Dns(args) => wait_for(commands::dns::run(args, cli.log)),

@@ -232,6 +232,7 @@ impl Provider {
             admission: Admission::new(&settings),
             evidence,
             ledger,
+            value_bytes_max: settings.limits.value_bytes,
             queue,
             batches: service::batches(),
             board,
@@ -499,6 +500,7 @@ fn about(settings: &Settings, signer: &Signer, addresses: &Addresses) -> Value {
         "peers": [],
         "limits": {
             "record_bytes": RECORD_BYTES_MAX,
+            "value_bytes": settings.limits.value_bytes,
             "batch_records": BATCH_RECORDS_MAX,
             "batch_bytes": BATCH_BYTES_MAX,
             "anonymous_puts": anonymous,

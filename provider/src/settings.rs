@@ -2,7 +2,7 @@
 
 use crate::peering::agreement::{Agreement, Filter, Limits};
 use dialtone_shared::Name;
-use dialtone_shared::limits::{LIFETIME_SECS_MAX, PRICE_BYTES_MAX};
+use dialtone_shared::limits::{LIFETIME_SECS_MAX, PRICE_BYTES_MAX, VALUE_BYTES_MAX};
 use dialtone_shared::message::{Mode, Relationship, WordError};
 use dialtone_shared::statement::is_price;
 use serde::{Deserialize, Deserializer, de};
@@ -232,6 +232,9 @@ pub struct LimitSettings {
     /// Puts that may wait for the disk; more are answered 503.
     #[serde(deserialize_with = "queue")]
     pub put_queue: usize,
+    /// Longest value that is taken, in bytes; 0: none is.
+    #[serde(deserialize_with = "value_bytes")]
+    pub value_bytes: usize,
     /// HTTP connections at a time; more wait to be accepted.
     #[serde(deserialize_with = "connections")]
     pub http_connections: usize,
@@ -428,6 +431,7 @@ impl Default for LimitSettings {
             anonymous_keep_days: 30,
             local_puts_per_second: 0,
             put_queue: 8_192,
+            value_bytes: VALUE_BYTES_MAX,
             http_connections: 1_024,
         }
     }
@@ -499,6 +503,10 @@ fn days<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
 
 fn queue<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     within(deserializer, PUT_QUEUE_MIN as u64, PUT_QUEUE_MAX as u64, "puts").map(|puts| puts as usize)
+}
+
+fn value_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    within(deserializer, 0, VALUE_BYTES_MAX as u64, "bytes").map(|bytes| bytes as usize)
 }
 
 fn connections<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {

@@ -190,7 +190,7 @@ pub const HTTP_CONNECT: Duration = Duration::from_secs(5);
 pub const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long `/v1/info` may take: it is asked before anything can be looked up.
 pub const INFO_TIMEOUT: Duration = Duration::from_secs(3);
-/// Largest HTTP body that is read. Answers are records, receipts and problems of a few kB.
+/// Largest HTTP body that is read. Answers are records, values among them, receipts and problems.
 pub const HTTP_BODY_BYTES_MAX: usize = 64 * 1024;
 /// A provider that is watched gives a sign of life every 15 s; after this long without one the connection is taken for lost.
 pub const WATCH_SILENCE: Duration = Duration::from_secs(45);

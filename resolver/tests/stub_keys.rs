@@ -53,7 +53,9 @@ fn a_new_key_comes_with_all_that_its_name_will_ever_need() {
 fn a_key_that_is_a_link_to_another_place_is_rotated_there() {
     let folder = tempfile::tempdir().unwrap();
     let (vault, desk) = (folder.path().join("vault"), folder.path().join("desk"));
-    [&vault, &desk].map(|folder| fs::create_dir(folder).unwrap());
+    for folder in [&vault, &desk] {
+        fs::create_dir(folder).unwrap();
+    }
     let (paths, _) = create(&alice(&vault), &NewKey::default()).unwrap();
     let linked = alice(&desk);
     fs::create_dir(linked.parent().unwrap()).unwrap();

@@ -11,6 +11,7 @@ mod examples;
 mod javascript;
 mod key_life;
 mod keys;
+mod links;
 mod operating;
 mod peering;
 mod publish_and_resolve;

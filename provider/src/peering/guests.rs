@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn one_network_has_its_share_of_places_and_no_more() {
         let mut guests = Guests::default();
-        let near = |number: u32| IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0100 | number % 256));
+        let near = |number: u32| IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0100 | (number % 256)));
         let entered = (0..GREETINGS_MAX as u32)
             .filter(|number| guests.welcome(near(*number), true, START) == Welcome::Enter)
             .count();

@@ -17,7 +17,7 @@ use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use dialtone_resolver::view;
 use dialtone_resolver::{Lookup, LookupError, RecordSource};
 use dialtone_shared::receipt::Status;
-use dialtone_shared::{Name, Ttl, UnixSecs, VerifiedRecord};
+use dialtone_shared::{Name, Ttl, UnixSecs};
 use std::sync::Arc;
 
 /// What a provider knows of names, as something to look names up in.
@@ -28,7 +28,7 @@ pub struct StoreSource {
 }
 
 /// What is known of a name.
-enum Known {
+pub(super) enum Known {
     Current(Found),
     Expired(Found),
     Absent,
@@ -40,9 +40,9 @@ impl StoreSource {
         Self { asking, clock }
     }
 
-    async fn find(&self, name: &Name) -> Result<Known, Refusal> {
+    pub(super) async fn find(&self, name: &Name) -> Result<Known, Refusal> {
         match self.asking.get(name).await? {
-            Reply::Record(found) if expired(&found.record, self.clock.now().secs()) => Ok(Known::Expired(found)),
+            Reply::Record(found) if expired(&found, self.clock.now().secs()) => Ok(Known::Expired(found)),
             Reply::Record(found) => Ok(Known::Current(found)),
             Reply::Absent => Ok(Known::Absent),
             Reply::Unknown(why) => Err(Refusal::Lookup(LookupError::Unavailable(why))),
@@ -92,8 +92,12 @@ impl RecordSource for StoreSource {
 }
 
 /// Kept as a floor, but not served.
-fn expired(record: &VerifiedRecord, now: UnixSecs) -> bool {
-    record.record().expiry().is_some_and(|expiry| expiry <= now)
+fn expired(found: &Found, now: UnixSecs) -> bool {
+    found
+        .record
+        .record()
+        .served_until(found.keep_until)
+        .is_some_and(|until| until <= now)
 }
 
 /// `GET /v1/records/{name}`.

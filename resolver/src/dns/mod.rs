@@ -3,7 +3,7 @@
 //! In the order in which a question walks: [`question`] reads it, [`frontend`] takes it in, [`place`] says whose the name is, [`walk`]
 //! goes from there to the data, [`answer`] turns a record into DNS (with [`services`] for what has an owner of its own), [`local`] knows
 //! the names that never leave the house, [`forward`] judges what upstream resolvers say and [`upstream_cache`] keeps it, [`response`] writes the bytes,
-//! [`edns`] adds the courtesies of the way it came, [`https`] says what an HTTP request asks, [`rcode`] says what went wrong. [`aliases`] is the file that maps legacy names onto flat ones; [`zone`] and [`rdata_text`] read zone
+//! [`edns`] adds the courtesies of the way it came, [`https`] says what an HTTP request asks, [`rcode`] says what went wrong. [`aliases`] is the file that maps legacy names onto flat ones, [`links`] are their owners' own; [`zone`] and [`rdata_text`] read zone
 //! files into bindings. Sockets and files are in [`crate::io`].
 
 pub mod aliases;
@@ -14,6 +14,7 @@ pub mod edns;
 pub mod forward;
 pub mod frontend;
 pub mod https;
+pub mod links;
 pub mod local;
 pub mod place;
 pub mod question;
@@ -32,4 +33,5 @@ mod zone_lex;
 pub use counts::FrontendCounts;
 pub use domain::Domain;
 pub use frontend::{Carrier, Frontend, FrontendError, Reply, Via};
+pub use links::Follow;
 pub use settings::{Authority, FrontendSettings, ListenerSettings};

@@ -78,7 +78,7 @@ pub async fn run(args: RotateArgs) -> Outcome {
 /// An empty record that nobody asked for would say that the name stands for nothing.
 fn nothing_to_republish(file: &Path, held: Option<&VerifiedRecord>) -> Outcome {
     let reason = match held.map(|held| &held.record().body) {
-        Some(Body::Live { .. }) => return Ok(()),
+        Some(Body::Live { .. } | Body::Packet { .. } | Body::Value(_)) => return Ok(()),
         Some(Body::Revoked) => "the provider holds its revocation: what it stood for before is not known there any more",
         None => "the provider holds no record of it",
     };

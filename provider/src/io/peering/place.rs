@@ -367,7 +367,7 @@ impl Peer {
         let away = slot
             .dials
             .iter()
-            .filter(|(target, dial)| !(sibling && dial.is_own) && !slot.is_linked(target));
+            .filter(|(target, dial)| !(slot.is_linked(target) || sibling && dial.is_own));
         let mut links: Vec<_> = slot.links.iter().map(|(store, link)| link.status(store)).collect();
         links.extend(away.map(waits));
         let is_trouble = links.iter().any(|link| link.state != LinkState::Up);

@@ -5,8 +5,8 @@ use super::reach::Inbound;
 use super::whom::View;
 use crate::peering::agreement::Filter;
 use crate::peering::health::{LinkState, PeerStatus};
-use dialtone_shared::Name;
 use dialtone_shared::message::{Mode, Reach, Relationship, WHOLE, mark};
+use dialtone_shared::{Name, Scheme, Schemes};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ struct Neighbour {
     /// What our agreement lets pass, and whether the peer's lets everything pass.
     filter: Filter,
     theirs_filters: bool,
+    /// Names of which schemes it knows; until it has said so, of all.
+    schemes: Schemes,
     /// When it was last known to have told us everything.
     caught_up: Option<Duration>,
     complete: bool,
@@ -48,8 +50,10 @@ impl Neighbours {
             let reach = theirs
                 .map(|theirs| theirs.reach.clone())
                 .or_else(|| before.and_then(|before| before.reach.clone()));
-            let theirs_filters = theirs.map(|theirs| theirs.filter != 0);
+            let theirs_filters = theirs.map(|theirs| theirs.passing() != 0);
             let theirs_filters = theirs_filters.or(before.map(|before| before.theirs_filters)).unwrap_or(false);
+            let schemes = theirs.map(|theirs| theirs.schemes).or(before.map(|before| before.schemes));
+            let schemes = schemes.unwrap_or(Scheme::ALL);
             let has_all = theirs.is_some() && peer.progress.received_all;
             // Who pushes more than before has yet to push it.
             let before = before.filter(|before| before.pushes >= pushes);
@@ -62,7 +66,8 @@ impl Neighbours {
                 pushes,
                 asked: peer.agreement.asks && theirs.is_none_or(|theirs| theirs.answers),
                 reach,
-                filter: peer.agreement.filter.clone(),
+                filter: peer.agreement.filter.within(schemes),
+                schemes,
                 theirs_filters,
                 caught_up,
                 complete: caught_up.is_some_and(|last| relationship == Relationship::Sibling || now.saturating_sub(last) <= GRACE),

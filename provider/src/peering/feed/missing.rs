@@ -22,15 +22,17 @@ pub struct Comparison {
     pub heads: Cursors,
 }
 
+/// What is to be sent, and the first bytes of the digest of what was found; `None`: the peer asked for it, whatever it is by now.
+type Wanted = BTreeMap<Name, Option<[u8; 8]>>;
+
 /// The part of a feed that has to do with comparisons.
 #[derive(Debug, Default)]
 pub(super) struct Missing {
     /// A comparison is being made, or will be: the log rests.
     held: bool,
-    /// What is to be sent, and the first bytes of the digest of what was found; `None`: the peer asked for it, whatever it is by now.
-    names: [BTreeMap<Name, Option<[u8; 8]>>; 2],
+    names: [Wanted; 2],
     /// What is being read from the store.
-    fetching: Option<(Lane, BTreeMap<Name, Option<[u8; 8]>>)>,
+    fetching: Option<(Lane, Wanted)>,
     /// The log is read up to here before anything is sent from the store: what it brings is struck off.
     settle: [Cursor; 2],
     /// Where the batch ends that is not acknowledged yet.
