@@ -24,8 +24,9 @@ pub struct Cli {
 pub enum Verb {
     Up(commands::up::UpArgs),
     Key(commands::key::KeyArgs),
-    Publish(commands::publish::PublishArgs),
+    Publish(Box<commands::publish::PublishArgs>),
     Unpublish(commands::unpublish::UnpublishArgs),
+    Lease(commands::lease::LeaseArgs),
     Resolve(commands::resolve::ResolveArgs),
     Watch(commands::watch::WatchArgs),
     Alias(commands::alias::AliasArgs),

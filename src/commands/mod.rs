@@ -8,6 +8,7 @@ pub mod completions;
 pub mod dns;
 pub mod doctor;
 pub mod key;
+pub mod lease;
 pub mod link;
 pub mod peer;
 pub mod provider;

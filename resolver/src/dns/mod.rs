@@ -29,6 +29,7 @@ pub mod walk;
 pub mod wire;
 pub mod zone;
 mod zone_lex;
+pub mod zone_out;
 
 pub use counts::FrontendCounts;
 pub use domain::Domain;

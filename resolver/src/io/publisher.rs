@@ -13,9 +13,8 @@ use crate::together::{self, Pending};
 use bytes::Bytes;
 use dialtone_shared::{Name, Rank, VerifiedRecord};
 use hyper::Method;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::OnceCell;
 use tokio::time::{sleep, timeout};
 
 /// The publishing client. Cheap to clone.
@@ -28,8 +27,15 @@ pub struct Publisher {
 #[derive(Debug)]
 struct Known {
     account: Account,
-    /// The provider's own name, asked once.
-    name: OnceCell<Name>,
+    /// The provider's own name, as far as it was asked.
+    name: Mutex<Option<Name>>,
+}
+
+impl Known {
+    /// A panic elsewhere leaves no half of a name behind.
+    fn name(&self) -> MutexGuard<'_, Option<Name>> {
+        self.name.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Publisher {
@@ -37,7 +43,7 @@ impl Publisher {
     pub fn new(accounts: Vec<Account>) -> Self {
         let known = |account| Known {
             account,
-            name: OnceCell::new(),
+            name: Mutex::new(None),
         };
         Self {
             http: HttpClient::new(),
@@ -62,6 +68,15 @@ impl Publisher {
                     outcome => outcome,
                 }
             });
+            put
+        });
+        together::all(puts.collect()).await
+    }
+
+    /// Puts a record again at some of the providers, by number: what is held there already is renewed.
+    pub async fn put_again(&self, record: &VerifiedRecord, at: &[usize]) -> Vec<(usize, Result<Acknowledged, PutError>)> {
+        let puts = at.iter().filter_map(|at| Some((*at, self.accounts.get(*at)?))).map(|(at, known)| {
+            let put: Pending<'_, _> = Box::pin(async move { (at, self.put_at(known, record, PutIf::Always).await) });
             put
         });
         together::all(puts.collect()).await
@@ -111,23 +126,38 @@ impl Publisher {
         providers: &[ProviderAt],
         patience: Duration,
     ) -> Result<Vec<Visible>, NotVisible> {
+        self.wait_until_visible_at(providers.len(), name, rank, providers, patience).await
+    }
+
+    /// As [`Publisher::wait_until_visible`], until `enough` of `providers` serve it, whichever they are. Those that did, in the order in which they did.
+    ///
+    /// # Errors
+    /// [`NotVisible`].
+    pub async fn wait_until_visible_at(
+        &self,
+        enough: usize,
+        name: &Name,
+        rank: &Rank,
+        providers: &[ProviderAt],
+        patience: Duration,
+    ) -> Result<Vec<Visible>, NotVisible> {
         let began = Instant::now();
-        let watches = providers.iter().map(|at| {
-            let watch: Pending<'_, _> = Box::pin(self.watch(at, name, rank, began, patience));
-            watch
-        });
+        let mut watches: Vec<(usize, Pending<'_, _>)> = Vec::with_capacity(providers.len());
+        for (index, at) in providers.iter().enumerate() {
+            watches.push((index, Box::pin(self.watch(at, name, rank, began, patience))));
+        }
         let mut seen = Vec::with_capacity(providers.len());
         let (mut missing, mut reasons) = (Vec::new(), Vec::new());
-        for (at, outcome) in providers.iter().zip(together::all(watches.collect()).await) {
-            match outcome {
-                Ok(visible) => seen.push(visible),
-                Err(reason) => {
-                    missing.push(at.to_string());
+        while seen.len() < enough && !watches.is_empty() {
+            match together::next(&mut watches).await {
+                (_, Ok(visible)) => seen.push(visible),
+                (index, Err(reason)) => {
+                    missing.extend(providers.get(index).map(ProviderAt::to_string));
                     reasons.push(reason);
                 }
             }
         }
-        if missing.is_empty() {
+        if seen.len() >= enough {
             return Ok(seen);
         }
         reasons.dedup();
@@ -143,14 +173,7 @@ impl Publisher {
         let ProviderAt::Http(base) = provider else {
             return Err(PutError::NoHttp(provider.to_string()));
         };
-        let issuer = known
-            .name
-            .get_or_try_init(|| async { self.http.info(base).await.map(|info| info.name) })
-            .await
-            .map_err(|error| PutError::NotReached {
-                provider: provider.to_string(),
-                reason: error.to_string(),
-            })?;
+        let issuer = self.issuer(known, base).await?;
         let url = format!("{base}/v1/records/{}", record.name());
         let (authorization, etag);
         let mut headers = vec![("content-type", RECORD_MEDIA_TYPE), ("accept", RECEIPT_MEDIA_TYPE)];
@@ -172,13 +195,32 @@ impl Publisher {
             .ask(Method::PUT, &url, &headers, record.bytes().clone(), HTTP_TIMEOUT)
             .await
             .map_err(|reason| not_put(provider, reason))?;
-        let (promise, receipt) = read_put(provider, &answer, issuer, record)?;
+        let (promise, receipt) = read_put(provider, &answer, &issuer, record).inspect_err(|error| {
+            // Another provider may have taken its place since it was asked: the next put asks again.
+            if matches!(error, PutError::Receipt { .. }) {
+                *known.name() = None;
+            }
+        })?;
         Ok(Acknowledged {
             provider: provider.clone(),
             promise,
             receipt,
             took: began.elapsed(),
         })
+    }
+
+    /// Who has to sign a provider's receipts.
+    async fn issuer(&self, known: &Known, base: &str) -> Result<Name, PutError> {
+        let asked = *known.name();
+        if let Some(name) = asked {
+            return Ok(name);
+        }
+        let info = self.http.info(base).await.map_err(|error| PutError::NotReached {
+            provider: known.account.at.to_string(),
+            reason: error.to_string(),
+        })?;
+        *known.name() = Some(info.name);
+        Ok(info.name)
     }
 
     async fn held_at(&self, known: &Known, name: &Name) -> Result<Option<VerifiedRecord>, PutError> {

@@ -57,7 +57,9 @@ impl Neighbours {
             let has_all = theirs.is_some() && peer.progress.received_all;
             // Who pushes more than before has yet to push it.
             let before = before.filter(|before| before.pushes >= pushes);
-            let caught_up = has_all.then_some(now).or_else(|| before.and_then(|before| before.caught_up));
+            // A link that died unnoticed brings nothing, and does not say so: it counts as of when it was heard last.
+            let heard = now.saturating_sub(peer.progress.silent_for);
+            let caught_up = has_all.then_some(heard).or_else(|| before.and_then(|before| before.caught_up));
             // Another node of ours that is away has left everything here that it ever told: of what this provider holds we are the one to tell.
             let relationship = peer.agreement.relationship;
             let neighbour = Neighbour {
@@ -180,6 +182,20 @@ mod tests {
         assert!(at(peer(LinkState::BackingOff, false), 7), "a link that breaks is given a moment");
         assert!(!at(peer(LinkState::BackingOff, false), 8));
         assert!(at(peer(LinkState::Up, true), 9));
+    }
+
+    #[test]
+    fn a_link_on_which_nothing_is_heard_any_more_says_nothing_of_what_it_may_have_missed() {
+        let mut neighbours = Neighbours::default();
+        let mut at = |secs: u64, silent: u64| {
+            let mut up = peer(LinkState::Up, true);
+            up.progress.silent_for = Duration::from_secs(silent);
+            neighbours.look(Duration::from_secs(secs), &[up]);
+            complete(&neighbours)
+        };
+        assert!(at(100, 0) && at(104, 4), "links are felt every few seconds");
+        assert!(!at(106, 6), "long before it is noticed that it broke");
+        assert!(at(107, 0));
     }
 
     #[test]
