@@ -129,7 +129,7 @@ impl Publisher {
         self.wait_until_visible_at(providers.len(), name, rank, providers, patience).await
     }
 
-    /// As [`Publisher::wait_until_visible`], until `enough` of `providers` serve it, whichever they are. Those that did, in the order in which they did.
+    /// As [`Publisher::wait_until_visible`], until `enough` of `providers` serve it, whichever they are. Those that did, in the order of `providers`.
     ///
     /// # Errors
     /// [`NotVisible`].
@@ -150,7 +150,7 @@ impl Publisher {
         let (mut missing, mut reasons) = (Vec::new(), Vec::new());
         while seen.len() < enough && !watches.is_empty() {
             match together::next(&mut watches).await {
-                (_, Ok(visible)) => seen.push(visible),
+                (index, Ok(visible)) => seen.push((index, visible)),
                 (index, Err(reason)) => {
                     missing.extend(providers.get(index).map(ProviderAt::to_string));
                     reasons.push(reason);
@@ -158,7 +158,8 @@ impl Publisher {
             }
         }
         if seen.len() >= enough {
-            return Ok(seen);
+            seen.sort_unstable_by_key(|(index, _)| *index);
+            return Ok(seen.into_iter().map(|(_, visible)| visible).collect());
         }
         reasons.dedup();
         Err(NotVisible {
