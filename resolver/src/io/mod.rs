@@ -5,6 +5,8 @@ pub mod certificate;
 pub mod clock;
 mod connections;
 mod conversation;
+#[cfg(target_os = "linux")]
+mod cores;
 pub mod discover;
 pub mod driver;
 pub mod encrypted;
