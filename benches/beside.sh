@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Durable puts beside iroh-dns-server, in one run: server on cpu 0, load from cpu 1, rounds interleaved.
+# Durable puts, and puts and gets of pkarr packets, beside iroh-dns-server, in one run: server on cpu 0, load from cpu 1, rounds interleaved.
 #
 #   benches/beside.sh [ROUNDS]            medians of ROUNDS (5) as a Markdown table
 #
@@ -65,9 +65,12 @@ for round in $(seq "$rounds"); do
     taskset -c 1 "$load" put 127.0.0.1:24380 "$count" "$in_flight" "${pids[0]}" | sed "s/^/dialtone-put /" >>"$work/rows"
     taskset -c 1 "$load" batch 127.0.0.1:24380 "$count" 256 "${pids[0]}" | sed "s/^/dialtone-batch /" >>"$work/rows"
     stop
+    dialtone
+    taskset -c 1 "$load" pkarr 127.0.0.1:24380 "$count" "$in_flight" "${pids[0]}" | sed "s/^op=\([a-z-]*\)/dialtone-\1 op=\1/" >>"$work/rows"
+    stop
     if [ -n "$iroh" ]; then
         start_iroh
-        taskset -c 1 "$load" pkarr 127.0.0.1:25380 "$count" "$in_flight" "${pids[0]}" | sed "s/^/iroh-put /" >>"$work/rows"
+        taskset -c 1 "$load" pkarr 127.0.0.1:25380 "$count" "$in_flight" "${pids[0]}" | sed "s/^op=\([a-z-]*\)/iroh-\1 op=\1/" >>"$work/rows"
         stop
     fi
     echo "round $round of $rounds" >&2
@@ -84,7 +87,7 @@ awk '
     END {
         print "| what | rate/s | p50 µs | p99 µs | server CPU µs each | errors |\n|---|--:|--:|--:|--:|--:|"
         print "| one strict verification (1 core) | - | " median("verify", "us") " | - | - | - |"
-        split("dialtone-put dialtone-batch iroh-put", order, " ")
-        for (k = 1; k <= 3; k++) if (order[k] in seen)
+        split("dialtone-put dialtone-batch dialtone-pkarr iroh-pkarr dialtone-pkarr-get iroh-pkarr-get", order, " ")
+        for (k = 1; k <= 6; k++) if (order[k] in seen)
             print "| " order[k] " | " median(order[k], "rps") " | " median(order[k], "p50us") " | " median(order[k], "p99us") " | " median(order[k], "server_us") " | " median(order[k], "errors") " |"
     }' "$work/rows"

@@ -3,7 +3,7 @@
 //! ```text
 //! cargo bench --bench load -- verify                               what one strict verification costs here
 //! cargo bench --bench load -- put     ADDR COUNT IN_FLIGHT [PID]   durable puts over HTTP keep-alive
-//! cargo bench --bench load -- pkarr   ADDR COUNT IN_FLIGHT [PID]   the same against a pkarr relay (PUT /pkarr/<key>)
+//! cargo bench --bench load -- pkarr   ADDR COUNT IN_FLIGHT [PID]   the same against a pkarr relay (PUT /pkarr/<key>), then gets of them all
 //! cargo bench --bench load -- batch   ADDR COUNT PER_REQUEST [PID] many records in one request
 //! cargo bench --bench load -- visible ADDR_A ADDR_B RATE SECONDS   put at A until a get at B answers
 //! cargo bench --bench load -- stub    HTTP_ADDR COUNT              cold and cached lookups of COUNT new names
@@ -48,13 +48,13 @@ fn main() -> Result<(), Error> {
             pid(word(4)),
             "put",
         )),
-        "pkarr" => runtime.block_on(put(
-            word(1).parse()?,
-            pkarr_requests(number(2, 10_000))?,
-            number(3, 64),
-            pid(word(4)),
-            "pkarr",
-        )),
+        "pkarr" => runtime.block_on(async {
+            let (address, in_flight, pid) = (word(1).parse()?, number(3, 64), pid(word(4)));
+            let puts = pkarr_requests(number(2, 10_000))?;
+            let gets = puts.iter().map(|put| pkarr_get(put)).collect();
+            put(address, puts, in_flight, pid, "pkarr").await?;
+            put(address, gets, in_flight, pid, "pkarr-get").await
+        }),
         "batch" => runtime.block_on(batch(word(1).parse()?, number(2, 10_000), number(3, 256), pid(word(4)))),
         "visible" => runtime.block_on(visible(word(1).parse()?, word(2).parse()?, number(3, 1_000), number(4, 10))),
         "stub" => runtime.block_on(stub(word(1), number(2, 2_000))),
@@ -330,6 +330,12 @@ fn pkarr_requests(count: usize) -> Result<Vec<Vec<u8>>, Error> {
             Ok(request)
         })
         .collect()
+}
+
+/// The get of what a request puts.
+fn pkarr_get(put: &[u8]) -> Vec<u8> {
+    let path = put.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+    [b"GET ", path, b" HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"].concat()
 }
 
 type Job = (usize, SignedRecord);

@@ -15,6 +15,7 @@ use dialtone_resolver::LookupError;
 use dialtone_resolver::dns::frontend::FrontendError;
 use dialtone_resolver::error::{HttpError, NotVisible, PutError, ResolveError, StubError};
 use dialtone_resolver::keyfile::KeyFileError;
+use dialtone_resolver::sealed::SealError;
 use dialtone_shared::invite::InviteError;
 use dialtone_shared::message::Refused;
 use dialtone_shared::record::signed::SignError;
@@ -47,6 +48,26 @@ pub fn key_file(error: KeyFileError) -> Failure {
         )
         .help(format!("chmod 600 {}", path.display()))
         .help("on a machine that you share, consider the key stolen"),
+        KeyFileError::Sealed(path) => Failure::new(Exit::BadInput, path.display(), "is encrypted, and its passphrase was not given")
+            .help("give it on the terminal, or as the first line of a file, with --passphrase-file"),
+        KeyFileError::Passphrase { path, reason } => Failure::new(
+            Exit::BadInput,
+            path.display(),
+            format!("is encrypted, and its passphrase is not to be had: {reason}"),
+        )
+        .help("give it on the terminal, or as the first line of a file that others cannot read, with --passphrase-file"),
+        KeyFileError::Seal { path, reason } => {
+            let failure = Failure::new(Exit::BadInput, path.display(), &reason);
+            match reason {
+                SealError::Wrong => failure
+                    .help("try again; a passphrase cannot be found out")
+                    .help("if it is lost, `dialtone key restore` makes all keys again from the words of `dialtone key backup`"),
+                SealError::Damaged => {
+                    failure.help("take the file from a copy; `dialtone key restore` makes it again from the words of `dialtone key backup`")
+                }
+                SealError::Unknown(_) | SealError::TooCostly | SealError::Failed(_) => failure,
+            }
+        }
         KeyFileError::Disk { path, reason } => Failure::file(&path, &reason),
         KeyFileError::NoPublicFile(path) => {
             Failure::new(Exit::BadInput, path.display(), "the public file is missing: the name stands in it")
@@ -237,6 +258,8 @@ fn record(error: &RecordError) -> Failure {
         RecordError::Binding { .. } => failure.help("bindings are counted in this order: addresses, services, delegate, dns, zone, opaque"),
         RecordError::Scope => failure.help("name at most 8 providers by their names (`dialtone doctor` shows a provider's)"),
         RecordError::TooShort(_)
+        | RecordError::TooLargeValue(_)
+        | RecordError::Packet(_)
         | RecordError::Envelope(_)
         | RecordError::Cbor(_)
         | RecordError::Version(_)
@@ -372,6 +395,10 @@ pub fn frontend(error: FrontendError) -> Failure {
         }
         FrontendError::LongNsid(_) => Failure::new(Exit::Settings, "nsid", error),
         FrontendError::NegativeTtl(_) => Failure::new(Exit::Settings, "negative answers", error),
+        FrontendError::NoUpstream(_) => Failure::new(Exit::Settings, "forward", error).help("name a resolver with --forward"),
+        FrontendError::Anchors { file, reason } => {
+            Failure::new(Exit::Settings, file, reason).help("write DNSKEY records, as in `. 3600 IN DNSKEY 257 3 8 AwEA…`")
+        }
         FrontendError::Aliases { file, reason } => {
             Failure::new(Exit::Settings, file, reason).help("correct or remove that line: `alias  name`, and comments after #")
         }

@@ -10,8 +10,10 @@ mod control;
 mod exit;
 mod failures;
 mod files;
+mod leases;
 mod log;
 mod output;
+mod passphrase;
 mod petnames;
 mod place;
 mod reload;
@@ -51,10 +53,13 @@ fn run(cli: Cli) -> Outcome {
     match cli.verb {
         Verb::Up(args) => wait_for(commands::up::run(args)),
         Verb::Key(args) => wait_for(commands::key::run(args)),
-        Verb::Publish(args) => wait_for(commands::publish::run(args)),
+        Verb::Publish(args) => wait_for(commands::publish::run(*args)),
         Verb::Unpublish(args) => wait_for(commands::unpublish::run(args)),
+        Verb::Lease(args) => wait_for(commands::lease::run(args)),
         Verb::Resolve(args) => wait_for(commands::resolve::run(args)),
+        Verb::Watch(args) => wait_for(commands::watch::run(args)),
         Verb::Alias(args) => commands::alias::run(args),
+        Verb::Link(args) => wait_for(commands::link::run(args)),
         Verb::Provider(args) => wait_for(commands::provider::run(args, cli.log)),
         Verb::Peer(args) => wait_for(commands::peer::run(args)),
         Verb::Dns(args) => wait_for(commands::dns::run(args, cli.log)),

@@ -81,11 +81,10 @@ pub fn resolve(typed: &str, map: &Path) -> Result<Name, Failure> {
                 "it is no petname of {} either: `dialtone alias {shown} NAME` makes it one",
                 map.display()
             ))
-            .help("a name has 56 characters, or stands as dialtone:<name> or <name>.<origin>"),
+            .help("a name has 56 characters, a pkarr or iroh key 52; or it stands as dialtone:<name> or <name>.<origin>"),
         NameError::Alphabet { .. } | NameError::Checksum | NameError::NonCanonical => {
             failure.help("copy the name again: a character was changed")
         }
-        NameError::PkarrKey => failure.help("pkarr and iroh keys are not resolved by this version"),
         NameError::Scheme(_) => failure.help("a newer version of dialtone may know it"),
         NameError::Bytes(_) | NameError::Origin(_) => failure,
     })

@@ -1,6 +1,7 @@
 //! Records as people and scripts read them. What a stranger published never reaches a terminal as it is: control
 //! characters are escaped.
 
+use dialtone_resolver::dns::zone_out::strings_text;
 use dialtone_resolver::keyfile::to_hex;
 use dialtone_resolver::view;
 use dialtone_shared::UnixSecs;
@@ -121,31 +122,12 @@ pub fn step(step: &Step) -> String {
 fn rdata(dns: &DnsData) -> String {
     match dns.kind {
         // A TXT record's strings may be any bytes; only the zone file's own escapes keep them apart.
-        types::TXT | types::SPF => strings(&dns.rdata),
+        types::TXT | types::SPF => strings_text(&dns.rdata),
         kind => match view::rdata_text(kind, &dns.rdata) {
             Some(text) => printable(&text),
             None => format!("\\# {} {}", dns.rdata.len(), to_hex(&dns.rdata)),
         },
     }
-}
-
-/// The strings of a TXT record, quoted and escaped as in a zone file (RFC 1035 §5.1).
-fn strings(mut rest: &[u8]) -> String {
-    let mut shown = Vec::new();
-    while let Some((&length, tail)) = rest.split_first() {
-        let (string, tail) = tail.split_at(usize::from(length).min(tail.len()));
-        let mut quoted = String::from("\"");
-        for &byte in string {
-            match byte {
-                b'"' | b'\\' => quoted.extend(['\\', char::from(byte)]),
-                b' '..=b'~' => quoted.push(char::from(byte)),
-                _ => quoted += &format!("\\{byte:03}"),
-            }
-        }
-        shown.push(quoted + "\"");
-        rest = tail;
-    }
-    shown.join(" ")
 }
 
 /// An opaque binding up to this many bytes is shown as text; more would push the rest off the screen.

@@ -20,6 +20,7 @@ use crate::io::peering::ask::{Answerer, Asking};
 use crate::io::peering::{self, PeeringContext, PeeringError, PeeringHandle};
 use crate::io::quic::EndpointError;
 use crate::io::upkeep::Upkeep;
+use crate::io::watching::Watching;
 use crate::io::{files, http};
 use crate::metrics::Metrics;
 use crate::metrics::scraped;
@@ -27,8 +28,9 @@ use crate::peering::ask::tally::Tally;
 use crate::peering::health::PeerStatus;
 use crate::service::get::StoreSource;
 use crate::service::queue::{Batcher, PutQueue};
+use crate::service::watch::board::Board;
 use crate::service::{self, Service};
-use crate::settings::{AnonymousPuts, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, PeerSettings, Settings, SettingsError};
+use crate::settings::{AnonymousPuts, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, PeerSettings, Settings, SettingsError, WATCH_BODIES_AT_A_TIME};
 use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
 use crate::store::{RecordStore, StoreError};
 use dialtone_resolver::dns::generations::{Generations, Millis};
@@ -44,7 +46,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 /// A provider that runs. Dropped, it stops as soon as it can; [`Provider::shutdown`] stops it in good order.
@@ -142,11 +144,14 @@ impl Provider {
         let ledger = Arc::new(Ledger::new(accounts, clock.now().secs()));
         let [mut listening, mut queueing, mut keeping] = std::array::from_fn(|_| Stage::new());
 
+        // The other half of the connections is for those who ask.
+        let board = Board::new(http_connections(settings.limits.http_connections).div_ceil(2));
         let upkeep = Upkeep {
             store: Arc::clone(&store),
             ledger: Arc::clone(&ledger),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
+            board: Arc::clone(&board),
         };
         let exact = upkeep.open_books().await?;
         keeping.tasks.spawn(upkeep.clone().expire(keeping.told()));
@@ -201,6 +206,14 @@ impl Provider {
         }));
         registry.register_collector(Box::new(scraped::Questions(Arc::clone(&asking))));
         let source = Arc::new(StoreSource::new(Arc::clone(&asking), Arc::clone(&clock)));
+        let watching = Watching {
+            store: Arc::clone(&store),
+            source: Arc::clone(&source),
+            board: Arc::clone(&board),
+            clock: Arc::clone(&clock),
+        };
+        keeping.tasks.spawn(watching.run(keeping.told()));
+        registry.register_collector(Box::new(scraped::Watchers(Arc::clone(&board))));
         let addresses = Addresses {
             http: listeners.http.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
             dns: listeners.dns.iter().filter_map(|(udp, _)| udp.local_addr().ok()).collect(),
@@ -227,8 +240,11 @@ impl Provider {
             admission: Admission::new(&settings),
             evidence,
             ledger,
+            value_bytes_max: settings.limits.value_bytes,
             queue,
             batches: service::batches(),
+            board,
+            watch_bodies: Semaphore::new(WATCH_BODIES_AT_A_TIME),
             info: info.subscribe(),
             health: service::info::Health::default(),
             metrics: Arc::clone(&metrics),
@@ -498,6 +514,7 @@ fn about(settings: &Settings, signer: &Signer, addresses: &Addresses) -> Value {
         "peers": [],
         "limits": {
             "record_bytes": RECORD_BYTES_MAX,
+            "value_bytes": settings.limits.value_bytes,
             "batch_records": BATCH_RECORDS_MAX,
             "batch_bytes": BATCH_BYTES_MAX,
             "anonymous_puts": anonymous,

@@ -2,7 +2,7 @@
 
 use crate::peering::agreement::{Agreement, Filter, Limits};
 use dialtone_shared::Name;
-use dialtone_shared::limits::{LIFETIME_SECS_MAX, PRICE_BYTES_MAX};
+use dialtone_shared::limits::{LIFETIME_SECS_MAX, PRICE_BYTES_MAX, VALUE_BYTES_MAX};
 use dialtone_shared::message::{Mode, Relationship, WordError};
 use dialtone_shared::statement::is_price;
 use serde::{Deserialize, Deserializer, de};
@@ -232,6 +232,9 @@ pub struct LimitSettings {
     /// Puts that may wait for the disk; more are answered 503.
     #[serde(deserialize_with = "queue")]
     pub put_queue: usize,
+    /// Longest value that is taken, in bytes; 0: none is.
+    #[serde(deserialize_with = "value_bytes")]
+    pub value_bytes: usize,
     /// HTTP connections at a time; more wait to be accepted.
     #[serde(deserialize_with = "connections")]
     pub http_connections: usize,
@@ -428,6 +431,7 @@ impl Default for LimitSettings {
             anonymous_keep_days: 30,
             local_puts_per_second: 0,
             put_queue: 8_192,
+            value_bytes: VALUE_BYTES_MAX,
             http_connections: 1_024,
         }
     }
@@ -501,6 +505,10 @@ fn queue<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> 
     within(deserializer, PUT_QUEUE_MIN as u64, PUT_QUEUE_MAX as u64, "puts").map(|puts| puts as usize)
 }
 
+fn value_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    within(deserializer, 0, VALUE_BYTES_MAX as u64, "bytes").map(|bytes| bytes as usize)
+}
+
 fn connections<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     within(deserializer, 1, CONNECTIONS_MAX as u64, "connections").map(|connections| connections as usize)
 }
@@ -571,6 +579,22 @@ pub const WALK_EVERY_SECS: u64 = 6 * 3_600;
 pub const WALK_STEP: usize = 256;
 /// See [`WALK_STEP`].
 pub const WALK_REST_MILLIS: u64 = 10;
+/// Names watched on one connection: ten thousand, and room for some more.
+pub const WATCH_NAMES_MAX: usize = 16_384;
+/// Names watched in all, counted once for each watcher: about 200 bytes each.
+pub const WATCHED_MAX: usize = 1 << 20;
+/// Largest body that lists names to watch, in bytes: the most names, each with a rank.
+pub const WATCH_BODY_BYTES_MAX: usize = WATCH_NAMES_MAX * 160;
+/// Such bodies read at a time: bounds their memory to 84 MB.
+pub const WATCH_BODIES_AT_A_TIME: usize = 32;
+/// A watcher that left off longer ago than this many changes is told everything anew: reading them would cost more.
+pub const WATCH_RESUME_MAX: u64 = 65_536;
+/// A watcher of whose names nothing changes is sent a sign of life after this many seconds: proxies and NATs forget the quiet after 30.
+pub const WATCH_ALIVE_SECS: u64 = 15;
+/// About how much is written to a watcher in one piece, in bytes: what waits for one that reads slowly.
+pub const WATCH_PIECE_BYTES: usize = 32 << 10;
+/// How often it is looked whether something that is watched has ended, in milliseconds.
+pub const WATCH_TICK_MILLIS: u64 = 250;
 /// Days that the hours of the books are kept: a year's statement can be made, and disputed.
 pub const BOOKS_KEEP_DAYS: u64 = 400;
 

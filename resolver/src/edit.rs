@@ -139,7 +139,7 @@ impl Says {
         }
     }
 
-    /// What a record says; `None` for a revocation.
+    /// What a record says; `None` for a revocation, and for what is not made of bindings.
     pub fn of(record: &Record) -> Option<Self> {
         match &record.body {
             Body::Live { expiry, ttl, bindings } => Some(Self {
@@ -148,7 +148,7 @@ impl Says {
                 lifetime_secs: expiry.since(record.sequence.secs()).clamp(1, LIFETIME_SECS_MAX),
                 scope: record.scope.clone(),
             }),
-            Body::Revoked => None,
+            Body::Revoked | Body::Packet { .. } | Body::Value(_) => None,
         }
     }
 

@@ -9,10 +9,13 @@
 //!   link-01.key … link-16.key  PKCS#8 PEM of each key that may follow            mode 0600
 //! ```
 //!
+//! Each secret may be encrypted under a passphrase, as [`sealed`](crate::sealed) says; the recovery seed then, too, as if it were a key's.
 //! A rotation needs the public file and one link's secret. No secret is lost by being overwritten, and one that others can read
 //! is refused. The disk itself is touched in [`io::key_files`](crate::io::key_files) and [`io::key_rotation`](crate::io::key_rotation).
 
+use crate::sealed::SealError;
 use dialtone_shared::key::{KeyChain, KeyError};
+use dialtone_shared::limits::SALT_BYTES_MAX;
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::{Commitment, Genesis, Link, Name, NameError, PublicKey, SecretKey};
 use serde::{Deserialize, Serialize};
@@ -67,6 +70,25 @@ pub enum KeyFileError {
     /// What was given holds no secret.
     #[error("{} is a public file: signing needs the private file beside it", .0.display())]
     NotPrivate(PathBuf),
+    /// It is encrypted, and nobody can be asked for its passphrase.
+    #[error("{} is encrypted: its passphrase is needed", .0.display())]
+    Sealed(PathBuf),
+    /// The passphrase was not to be had.
+    #[error("the passphrase of {}: {reason}", path.display())]
+    Passphrase {
+        /// The encrypted file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// It cannot be decrypted or encrypted.
+    #[error("{}: {reason}", path.display())]
+    Seal {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: SealError,
+    },
     /// The secret of the next link is not where it is looked for: usually its medium is kept apart, as it should be.
     #[error("{} is missing: it holds the next key; name it with `--link`, on the medium where it is kept", .0.display())]
     NoLink(PathBuf),
@@ -210,6 +232,20 @@ impl PublicFile {
         Ok(Self { chain, epoch })
     }
 
+    /// The public file of another name of the same keys, told apart by its salt: rotated by the same links, and as often as this one.
+    ///
+    /// # Errors
+    /// [`KeyError::Salt`]: none, too long, or this name's own.
+    pub fn derived(&self, salt: &[u8]) -> Result<Self, KeyError> {
+        if salt.is_empty() || salt.len() > SALT_BYTES_MAX || salt == self.chain.genesis.salt {
+            return Err(KeyError::Salt);
+        }
+        let mut derived = self.clone();
+        // What follows is committed to link by link: the salt is in the genesis alone.
+        derived.chain.genesis.salt = salt.to_vec();
+        Ok(derived)
+    }
+
     /// Who signs for the name, if `secret` is the one in force.
     ///
     /// # Errors
@@ -305,7 +341,7 @@ impl KeyPaths {
 
     /// The recovery seed.
     pub fn recovery_seed(&self) -> PathBuf {
-        self.offline.join("recovery-seed")
+        self.offline.join(RECOVERY_SEED)
     }
 
     /// The secret that was in force in an epoch that is over.
@@ -382,6 +418,8 @@ impl LinkToml {
 /// Largest file that is read as a key's, in bytes. 32 links are about 6 kB.
 pub const KEY_FILE_BYTES_MAX: u64 = 64 * 1024;
 
+/// The file of the recovery seed, in the offline folder.
+pub(crate) const RECOVERY_SEED: &str = "recovery-seed";
 /// The version of the public file's shape.
 const FORMAT: u64 = 1;
 const PUBLIC_EXTENSION: &str = "pub";
@@ -473,6 +511,22 @@ mod tests {
         assert_eq!([1, 3, 9].map(wrong), [Some(1), Some(3), None]);
         let last = PublicFile { epoch: 3, ..file };
         assert!(matches!(last.rotates_to(&secret(3)), Err(ContentsError::NoLinkLeft(_, 3))));
+    }
+
+    #[test]
+    fn a_derived_name_is_another_one_of_the_same_keys() {
+        let (first, shop) = (file(), file().derived(b"shop").unwrap());
+        assert_ne!(first.name(), shop.name());
+        assert_eq!(shop, PublicFile::parse(&shop.print()).unwrap());
+        assert_eq!((first.key(), first.epoch), (shop.key(), shop.epoch));
+        assert_eq!(
+            shop.chain,
+            KeyChain::generate(&[7; 32], b"shop", 3).unwrap(),
+            "as if made from the seed"
+        );
+        for salt in [&b""[..], b"salt", &[1; 33]] {
+            assert_eq!(first.derived(salt), Err(KeyError::Salt));
+        }
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub struct ResolveOptions {
     pub service: Option<String>,
     /// Only services over this; `None`: all.
     pub transport: Option<Transport>,
+    /// Which regions are near, as publishers call them, nearest first: endpoints there come first, whatever their priority.
+    pub regions: Vec<String>,
     /// What the weighted order among equals is drawn from. Hand in chance, or a constant to get the same order again.
     pub seed: u64,
 }
@@ -110,6 +112,8 @@ pub struct Endpoint {
     pub pins: Vec<[u8; 32]>,
     /// Where it is, as its publisher calls it.
     pub region: Option<String>,
+    /// Lower is preferred: the priority of the service, then that of the address.
+    pub preference: u32,
     /// The names that led here, the asked one first.
     pub path: Vec<Name>,
     /// Steps that traffic is to be directed to from there on.

@@ -11,7 +11,9 @@
 //! 5. [`lookup`]: what to send when, and what to believe;
 //! 6. [`message`]: the question and its answers as bytes;
 //! 7. [`layers`]: from a name to endpoints, through services and delegates;
-//! 8. [`dns`]: the frontend, which answers DNS from any source.
+//! 8. [`connect`]: from endpoints to a connection that the name authenticates;
+//! 9. [`watch`]: being told instead of asking again;
+//! 10. [`dns`]: the frontend, which answers DNS from any source.
 //!
 //! For whoever asks by DNS, [`dns`] is in front of a source of records.
 //!
@@ -19,23 +21,27 @@
 
 pub mod cache;
 pub mod choose;
+pub mod connect;
 pub mod dns;
 pub mod edit;
 pub mod error;
 pub mod floor;
 pub mod info;
 pub mod io;
+pub mod keep;
 pub mod keyfile;
 pub mod layers;
 pub mod lookup;
 pub mod message;
 pub mod publish;
+pub mod sealed;
 pub mod settings;
 pub mod source;
 pub mod stub;
 mod together;
 pub mod update;
 pub mod view;
+pub mod watch;
 
 #[cfg(test)]
 mod fixture;

@@ -190,12 +190,27 @@ pub const HTTP_CONNECT: Duration = Duration::from_secs(5);
 pub const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long `/v1/info` may take: it is asked before anything can be looked up.
 pub const INFO_TIMEOUT: Duration = Duration::from_secs(3);
-/// Largest HTTP body that is read. Answers are records, receipts and problems of a few kB.
+/// Largest HTTP body that is read. Answers are records, values among them, receipts and problems.
 pub const HTTP_BODY_BYTES_MAX: usize = 64 * 1024;
+/// A provider that is watched gives a sign of life every 15 s; after this long without one the connection is taken for lost.
+pub const WATCH_SILENCE: Duration = Duration::from_secs(45);
+/// The longest pause before a watch is begun again: a provider that restarts is away for less.
+pub const WATCH_RETRY_MAX: Duration = Duration::from_secs(10);
 /// How often it is asked whether a record has become visible.
 pub const VISIBLE_EVERY: Duration = Duration::from_millis(5);
 /// The longest pause between two such questions: they back off to it.
 pub const VISIBLE_EVERY_MAX: Duration = Duration::from_millis(250);
+
+/// What names stand under where nobody says otherwise (RFC 9476).
+pub const ORIGIN_DEFAULT: &str = "dialtone.alt";
+/// How long an address is tried alone before the next one is, too: what RFC 8305 §5 recommends.
+pub const CONNECT_PAUSE: Duration = Duration::from_millis(250);
+/// How long connecting to one address, and TLS with it, may take each.
+pub const CONNECT_ATTEMPT: Duration = Duration::from_secs(5);
+/// How long connecting to a name may take in all.
+pub const CONNECT_DEADLINE: Duration = Duration::from_secs(20);
+/// Most endpoints of one name that are tried: what is not reached in as many places is away.
+pub const CONNECT_ATTEMPTS_MAX: usize = 16;
 
 /// Deepest chain of names in one resolution (service, endpoint, delegates).
 pub const DEPTH_MAX: usize = 8;

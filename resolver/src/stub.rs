@@ -9,6 +9,7 @@ use crate::io::discover::{self, Provider};
 use crate::io::floor_file::FloorKeeper;
 use crate::io::http::HttpClient;
 use crate::io::transport::Server;
+use crate::io::watcher::Watch;
 use crate::io::{clock, driver, environment, keeper};
 use crate::lookup::{Machine, Moment, Patience};
 use crate::settings::{FloorAt, NEGATIVE_TTL_MAX, ProviderAt, StubSettings};
@@ -131,11 +132,18 @@ impl Stub {
         self.inner.lookup(name).await
     }
 
-    /// Takes in a record that was learnt elsewhere, such as one just published: it is the floor from now on, and known.
-    pub fn learn(&self, record: &VerifiedRecord) {
+    /// Watches names at the first provider that answers over HTTP: what becomes of them is told as it happens, and known here from then on.
+    pub fn watch(&self, names: impl IntoIterator<Item = Name>) -> Watch {
+        let providers: Vec<ProviderAt> = self.inner.providers().into_iter().map(|provider| provider.at).collect();
+        Watch::new(self.clone(), names, &providers)
+    }
+
+    /// Takes in a record that was learnt elsewhere, such as one just published: it is the floor from now on, and known. `false`: a newer
+    /// one was seen before, and it is not to be believed.
+    pub fn learn(&self, record: &VerifiedRecord) -> bool {
         let now = clock::now();
         if self.inner.floor.raise(record.name(), record.rank()) == Standing::Below {
-            return;
+            return false;
         }
         let ttl = record.record().ttl_at(now.unix);
         let found = Lookup::Found {
@@ -143,6 +151,11 @@ impl Stub {
             ttl,
         };
         self.inner.desk().cache.put(record.name(), found, now);
+        true
+    }
+
+    pub(crate) fn http(&self) -> &HttpClient {
+        self.inner.http()
     }
 
     /// Forgets the cached answer about `name`; the floor stays.

@@ -62,6 +62,9 @@ pub enum UpdateError {
     /// What is held says something that this version does not know, and an edit would drop it.
     #[error("what is held has parts that this version does not know: an edit would drop them")]
     UnknownParts(Box<VerifiedRecord>),
+    /// There is nothing that could be signed anew.
+    #[error("nothing is held that could be signed anew")]
+    NothingHeld,
     /// What is to be removed is not there.
     #[error(transparent)]
     NothingToRemove(#[from] crate::edit::NothingToRemove),
@@ -99,13 +102,19 @@ impl Update {
         }
     }
 
+    /// The same, going on from what was published before: whatever changed since then is somebody else's doing.
+    pub fn since(mut self, published: VerifiedRecord) -> Self {
+        self.base = Some(published);
+        self
+    }
+
     /// What to sign and put, given what each provider serves.
     ///
     /// # Errors
     /// [`UpdateError`].
     pub fn plan(&mut self, reads: &[Result<Option<VerifiedRecord>, PutError>], now: UnixMicros) -> Result<Plan, UpdateError> {
         self.told.resize(reads.len(), None);
-        let first = self.rounds == 0;
+        let first = self.rounds == 0 && self.base.is_none();
         self.rounds += 1;
         let served = reads.iter().filter_map(|read| read.as_ref().ok()?.as_ref());
         let mut newest: Option<&VerifiedRecord> = None;
@@ -131,6 +140,10 @@ impl Update {
         }
         let said = self.said_by(self.base.as_ref());
         if first {
+            let stands = self.base.as_ref().is_some_and(|base| base.rank().epoch == self.epoch);
+            if self.edit.is_empty() && !stands {
+                return Err(UpdateError::NothingHeld);
+            }
             self.edit.check(&said)?;
         }
         Ok(Plan {
@@ -424,10 +437,29 @@ mod tests {
     }
 
     #[test]
+    fn what_changed_since_the_last_publication_is_somebody_else_s_doing() {
+        let (mine, theirs) = (record(0, 10, &[address(1)]), record(0, 20, &[address(2)]));
+        let other = record(0, 20, &[address(1), service(443)]);
+        let again = || setting(&[address(1)]).since(mine.clone());
+        let plan = again().plan(&[there(&mine)], NOW).unwrap();
+        assert_eq!(plan.says.bindings, [address(1)]);
+        assert_eq!(
+            again().plan(&[there(&other)], NOW).unwrap().says.bindings,
+            [address(1), service(443)]
+        );
+        assert!(matches!(again().plan(&[there(&theirs)], NOW), Err(UpdateError::Conflict { .. })));
+    }
+
+    #[test]
     fn rounds_end() {
         let old = record(0, 10, &[address(1)]);
         let mut update = Update::new(Edit::default(), 0, true);
-        let mut rounds = 0;
+        assert_eq!(
+            update.plan(&[Ok(None)], NOW).unwrap_err(),
+            UpdateError::NothingHeld,
+            "nor is anything made of nothing"
+        );
+        let mut rounds = 1;
         loop {
             update.plan(&[there(&old)], NOW).unwrap();
             rounds += 1;

@@ -237,8 +237,8 @@ fn endpoint(endpoint: &Endpoint) -> EndpointView {
 pub fn record(record: &VerifiedRecord) -> RecordView {
     let says = record.record();
     let ttl = match &says.body {
-        Body::Live { ttl, .. } => Some(ttl.0),
-        Body::Revoked => None,
+        Body::Live { ttl, .. } | Body::Packet { ttl, .. } => Some(ttl.0),
+        Body::Revoked | Body::Value(_) => None,
     };
     RecordView {
         name: record.name().to_string(),

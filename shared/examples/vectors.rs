@@ -14,11 +14,12 @@ use dialtone_shared::message::{
 };
 use dialtone_shared::proof::Proof;
 use dialtone_shared::receipt::{Signer, Status, issue};
+use dialtone_shared::record::pkarr;
 use dialtone_shared::record::signed::RECORD_DOMAIN;
 use dialtone_shared::record::{Address, Delegate, DnsData, Opaque, Service, Step, Target, Transport, rdata::types};
 use dialtone_shared::{
-    Binding, Body, Genesis, Name, NameError, Record, RecordError, SecretKey, SignedRecord, Ttl, UnixMicros, UnixSecs, VerifiedRecord,
-    VerifyError, z32,
+    Binding, Body, Genesis, Name, NameError, Record, RecordError, Scheme, SecretKey, SignedRecord, Ttl, UnixMicros, UnixSecs,
+    VerifiedRecord, VerifyError, z32,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -36,6 +37,8 @@ pub fn document() -> Value {
         "keys": keys(),
         "records": records().iter().map(|(what, record)| describe(what, record)).collect::<Vec<_>>(),
         "refused_records": refused_records(),
+        "packets": packets(),
+        "values": values(),
         "ranks_ascending": ranks_ascending(),
         "receipts": receipts(),
         "statuses": statuses(),
@@ -52,6 +55,8 @@ fn names() -> Vec<Value> {
         Name::of_content(b""),
         Name::of_content(b"hello"),
         chain().genesis.name(),
+        Name::pkarr([7; 32]),
+        Name::pkarr(*SecretKey::from_seed(&[0; 32]).public().as_bytes()),
     ]
     .iter()
     .map(|name| {
@@ -69,20 +74,22 @@ fn names() -> Vec<Value> {
 
 fn refused_names() -> Vec<Value> {
     let right = Name::key_set([0; 32]).to_string();
-    let mut unknown_scheme = vec![9; 33];
-    let sum = Sha256::new()
-        .chain_update("dialtone/name/v1")
-        .chain_update(&unknown_scheme)
-        .finalize();
-    unknown_scheme.extend(&sum[..2]);
+    let of_scheme = |scheme: u8| {
+        let mut bytes = vec![9; 33];
+        bytes[0] = scheme;
+        let sum = Sha256::new().chain_update("dialtone/name/v1").chain_update(&bytes).finalize();
+        bytes.extend(&sum[..2]);
+        z32::encode(&bytes)
+    };
     let pkarr = z32::encode(&[7; 32]);
     [
         right[1..].to_owned(),
         format!("{right}y"),
         format!("l{}", &right[1..]),
         format!("{}y", &right[..55]),
-        z32::encode(&unknown_scheme),
-        pkarr.clone(),
+        of_scheme(9),
+        // A pkarr key in the form of other names.
+        of_scheme(3),
         format!("{}b", &pkarr[..51]),
         "dialtone:".to_owned(),
     ]
@@ -94,7 +101,6 @@ fn refused_names() -> Vec<Value> {
             NameError::Checksum => "checksum",
             NameError::NonCanonical => "non-canonical",
             NameError::Scheme(_) => "scheme",
-            NameError::PkarrKey => "pkarr-key",
             NameError::Origin(_) => "origin",
         };
         json!({ "text": text, "reason": reason })
@@ -445,8 +451,9 @@ fn uint(value: u64) -> Vec<u8> {
 
 fn reason(error: &RecordError) -> &'static str {
     match error {
-        RecordError::TooLarge(_) => "too-large",
+        RecordError::TooLarge(_) | RecordError::TooLargeValue(_) => "too-large",
         RecordError::TooShort(_) => "too-short",
+        RecordError::Packet(_) => "packet",
         RecordError::Envelope(_) => "envelope",
         RecordError::Cbor(_) => "encoding",
         RecordError::Version(_) => "version",
@@ -461,6 +468,92 @@ fn reason(error: &RecordError) -> &'static str {
         RecordError::TooManyBindings(_) => "too-many-bindings",
         RecordError::Binding { .. } => "binding",
     }
+}
+
+/// Packets of pkarr, as its relays are sent them, as records, and with what of them is answered in DNS. By the key whose seed is 32 zeros; each outranks
+/// those before it.
+fn packets() -> Vec<Value> {
+    let key = *SecretKey::from_seed(&[0; 32]).public().as_bytes();
+    let apex = z32::encode(&key);
+    let owner = |labels: &str| {
+        let mut wire = Vec::new();
+        for label in labels.split('.').filter(|label| !label.is_empty()).chain([&apex[..]]) {
+            wire.push(label.len() as u8);
+            wire.extend(label.as_bytes());
+        }
+        wire.push(0);
+        wire
+    };
+    let message = |rrs: &[(&str, u16, u32, Vec<u8>)]| {
+        let mut message = vec![0, 0, 0x84, 0, 0, 0, 0, rrs.len() as u8, 0, 0, 0, 0];
+        for (labels, kind, ttl, rdata) in rrs {
+            message.extend(owner(labels));
+            message.extend(kind.to_be_bytes());
+            message.extend([0, 1]);
+            message.extend(ttl.to_be_bytes());
+            message.extend((rdata.len() as u16).to_be_bytes());
+            message.extend(rdata);
+        }
+        message
+    };
+    let published = |dns: &str| hex::decode(dns).expect("hexadecimal");
+    let txt = |text: &str| [&[text.len() as u8], text.as_bytes()].concat();
+    [
+        ("nothing", 1_700_000_000_000_000, published("000080000000000000000000")),
+        ("compressed names", 1_700_000_000_000_000, published(PUBLISHED[0])),
+        ("an endpoint of iroh", 1_700_000_000_000_001, published(PUBLISHED[1])),
+        (
+            "uncompressed names, and a delegation, which is not answered",
+            1_700_000_000_000_002,
+            message(&[
+                ("", 1, 300, vec![192, 0, 2, 7]),
+                ("sub", 2, 300, owner("elsewhere")),
+                ("_a.b", 16, 30, txt("x=y")),
+            ]),
+        ),
+    ]
+    .into_iter()
+    .map(|(what, timestamp, dns)| {
+        let envelope = pkarr::sign(&SecretKey::from_seed(&[0; 32]), UnixMicros(timestamp), &dns).expect("a packet");
+        let record = SignedRecord::decode(envelope).expect("a packet").verify().expect("signed");
+        let packet = record.packet().expect("a packet");
+        let rrs = record.record().bindings().iter().filter_map(|binding| match binding {
+            Binding::Dns(dns) => Some(json!({ "owner": dns.owner, "type": dns.kind, "ttl": dns.ttl.0, "rdata": hex::encode(&dns.rdata) })),
+            _ => None,
+        });
+        json!({
+            "what": what,
+            "relay_payload": hex::encode(packet.to_relay()),
+            "envelope": hex::encode(record.bytes()),
+            "name": record.name().to_string(),
+            "rank": record.rank().to_string(),
+            "ttl": record.record().ttl_at(UnixSecs(0)).0,
+            "rrs": rrs.collect::<Vec<_>>(),
+        })
+    })
+    .collect()
+}
+
+/// DNS messages that pkarr's own clients made.
+const PUBLISHED: [&str; 2] = [
+    "000080000000000500000000343870696e787867717334316e346169646964656e773561707170317572666d7a647a7472386a74346162726b646e34333565776f00000100010000012c0004c0000201c00c001c00010000012c001020010db800000000000000000000000103777777c00c000500010000003c000d076578616d706c6503636f6d00065f70726f746fc00c001000010000001e000807666f6f3d626172c00c0041000100000e100003000100",
+    "000080000000000300000000055f69726f68343870696e787867717334316e346169646964656e773561707170317572666d7a647a7472386a74346162726b646e34333565776f00001000010000001e00222172656c61793d68747470733a2f2f72656c61792e6578616d706c652e6f72672e2fc00c001000010000001e001615616464723d3230332e302e3131332e353a34323432c00c001000010000001e00100f757365722d646174613d68656c6c6f",
+];
+
+/// Values, and the records that they are of their names.
+fn values() -> Vec<Value> {
+    [&b"hello"[..], &[0], &[0xd2; 300]]
+        .iter()
+        .map(|value| {
+            let record = SignedRecord::of_value(value).expect("a value");
+            json!({
+                "value": hex::encode(value),
+                "envelope": hex::encode(record.bytes()),
+                "name": record.name().to_string(),
+                "rank": record.rank().to_string(),
+            })
+        })
+        .collect()
 }
 
 /// Records of one name, each outranking those before it.
@@ -677,6 +770,7 @@ fn messages() -> Vec<Value> {
             filtered: 0,
         },
         filter: 0x0123_4567_89ab_cdef,
+        schemes: Scheme::ALL,
     });
     let digest = Message::Digest(message::Digest {
         seed: 77,

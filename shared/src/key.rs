@@ -114,6 +114,19 @@ impl SecretKey {
         SigningKey::from_pkcs8_pem(pem).map(Self).map_err(|_| KeyError::Pem)
     }
 
+    /// Reads PKCS#8 DER, as [`SecretKey::to_der`] writes it.
+    ///
+    /// # Errors
+    /// [`KeyError::Pem`].
+    pub fn from_der(der: &[u8]) -> Result<Self, KeyError> {
+        SigningKey::from_pkcs8_der(der).map(Self).map_err(|_| KeyError::Pem)
+    }
+
+    /// The 32-byte seed that it comes from.
+    pub fn to_seed(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.0.to_bytes())
+    }
+
     /// As PKCS#8 PEM without the public key (version 1), which OpenSSL reads.
     ///
     /// # Panics

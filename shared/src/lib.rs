@@ -33,7 +33,7 @@ pub mod time;
 pub mod z32;
 
 pub use key::{Commitment, Genesis, Link, PublicKey, SecretKey};
-pub use name::{Name, NameError, Scheme};
+pub use name::{Name, NameError, Scheme, Schemes};
 pub use record::rank::Rank;
 pub use record::signed::{SignedRecord, VerifiedRecord, VerifyError};
 pub use record::{Binding, Body, Record, RecordError};

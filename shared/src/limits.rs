@@ -51,6 +51,16 @@ pub const MEDIA_TYPE_BYTES_MAX: usize = 64;
 /// that a yearly renewal has slack; after it an old record can no longer be valid, which bounds replay.
 pub const LIFETIME_SECS_MAX: u64 = 400 * 86_400;
 
+/// Longest lease of what says nothing of its end (pkarr packets, values), in seconds from now: 402 days. A provider's longest lease is
+/// 400 days and to the end of that day, and clocks differ.
+pub const LEASE_SECS_MAX: u64 = 402 * 86_400;
+
+/// Longest DNS message in a pkarr packet, in bytes (BEP 44).
+pub const PACKET_DNS_BYTES_MAX: usize = 1_000;
+
+/// Longest value of a `content` name, in bytes: with its question it fits a DNS message over TCP.
+pub const VALUE_BYTES_MAX: usize = 60_000;
+
 /// TTL of a record whose publisher set none, in seconds.
 pub const TTL_SECS_DEFAULT: u32 = 60;
 

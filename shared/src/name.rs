@@ -3,12 +3,13 @@
 //! ```text
 //! on the wire   [scheme u8][32 bytes]                               33 bytes
 //! as text       z-base-32 of [scheme u8][32 bytes][checksum u16]    56 characters
+//!               z-base-32 of the 32 bytes, if the scheme is pkarr    52 characters
 //! as URI        dialtone:<text>
 //! as DNS        <text>.<origin>       upper and lower case alike
 //! ```
 //!
 //! The checksum is the first two bytes of SHA-256("dialtone/name/v1" ‖ scheme ‖ 32 bytes): a mistyped name is
-//! told apart from an absent one without asking anybody.
+//! told apart from an absent one without asking anybody. The names of pkarr and iroh are written as those write them, without one.
 
 use crate::z32::{self, Z32Error};
 use sha2::{Digest, Sha256};
@@ -22,6 +23,23 @@ pub enum Scheme {
     KeySet = 1,
     /// SHA-256 of the bytes themselves: an immutable value.
     Content = 2,
+    /// An Ed25519 public key, as it is: the name of a pkarr packet and of an iroh endpoint. It cannot rotate.
+    Pkarr = 3,
+}
+
+/// A set of schemes: bit *s* stands for the scheme whose byte is *s*.
+pub type Schemes = u64;
+
+impl Scheme {
+    /// All that this version knows.
+    pub const ALL: Schemes = 1 << Self::KeySet as u8 | 1 << Self::Content as u8 | 1 << Self::Pkarr as u8;
+    /// What a peer takes that says nothing of it.
+    pub const FIRST: Schemes = 1 << Self::KeySet as u8;
+
+    /// Whether it is one of `schemes`.
+    pub fn is_in(self, schemes: Schemes) -> bool {
+        schemes >> self as u8 & 1 == 1
+    }
 }
 
 /// A flat name.
@@ -32,7 +50,7 @@ pub struct Name([u8; Name::BYTES]);
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NameError {
     /// Not the length of a name.
-    #[error("a name has {chars} characters, this has {0}", chars = Name::TEXT_CHARS)]
+    #[error("a name has {chars} characters, or {PKARR_CHARS} if it is a pkarr key; this has {0}", chars = Name::TEXT_CHARS)]
     Length(usize),
     /// Not the 33 bytes of a name on the wire.
     #[error("a name on the wire has {bytes} bytes, this has {0}", bytes = Name::BYTES)]
@@ -54,9 +72,6 @@ pub enum NameError {
     /// A scheme this version does not know.
     #[error("naming scheme {0} is not known to this version")]
     Scheme(u8),
-    /// The 52 characters of a pkarr or iroh key.
-    #[error("this is a pkarr key (52 characters); a Dialtone name has {chars}", chars = Name::TEXT_CHARS)]
-    PkarrKey,
     /// A DNS name that is not under the origin.
     #[error("not a name under {0}")]
     Origin(String),
@@ -65,7 +80,7 @@ pub enum NameError {
 impl Name {
     /// Bytes on the wire: the scheme and 32.
     pub const BYTES: usize = 33;
-    /// Characters of the text form: exactly 280 bits, so no character has bits to spare.
+    /// Characters of the text form, but for pkarr's: exactly 280 bits, so no character has bits to spare.
     pub const TEXT_CHARS: usize = 56;
 
     /// A name of the `key-set` scheme from the digest of its genesis.
@@ -76,6 +91,11 @@ impl Name {
     /// The name of these very bytes, in the `content` scheme.
     pub fn of_content(bytes: &[u8]) -> Self {
         Self::new(Scheme::Content, Sha256::digest(bytes).into())
+    }
+
+    /// The name that is this public key, in the `pkarr` scheme.
+    pub fn pkarr(key: [u8; 32]) -> Self {
+        Self::new(Scheme::Pkarr, key)
     }
 
     /// A name from its parts.
@@ -110,10 +130,10 @@ impl Name {
 
     /// Which scheme certifies it.
     pub fn scheme(&self) -> Scheme {
-        if self.0[0] == Scheme::Content as u8 {
-            Scheme::Content
-        } else {
-            Scheme::KeySet
+        match self.0[0] {
+            2 => Scheme::Content,
+            3 => Scheme::Pkarr,
+            _ => Scheme::KeySet,
         }
     }
 
@@ -134,9 +154,8 @@ impl Name {
     pub fn from_label(label: &str) -> Result<Self, NameError> {
         let chars = label.chars().count();
         if chars == PKARR_CHARS {
-            // Told apart by length, but first checked as what it is: an alias of a key is not that key.
-            z32::decode(label).map_err(from_z32)?;
-            return Err(NameError::PkarrKey);
+            let key = z32::decode(label).map_err(from_z32)?;
+            return key.try_into().map(Self::pkarr).map_err(|_| NameError::Length(chars));
         }
         if chars != Self::TEXT_CHARS {
             return Err(NameError::Length(chars));
@@ -146,7 +165,11 @@ impl Name {
         if checksum(name) != *sum {
             return Err(NameError::Checksum);
         }
-        Self::from_bytes(name)
+        match scheme_of(name[0])? {
+            // Written with 52 characters, and in no other way.
+            Scheme::Pkarr => Err(NameError::Scheme(name[0])),
+            Scheme::KeySet | Scheme::Content => Self::from_bytes(name),
+        }
     }
 
     /// The name in `<text>.<origin>`, with or without a final dot.
@@ -178,6 +201,9 @@ impl FromStr for Name {
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.scheme() == Scheme::Pkarr {
+            return f.write_str(&z32::encode(&self.0[1..]));
+        }
         let mut bytes = [0; Self::BYTES + 2];
         bytes[..Self::BYTES].copy_from_slice(&self.0);
         bytes[Self::BYTES..].copy_from_slice(&checksum(&self.0));
@@ -200,6 +226,7 @@ fn scheme_of(byte: u8) -> Result<Scheme, NameError> {
     match byte {
         1 => Ok(Scheme::KeySet),
         2 => Ok(Scheme::Content),
+        3 => Ok(Scheme::Pkarr),
         other => Err(NameError::Scheme(other)),
     }
 }

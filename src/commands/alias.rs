@@ -63,10 +63,7 @@ pub fn run(args: AliasArgs) -> Outcome {
     }
     let aliases = petnames::load(&map)?;
     if args.json {
-        let all: Map<String, Value> = aliases
-            .iter()
-            .map(|(alias, name)| (alias.to_string(), name.to_string().into()))
-            .collect();
+        let all: Map<String, Value> = aliases.iter().map(|(alias, name)| (alias, name.to_string().into())).collect();
         return output::json(&Value::Object(all));
     }
     aliases

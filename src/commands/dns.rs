@@ -9,9 +9,9 @@ use crate::exit::{Exit, Failure, Outcome, plain as plain_error};
 use crate::signals::{Hangups, Signals};
 use crate::{failures, files, log, output};
 use clap::Args;
-use dialtone_provider::settings::LogSettings;
+use dialtone_provider::settings::{LogSettings, from_file};
 use dialtone_resolver::Stub;
-use dialtone_resolver::dns::{Domain, Frontend, FrontendSettings, ListenerSettings};
+use dialtone_resolver::dns::{Domain, Follow, Frontend, FrontendSettings, ListenerSettings};
 use dialtone_resolver::io::certificate::Certificate;
 use dialtone_resolver::io::{encrypted as secured, listeners};
 use serde::Deserialize;
@@ -59,6 +59,12 @@ pub struct DnsArgs {
     /// A resolver to forward other names to; repeat it for more [default: other names are refused]
     #[arg(long, value_name = "ADDR:PORT")]
     forward: Vec<SocketAddr>,
+    /// Which links from legacy names to flat ones, that their owners set with `dialtone link`, are followed: no, validated (by DNSSEC) or any [default: no]
+    #[arg(long, value_name = "WHICH", value_parser = str::parse::<Follow>)]
+    links: Option<Follow>,
+    /// Validate forwarded answers by DNSSEC
+    #[arg(long)]
+    validate: bool,
     /// Print the start line as one JSON object
     #[arg(long)]
     json: bool,
@@ -90,6 +96,12 @@ pub struct DnsFile {
     pub forward: Vec<SocketAddr>,
     /// Whether to forward for clients beyond private networks too.
     pub forward_for_everyone: bool,
+    /// Which owners' links are followed.
+    pub links: Follow,
+    /// Whether forwarded answers are validated by DNSSEC.
+    pub validate: bool,
+    /// The keys that validation starts from; `None`: the root's.
+    pub trust_anchors: Option<PathBuf>,
     /// Whom to ask.
     pub providers: Option<Vec<String>>,
     /// The map of petnames.
@@ -113,6 +125,9 @@ impl Default for DnsFile {
             origin: None,
             forward: Vec::new(),
             forward_for_everyone: false,
+            links: Follow::No,
+            validate: false,
+            trust_anchors: None,
             providers: None,
             map: None,
             state: None,
@@ -170,7 +185,11 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
         Some(path) => {
             let text = std::fs::read_to_string(path)
                 .map_err(|error| Failure::new(Exit::Settings, path.display(), plain_error(&error)).help("check --config"))?;
-            DnsFile::parse(&text, path)?
+            let mut file = DnsFile::parse(&text, path)?;
+            for said in [&mut file.certificate, &mut file.certificate_key].into_iter().flatten() {
+                *said = from_file(path, said);
+            }
+            file
         }
         None => DnsFile::default(),
     };
@@ -194,6 +213,8 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
     if !args.forward.is_empty() {
         file.forward = args.forward;
     }
+    file.links = args.links.unwrap_or(file.links);
+    file.validate |= args.validate;
     let asked = ClientFile {
         providers: file.providers.clone(),
         map: file.map.clone(),
@@ -221,6 +242,9 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
         upstreams: file.forward,
         forward_for_everyone: file.forward_for_everyone,
         aliases: Some(client.map.value),
+        links: file.links,
+        validate: file.validate,
+        trust_anchors: file.trust_anchors,
         nsid: file.nsid,
         ..FrontendSettings::new(domain(&origin)?)
     };

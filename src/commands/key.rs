@@ -7,20 +7,24 @@
 //! ```
 
 mod backup;
+mod derive;
 mod revoke;
 mod rotate;
+mod seal;
 
 use crate::bindings::{self, Salt};
-use crate::exit::Outcome;
+use crate::exit::{Failure, Outcome};
+use crate::passphrase::{self, PassphraseArgs};
 use crate::{failures, output};
 use clap::{Args, Subcommand};
 use dialtone_resolver::io::key_files::{self, NewKey};
-use dialtone_resolver::keyfile::{PublicFile, to_hex};
+use dialtone_resolver::keyfile::{KeyPaths, PublicFile, to_hex};
 use dialtone_shared::limits::{CHAIN_LINKS_DEFAULT, CHAIN_LINKS_MAX};
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
-/// Make, show, rotate, revoke, back up or restore the key of a name
+/// Make, show, derive, rotate, revoke, back up, restore or encrypt the key of a name
 #[derive(Args, Debug)]
 pub struct KeyArgs {
     #[command(subcommand)]
@@ -31,10 +35,14 @@ pub struct KeyArgs {
 enum KeyVerb {
     New(NewArgs),
     Show(ShowArgs),
+    Derive(derive::DeriveArgs),
     Rotate(rotate::RotateArgs),
     Revoke(revoke::RevokeArgs),
     Backup(backup::BackupArgs),
     Restore(backup::RestoreArgs),
+    Encrypt(seal::EncryptArgs),
+    Decrypt(seal::DecryptArgs),
+    Passwd(seal::PasswdArgs),
 }
 
 /// Make a new key and print its name
@@ -43,10 +51,8 @@ enum KeyVerb {
 /// a folder (ending .offline) with the secrets of the keys that may follow: move it to a medium that you keep apart, and
 /// whoever steals today's key can never take the name. Nothing is ever overwritten.
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Examples:\n  dialtone key new alice.key\n  dialtone key new shop.key --salt shop --from alice.key\n  \
-                        openssl genpkey -algorithm ed25519 -out mine.pem && chmod 600 mine.pem && dialtone key new mine.key --from mine.pem"
-)]
+#[command(after_help = "Examples:\n  dialtone key new alice.key\n  dialtone key new alice.key --encrypt\n  \
+                        openssl genpkey -algorithm ed25519 -out mine.pem && chmod 600 mine.pem && dialtone key new mine.key --from mine.pem")]
 struct NewArgs {
     /// Where the private key goes
     file: PathBuf,
@@ -59,9 +65,14 @@ struct NewArgs {
     /// Take the first key from this PKCS#8 PEM file instead of making one
     #[arg(long, value_name = "PEM")]
     from: Option<PathBuf>,
+    /// Encrypt all secrets under a passphrase, which is asked twice on the terminal
+    #[arg(long)]
+    encrypt: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
 }
 
 /// Show a key's name in all its forms, from the private or the public file
@@ -86,32 +97,45 @@ pub async fn run(args: KeyArgs) -> Outcome {
     match args.verb {
         KeyVerb::New(args) => new(args),
         KeyVerb::Show(args) => show(&args),
+        KeyVerb::Derive(args) => derive::run(&args),
         KeyVerb::Rotate(args) => rotate::run(args).await,
         KeyVerb::Revoke(args) => revoke::run(args).await,
         KeyVerb::Backup(args) => backup::run(&args),
         KeyVerb::Restore(args) => backup::restore(&args).await,
+        KeyVerb::Encrypt(args) => seal::encrypt(&args),
+        KeyVerb::Decrypt(args) => seal::decrypt(&args),
+        KeyVerb::Passwd(args) => seal::passwd(&args),
     }
 }
 
 fn new(args: NewArgs) -> Outcome {
-    let first = args
-        .from
-        .as_deref()
-        .map(key_files::load_secret)
-        .transpose()
-        .map_err(failures::key_file)?;
+    let first = args.from.as_deref().map(|path| args.passphrase.secret(path)).transpose()?;
     let wanted = NewKey {
         first,
         salt: args.salt.unwrap_or_default().0,
         links: usize::from(args.chain),
+        passphrase: new_passphrase(args.encrypt, &args.passphrase, &args.file)?,
         ..NewKey::default()
     };
     make(&args.file, &wanted, args.json)
 }
 
+/// The passphrase of a key that is to be made, if it is to be encrypted.
+fn new_passphrase(encrypt: bool, from: &PassphraseArgs, file: &Path) -> Result<Option<Zeroizing<String>>, Failure> {
+    match encrypt {
+        false => Ok(None),
+        true => passphrase::new(from.passphrase_file.as_deref(), &format!("of {}", file.display())).map(Some),
+    }
+}
+
 /// Makes the files of a key, and says which.
 fn make(file: &Path, wanted: &NewKey, json: bool) -> Outcome {
     let (paths, public) = key_files::create(file, wanted).map_err(failures::key_file)?;
+    announce(&paths, &public, json)
+}
+
+/// Says what was made.
+fn announce(paths: &KeyPaths, public: &PublicFile, json: bool) -> Outcome {
     let offline = paths.offline.exists().then_some(paths.offline.as_path());
     if json {
         return output::json(&json!({

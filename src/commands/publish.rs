@@ -6,17 +6,18 @@
 //! ```
 
 pub mod change;
+mod keep;
 pub mod put;
 mod says;
 
 use crate::bindings;
 use crate::config::ClientArgs;
 use crate::exit::{Exit, Failure, Outcome};
-use crate::failures;
+use crate::passphrase::PassphraseArgs;
 use change::change;
 use clap::Args;
 use dialtone_resolver::edit::{Edit, How, Removal};
-use dialtone_resolver::io::key_files;
+use dialtone_resolver::io::locators::Source;
 use dialtone_shared::{Name, Ttl};
 use put::PutArgs;
 use says::SaysArgs;
@@ -34,11 +35,15 @@ pub struct PublishArgs {
     /// The private key of the name
     #[arg(long, value_name = "FILE", required_unless_present = "signed")]
     key: Option<PathBuf>,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
     /// Put this record, which --sign-only wrote; the key stays where it is
     #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "addresses", "services", "delegate", "dns", "opaque", "zone", "ttl", "expires", "scope", "everywhere", "add", "remove", "replace", "renew", "sign_only"])]
     signed: Option<PathBuf>,
     #[command(flatten)]
     says: SaysArgs,
+    #[command(flatten)]
+    stay: StayArgs,
     #[command(flatten)]
     edit: EditArgs,
     #[command(flatten)]
@@ -67,6 +72,19 @@ struct EditArgs {
     renew: bool,
 }
 
+/// Whether it is kept alive.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Keeping it alive")]
+struct StayArgs {
+    /// Stay, sign it anew before it expires, put it again where it is lost or its lease ends, and follow this machine with --follow
+    #[arg(long, conflicts_with_all = ["signed", "sign_only", "dry_run", "if_match", "wait_visible_at", "until_visible"])]
+    keep: bool,
+    /// Publish these addresses, and again within a second when they change: interfaces, interface:NAME, file:PATH or command:LINE, the latter two
+    /// with an address a line, written as for --address; repeat it for more
+    #[arg(long, value_name = "WHAT", requires = "keep")]
+    follow: Vec<Source>,
+}
+
 /// For how long, and at whom.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "On what terms")]
@@ -93,7 +111,7 @@ pub async fn run(args: PublishArgs) -> Outcome {
     if let Some(signed) = &args.signed {
         return put::put_signed(signed, &args.put, &args.client).await;
     }
-    let signer = key_files::load_signer(&args.key.unwrap_or_default()).map_err(failures::key_file)?;
+    let signer = args.passphrase.signer(&args.key.unwrap_or_default())?;
     let edit = Edit {
         how: match (args.edit.add, args.edit.replace) {
             (true, _) => How::Add,
@@ -105,7 +123,7 @@ pub async fn run(args: PublishArgs) -> Outcome {
         ..args.terms.edit()
     };
     let says_something = !edit.bindings.is_empty() || !edit.remove.is_empty() || args.terms.says_something();
-    if !says_something && !args.edit.renew {
+    if !says_something && !args.edit.renew && !args.stay.keep {
         return Err(Failure::new(
             Exit::Usage,
             "nothing to publish",
@@ -115,10 +133,13 @@ pub async fn run(args: PublishArgs) -> Outcome {
         .help("to sign anew what it stands for already, use --renew")
         .help("to withdraw it, use `dialtone unpublish`"));
     }
-    if edit.how == How::Replace && edit.bindings.is_empty() {
+    if edit.how == How::Replace && edit.bindings.is_empty() && args.stay.follow.is_empty() {
         return Err(Failure::new(Exit::Usage, "--replace", "there is nothing to replace it with")
             .help("say everything that the name stands for, such as --address 192.0.2.7")
             .help("to withdraw it, use `dialtone unpublish`"));
+    }
+    if args.stay.keep {
+        return keep::keep(&signer, edit, args.stay.follow, &args.put, &args.client).await;
     }
     change(&signer, edit, false, &args.put, &args.client).await
 }
@@ -148,6 +169,8 @@ const EXAMPLES: &str = "Examples:
   dialtone publish --key alice.key --address 192.0.2.8                                # it moved: these are its addresses now
   dialtone publish --key alice.key --add --address 192.0.2.9 --remove dns:www         # and one more, and no www any longer
   dialtone publish --key alice.key --replace --delegate gateway.example --dry-run     # look first
+  dialtone publish --key alice.key --keep --follow interfaces                          # stays, and follows this machine
+  dialtone publish --key alice.key --keep --follow file:/run/my-address --service ssh:tcp:22
   dialtone publish --key alice.key --zone alice.zone --expires 90d --ttl 5m
   dialtone publish --key alice.key --address 192.0.2.7 --sign-only alice.record       # on the machine that has the key
   dialtone publish --signed alice.record --provider https://provider.example         # on one that has a network

@@ -1,9 +1,11 @@
 //! `dialtone resolve`: from a name to where it is now, with every step and what was checked.
 
+use crate::commands::key::DEFAULT_ORIGIN;
 use crate::config::{Client, ClientArgs};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::{failures, output, petnames, show};
 use clap::Args;
+use dialtone_resolver::dns::zone_out::zone_from_record;
 use dialtone_resolver::io::clock;
 use dialtone_resolver::keyfile::to_hex;
 use dialtone_resolver::layers::{self, Endpoint, Host, Node, Resolution, ResolveOptions, Said, Via};
@@ -21,7 +23,8 @@ use std::time::{Duration, Instant};
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  dialtone resolve yg5tyqpz9wxdht84k43xh8a4ncn3fg7jmnp36bryw8jq6ed5u9x9mtei\n  dialtone resolve home --service https\n  \
-                        dialtone resolve home --provider http://127.0.0.1:4390 --json"
+                        dialtone resolve home --provider http://127.0.0.1:4390 --json\n  \
+                        dialtone resolve home --zone > home.zone"
 )]
 pub struct ResolveArgs {
     /// The name
@@ -32,6 +35,12 @@ pub struct ResolveArgs {
     /// Only services over this
     #[arg(long, value_name = "PROTO")]
     transport: Option<Proto>,
+    /// Print what the record of NAME says as a zone file, which `dialtone publish --zone` takes; what a zone has no line for is a comment
+    #[arg(long, conflicts_with_all = ["json", "service", "transport"])]
+    zone: bool,
+    /// A region that is near, as publishers call it; repeat it, nearest first: what is there comes first
+    #[arg(long, value_name = "REGION")]
+    region: Vec<String>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -60,13 +69,18 @@ pub async fn run(args: ResolveArgs) -> Outcome {
             Proto::Tcp => Transport::Tcp,
             Proto::Udp => Transport::Udp,
         }),
+        regions: args.region,
         seed: rand::random(),
     };
     let began = Instant::now();
     let resolution = layers::resolve(&stub, &name, &options).await.map_err(failures::resolve)?;
     let took = began.elapsed();
     let now = clock::now().unix;
-    if args.json {
+    if args.zone {
+        if let Said::Record { record, .. } = &resolution.tree.said {
+            return output::text(zone_from_record(record, DEFAULT_ORIGIN, show::binding));
+        }
+    } else if args.json {
         output::json(&to_json(&resolution, took))?;
     } else {
         print(&resolution, &answered(&stub), took, now)?;

@@ -5,10 +5,9 @@ use crate::commands::publish::change::change;
 use crate::commands::publish::put::PutArgs;
 use crate::config::ClientArgs;
 use crate::exit::Outcome;
-use crate::failures;
+use crate::passphrase::PassphraseArgs;
 use clap::Args;
 use dialtone_resolver::edit::{Edit, How};
-use dialtone_resolver::io::key_files;
 use std::path::PathBuf;
 
 /// Withdraw what a name stands for, and keep the name
@@ -24,6 +23,8 @@ pub struct UnpublishArgs {
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
     #[command(flatten)]
+    passphrase: PassphraseArgs,
+    #[command(flatten)]
     terms: TermsArgs,
     #[command(flatten)]
     put: PutArgs,
@@ -36,7 +37,7 @@ pub struct UnpublishArgs {
 /// # Errors
 /// As `publish`.
 pub async fn run(args: UnpublishArgs) -> Outcome {
-    let signer = key_files::load_signer(&args.key).map_err(failures::key_file)?;
+    let signer = args.passphrase.signer(&args.key)?;
     let edit = Edit {
         how: How::Replace,
         ..args.terms.edit()

@@ -78,6 +78,7 @@ fn every_verb_has_help_with_its_purpose_and_its_usage() {
         "template",
         "check-config",
         "alias",
+        "link",
         "doctor",
         "completions",
         "account",
@@ -96,6 +97,7 @@ fn every_verb_has_help_with_its_purpose_and_its_usage() {
         "template",
         "check-config",
         "alias",
+        "link",
         "doctor",
         "completions",
     ] {

@@ -1,8 +1,18 @@
 //! A name outlives its keys: stolen, lost, burnt, written down on paper.
 
 use crate::support::{ProviderProcess, World, finish};
+use dialtone_resolver::edit::Says;
+use dialtone_resolver::io::http::HttpClient;
+use dialtone_resolver::io::publisher::Publisher;
+use dialtone_resolver::io::{clock, key_files};
+use dialtone_resolver::publish::{self, Account, PutIf};
+use dialtone_shared::cbor::Writer;
+use dialtone_shared::record::{Address, Binding, Record};
+use dialtone_shared::{Genesis, Link, SecretKey, UnixMicros};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_thief_with_todays_key_loses_the_name_everywhere_once_its_owner_rotates() {
@@ -319,6 +329,276 @@ fn a_key_that_was_rotated_is_restored_as_it_was() {
     world.ok(["key", "revoke", "alice.key", "--yes", "--provider", &at]);
     let said = restore("revoked.key", &[]);
     assert!(said.contains("revoked") && said.contains("key rotate"), "{said}");
+}
+
+#[test]
+fn a_thief_who_publishes_first_and_without_pause_loses_at_all_providers_to_one_rotation() {
+    let world = World::new();
+    let (first, second) = ProviderProcess::peered(&world);
+    let name = key(&world, "alice.key");
+    let providers = [first.url(), second.url()];
+    fs::create_dir(world.path("thief")).unwrap();
+    for file in ["alice.key", "alice.pub"] {
+        fs::copy(world.path(file), world.path("thief").join(file)).unwrap();
+    }
+    let stolen = key_files::load_signer(&world.path("thief/alice.key")).unwrap();
+    let stop = AtomicBool::new(false);
+    let accounts = || {
+        let account = |at: &String| Account {
+            at: at.parse().unwrap(),
+            token: None,
+        };
+        providers.iter().map(account).collect::<Vec<_>>()
+    };
+    std::thread::scope(|scope| {
+        let thief = scope.spawn(|| {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            let publisher = Publisher::new(accounts());
+            let mut last = (0, 0);
+            while !stop.load(Ordering::Relaxed) {
+                // As far ahead as any provider takes it, and again and again.
+                let ahead = UnixMicros(clock::now_micros().0 + 240_000_000);
+                let says = says([203, 0, 113, 66]);
+                let record = publish::sign(&stolen, ahead, Vec::new(), says.body(ahead.secs())).unwrap();
+                let puts = runtime.block_on(publisher.put(&record, PutIf::Always));
+                let kept = puts.iter().filter(|put| put.is_ok()).count();
+                last = (last.0 + kept, if kept == 0 { last.1 + 1 } else { 0 });
+            }
+            last
+        });
+        // Not before the thief has the name.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !(leads_to(&world, &name, &first) == "203.0.113.66" && leads_to(&world, &name, &second) == "203.0.113.66") {
+            assert!(Instant::now() < deadline, "the thief is slow");
+        }
+        world.ok(["key", "rotate", "alice.key"]);
+        let back = [
+            "publish",
+            "--key",
+            "alice.key",
+            "--address",
+            "192.0.2.2",
+            "--provider",
+            &providers[0],
+        ];
+        let seen = ["--wait-visible-at", &providers[0], "--wait-visible-at", &providers[1]];
+        let back = world.ok([&back[..], &seen].concat());
+        assert!(back.stderr.contains("an earlier key signed that"), "{back}");
+        // While the thief goes on.
+        for at in [&first, &second] {
+            assert_eq!(leads_to(&world, &name, at), "192.0.2.2");
+        }
+        stop.store(true, Ordering::Relaxed);
+        let (kept, _) = thief.join().unwrap();
+        assert!(kept > 0, "the thief was never in possession");
+    });
+    for at in [&first, &second] {
+        assert_eq!(leads_to(&world, &name, at), "192.0.2.2");
+    }
+    world
+        .run([
+            "publish",
+            "--key",
+            "thief/alice.key",
+            "--address",
+            "203.0.113.66",
+            "--provider",
+            &providers[1],
+        ])
+        .failed(4, &["later key", "rotated"]);
+}
+
+#[test]
+fn a_chain_that_is_cut_reordered_forged_or_too_long_takes_a_name_nowhere() {
+    let world = World::new();
+    let at = ProviderProcess::alone(&world);
+    let name = key(&world, "alice.key");
+    key(&world, "mallory.key");
+    world.ok(["key", "rotate", "alice.key"]);
+    world.ok(["key", "rotate", "alice.key"]);
+    world.ok(["publish", "--key", "alice.key", "--address", "192.0.2.2", "--provider", &at.url()]);
+    let alice = key_files::load_signer(&world.path("alice.key")).unwrap();
+    let mallory = key_files::load_signer(&world.path("mallory.key")).unwrap();
+    let next = key_files::load_secret(&world.path("mallory.offline/link-01.key")).unwrap();
+    let link = |secret: &SecretKey| Link {
+        key: secret.public(),
+        next: None,
+    };
+    let [one, two] = &alice.chain[..] else { panic!("two rotations") };
+    let long: Vec<Link> = std::iter::repeat_n(two.clone(), 40).collect();
+    let forged: [(&str, Vec<Link>, &SecretKey); 6] = [
+        ("cut at its start", vec![two.clone()], &alice.secret),
+        ("cut at its end, by the last key", vec![one.clone()], &alice.secret),
+        ("reordered", vec![two.clone(), one.clone()], &alice.secret),
+        ("forged", vec![one.clone(), link(&next)], &next),
+        (
+            "gone on with",
+            vec![one.clone(), two.clone(), link(&mallory.secret)],
+            &mallory.secret,
+        ),
+        ("too long", [alice.chain.clone(), long].concat(), &alice.secret),
+    ];
+    let put = |bytes: Vec<u8>| {
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let headers = [("content-type", "application/vnd.dialtone.record")];
+            let url = format!("{}/v1/records/{name}", at.url());
+            let http = HttpClient::new();
+            http.ask(hyper::Method::PUT, &url, &headers, bytes.into(), Duration::from_secs(60))
+                .await
+                .unwrap()
+        })
+    };
+    let envelope = |chain: &[Link], secret: &SecretKey| envelope(&alice.genesis, chain, secret);
+    assert_eq!(
+        put(envelope(&alice.chain, &alice.secret)).status,
+        200,
+        "the true chain is taken in this form"
+    );
+    for (what, chain, secret) in forged {
+        let answer = put(envelope(&chain, secret));
+        let says = String::from_utf8_lossy(&answer.body).into_owned();
+        assert!((400..500).contains(&answer.status), "{what}: {} {says}", answer.status);
+        assert_eq!(leads_to(&world, &name, &at), "192.0.2.3", "{what}: {says}");
+    }
+}
+
+#[test]
+fn a_revocation_outranks_the_last_sequence_that_there_is() {
+    let world = World::new();
+    let at = ProviderProcess::alone(&world);
+    let name = key(&world, "alice.key");
+    let signer = key_files::load_signer(&world.path("alice.key")).unwrap();
+    let last = UnixMicros(1 << 62);
+    let says = says([203, 0, 113, 66]);
+    let record = publish::sign(&signer, last, Vec::new(), says.body(last.secs())).unwrap();
+    fs::write(world.path("last.record"), record.bytes()).unwrap();
+    // No provider takes what is signed so far ahead, so nobody can lock a name with it.
+    let at_url = ["--provider", &at.url()].map(str::to_owned);
+    world
+        .run([&["publish", "--signed", "last.record"].map(str::to_owned)[..], &at_url].concat())
+        .failed(4, &["NTP"]);
+    let revoked = publish::sign(&signer, UnixMicros(1), Vec::new(), dialtone_shared::Body::Revoked).unwrap();
+    assert!(revoked.outranks(&record), "and where it is held it is outranked all the same");
+    world.ok([
+        &["publish", "--key", "alice.key", "--address", "192.0.2.1"].map(str::to_owned)[..],
+        &at_url,
+    ]
+    .concat());
+    world.ok([&["key", "revoke", "alice.key", "--yes"].map(str::to_owned)[..], &at_url].concat());
+    assert_eq!(world.run(["resolve", &name, "--provider", &at.url()]).status, Some(5));
+}
+
+#[test]
+fn one_key_has_many_names_and_its_links_rotate_each() {
+    let world = World::new();
+    let at = ProviderProcess::alone(&world);
+    let name = key(&world, "alice.key");
+    world.ok(["key", "rotate", "alice.key"]);
+    let only_said = world.ok(["key", "derive", "alice.pub", "--salt", "shop"]).stdout;
+    let shop = world
+        .ok(["key", "derive", "alice.key", "shop.key", "--salt", "shop", "--json"])
+        .json();
+    assert_eq!((shop["name"].as_str(), shop["links"].as_u64()), (Some(only_said.trim()), Some(16)));
+    assert_ne!(shop["name"], name);
+    for (key, ip) in [("alice.key", "192.0.2.1"), ("shop.key", "192.0.2.2")] {
+        world.ok(["publish", "--key", key, "--address", ip, "--provider", &at.url()]);
+    }
+    assert_eq!(leads_to(&world, only_said.trim(), &at), "192.0.2.2");
+    assert_eq!(leads_to(&world, &name, &at), "192.0.2.1");
+    world.ok([
+        "key",
+        "rotate",
+        "shop.key",
+        "--link",
+        "alice.offline/link-02.key",
+        "--republish",
+        "--provider",
+        &at.url(),
+    ]);
+    assert_eq!(leads_to(&world, only_said.trim(), &at), "192.0.2.2");
+    world.ok(["publish", "--key", "alice.key", "--address", "192.0.2.3", "--provider", &at.url()]);
+    // The words bring it back as well.
+    let words = world.write("words", world.ok(["key", "backup", "alice.key"]).stdout);
+    let args = [
+        "key",
+        "restore",
+        "again.key",
+        "--name",
+        only_said.trim(),
+        "--salt",
+        "shop",
+        "--epoch",
+        "2",
+    ];
+    assert_eq!(
+        finish(world.command().args(args).stdin(fs::File::open(words).unwrap())).status,
+        Some(0)
+    );
+    assert_eq!(
+        fs::read(world.path("again.pub")).unwrap(),
+        fs::read(world.path("shop.pub")).unwrap()
+    );
+    for (args, status, says) in [
+        (
+            &["key", "derive", "alice.key", "shop.key", "--salt", "shop"][..],
+            9,
+            "never overwritten",
+        ),
+        (&["key", "derive", "shop.key", "--salt", "shop"], 3, "salt"),
+        (&["key", "derive", "alice.pub", "new.key", "--salt", "x"], 3, "public file"),
+        (&["key", "derive", "alice.key", "--salt", ""], 2, "1 to 32"),
+    ] {
+        world.run(args).failed(status, &[says]);
+    }
+}
+
+/// A record of now with this chain, whether it holds together or not, as only somebody who means harm would write it.
+fn envelope(genesis: &Genesis, chain: &[Link], secret: &SecretKey) -> Vec<u8> {
+    let now = clock::now_micros();
+    let record = Record {
+        genesis: genesis.clone(),
+        chain: Vec::new(),
+        sequence: now,
+        scope: Vec::new(),
+        body: says([192, 0, 2, 3]).body(now.secs()),
+    };
+    let plain = record.encode_payload().unwrap();
+    let mut links = Writer::new();
+    links.uint(3).array(chain.len());
+    for link in chain {
+        links.map(2 + usize::from(link.next.is_some()));
+        links.uint(1).int(-19).uint(2).bytes(link.key.as_bytes());
+        if let Some(next) = &link.next {
+            links.uint(4).bytes(&next.0);
+        }
+    }
+    // Field 3 goes between the genesis and the sequence.
+    let mut head = Writer::new();
+    head.uint(1).uint(1).uint(2);
+    let at = 1 + head.into_bytes().len() + genesis.encode().len();
+    let mut payload = vec![plain[0] + 1];
+    payload.extend(&plain[1..at]);
+    payload.extend(links.into_bytes());
+    payload.extend(&plain[at..]);
+    let protected = [0xa1, 1, 0x32];
+    let (mut signed, mut envelope) = (Writer::new(), Writer::new());
+    signed.array(4).text("Signature1").bytes(&protected);
+    signed.bytes(b"dialtone/record/v1").bytes(&payload);
+    let signature = secret.sign(&signed.into_bytes());
+    envelope
+        .raw(&[0xd2, 0x84])
+        .bytes(&protected)
+        .raw(&[0xa0])
+        .bytes(&payload)
+        .bytes(&signature);
+    envelope.into_bytes()
+}
+
+fn says(ip: [u8; 4]) -> Says {
+    Says {
+        bindings: vec![Binding::Address(Address::of(ip.into()))],
+        ..Says::nothing()
+    }
 }
 
 fn key(world: &World, file: &str) -> String {

@@ -223,6 +223,92 @@ fn a_record_s_scope_stays_unless_it_is_widened_and_narrowing_it_is_refused() {
     assert_eq!(bindings(&world, &first), ["192.0.2.2"], "{name}");
 }
 
+#[test]
+fn of_several_providers_so_many_are_enough() {
+    let world = World::new();
+    let (first, second) = ProviderProcess::peered(&world);
+    key(&world);
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let at = ["--address", "192.0.2.1", "--provider", &nobody];
+    let seen = ["--wait-visible-at", &second.url(), "--until-visible"].map(str::to_owned);
+    let seen: Vec<&str> = seen.iter().map(String::as_str).collect();
+    assert_eq!(run(&world, &first, &at).status, Some(6), "without saying so, all are meant");
+    let enough = publish(&world, &first, &[&at[..], &seen, &["2"]].concat());
+    assert_eq!(enough["visible"].as_array().unwrap().len(), 2, "{enough}");
+    let said = run(&world, &first, &[&at[..], &seen, &["2"]].concat());
+    assert!(
+        said.status == Some(0) && said.stderr.contains(&nobody),
+        "who failed is said all the same: {said}"
+    );
+    run(&world, &first, &["--until-visible", "0"]).failed(2, &["--until-visible"]);
+}
+
+#[test]
+fn a_zone_file_goes_in_and_comes_out() {
+    let world = World::new();
+    let at = ProviderProcess::alone(&world);
+    let name = key(&world);
+    world.write(
+        "alice.zone",
+        "$TTL 300\n@ A 192.0.2.1\nwww CNAME @\n@ MX 5 mail.example.org.\n@ TXT \"a;b\" \"c\"\n",
+    );
+    publish(&world, &at, &["--zone", "alice.zone", "--service", "https:tcp:443"]);
+    let out = |at: &ProviderProcess| world.ok(["resolve", &name, "--zone", "--provider", &at.url()]).stdout;
+    let zone = out(&at);
+    assert!(
+        zone.contains("@ 300 IN MX 5 mail.example.org.") && zone.contains("; service  https"),
+        "{zone}"
+    );
+    let bound = |world: &World| held(world, &at)["bindings"].clone();
+    let before = bound(&world);
+    world.write("again.zone", &zone);
+    publish(&world, &at, &["--replace", "--zone", "again.zone", "--service", "https:tcp:443"]);
+    let sorted = |bindings: Value| {
+        let mut bindings: Vec<String> = bindings.as_array().unwrap().iter().map(Value::to_string).collect();
+        bindings.sort();
+        bindings
+    };
+    assert_eq!(sorted(bound(&world)), sorted(before));
+}
+
+#[test]
+fn a_lease_says_what_expires_when_and_at_whom_and_a_broken_promise_shows() {
+    let world = World::new();
+    let mut at = ProviderProcess::at_port(&world, "first", free_port());
+    let other = ProviderProcess::unpeered(&world, "second");
+    let name = key(&world);
+    world.run(["lease"]).failed(5, &["no receipt"]);
+    publish(&world, &at, &["--address", "192.0.2.1", "--provider", &other.url()]);
+    let report = || world.run(["lease", "--json"]).json()["leases"].clone();
+    let leases = report();
+    assert_eq!(leases.as_array().unwrap().len(), 2, "{leases}");
+    for lease in leases.as_array().unwrap() {
+        assert_eq!((&lease["name"], &lease["standing"]), (&name.as_str().into(), &"kept".into()));
+        assert!(lease["keep_until"].is_u64() && lease["expiry"].is_u64(), "{lease}");
+    }
+    let people = world.ok(["lease", &name]);
+    assert!(people.stdout.contains(&format!("✓ {}  holds it", other.url())), "{people}");
+    // The first comes back with its key and nothing else.
+    at.stop();
+    let key = std::fs::read(world.path("first/identity.key")).unwrap();
+    std::fs::remove_dir_all(world.path("first")).unwrap();
+    std::fs::create_dir(world.path("first")).unwrap();
+    let path = world.write("first/identity.key", key);
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    at.run(&world);
+    let broken = world.run(["lease"]);
+    assert_eq!(broken.status, Some(7), "{broken}");
+    assert!(
+        broken.stdout.contains("BROKEN: holds nothing") && broken.stdout.contains("dialtone audit --receipt"),
+        "{broken}"
+    );
+    let standing: Vec<Value> = report().as_array().unwrap().iter().map(|lease| lease["standing"].clone()).collect();
+    assert!(
+        standing.contains(&"broken".into()) && standing.contains(&"kept".into()),
+        "{standing:?}"
+    );
+}
+
 fn key(world: &World) -> String {
     world.ok(["key", "new", "alice.key"]).stdout.trim().to_owned()
 }

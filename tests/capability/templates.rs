@@ -73,3 +73,45 @@ fn uncommented(line: &str) -> String {
         _ => line.to_owned(),
     }
 }
+
+#[test]
+fn the_unit_that_keeps_a_name_is_one_that_systemd_and_the_command_understand() {
+    let etc = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("etc");
+    let unit = std::fs::read_to_string(etc.join("dialtone-keep@.service")).unwrap();
+    let settings = std::fs::read_to_string(etc.join("dialtone-keep.env.example")).unwrap();
+    let world = World::new();
+    let help = world.ok(["help", "publish"]).stdout;
+    let published = settings
+        .lines()
+        .find_map(|line| line.strip_prefix("DIALTONE_PUBLISH="))
+        .expect("what is published");
+    let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).expect("a command");
+    for flag in [start, published]
+        .join(" ")
+        .split_whitespace()
+        .filter(|word| word.starts_with("--"))
+    {
+        assert!(help.contains(flag), "{flag} is no flag of publish");
+    }
+    world.ok(["key", "new", "name.key"]);
+    let typed = format!(
+        "publish --key name.key --sign-only record {}",
+        published.replace("--follow interfaces", "")
+    );
+    world.ok(typed.split_whitespace());
+    for name in ["DIALTONE_PROVIDER", "DIALTONE_TOKEN", "DIALTONE_STATE"] {
+        assert!(settings.contains(name) || unit.contains(name), "{name}");
+    }
+    if std::process::Command::new("systemd-analyze").arg("--version").output().is_err() {
+        println!("systemd-analyze is not installed: the unit was not verified");
+        return;
+    }
+    // It looks for the binary where it is to be installed.
+    let here = unit.replace("/usr/local/bin/dialtone", env!("CARGO_BIN_EXE_dialtone"));
+    let path = world.write("dialtone-keep@alice.service", here);
+    let verified = crate::support::finish(std::process::Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(path));
+    assert!(
+        verified.status == Some(0) && !verified.stderr.contains("dialtone-keep"),
+        "{verified}"
+    );
+}

@@ -4,6 +4,7 @@
  * ```text
  * on the wire   [scheme u8][32 bytes]                               33 bytes
  * as text       z-base-32 of [scheme u8][32 bytes][checksum u16]    56 characters
+ *               z-base-32 of the 32 bytes, if the scheme is pkarr    52 characters
  * as URI        dialtone:<text>
  * as DNS        <text>.<origin>
  * ```
@@ -20,6 +21,8 @@ export const Scheme = Object.freeze({
   KeySet: 1,
   /** SHA-256 of the bytes themselves. */
   Content: 2,
+  /** An Ed25519 public key, as it is: the name of a pkarr packet and of an iroh endpoint. */
+  Pkarr: 3,
 });
 
 /** What names stand under in DNS, unless a provider sets another origin. */
@@ -34,16 +37,16 @@ export class Name {
   constructor(wire) {
     const bytes = copyOf(wire);
     if (bytes.length !== Name.BYTES) throw new NameError("length", `a name on the wire has ${Name.BYTES} bytes, this has ${bytes.length}`);
-    if (bytes[0] !== Scheme.KeySet && bytes[0] !== Scheme.Content) {
+    if (!Object.values(Scheme).includes(bytes[0])) {
       throw new NameError("scheme", `naming scheme ${bytes[0]} is not known to this version`);
     }
     this.#bytes = bytes;
-    this.#text = z32.encode(concat(bytes, checksum(bytes)));
+    this.#text = z32.encode(bytes[0] === Scheme.Pkarr ? bytes.slice(1) : concat(bytes, checksum(bytes)));
   }
 
   /** Bytes on the wire: the scheme and 32. */
   static BYTES = 33;
-  /** Characters of the text form. */
+  /** Characters of the text form, but for pkarr's. */
   static CHARS = 56;
 
   /**
@@ -64,15 +67,15 @@ export class Name {
   static fromLabel(label) {
     const chars = [...label].length;
     if (chars === PKARR_CHARS) {
-      z32.decode(label); // first as what it is: an alias of a key is not that key
-      throw new NameError("pkarr-key", `this is a pkarr key (${PKARR_CHARS} characters); a Dialtone name has ${Name.CHARS}`);
+      return new Name(concat(Uint8Array.of(Scheme.Pkarr), z32.decode(label)));
     }
-    if (chars !== Name.CHARS) throw new NameError("length", `a name has ${Name.CHARS} characters, this has ${chars}`);
+    if (chars !== Name.CHARS) throw new NameError("length", `a name has ${Name.CHARS} characters, or ${PKARR_CHARS} if it is a pkarr key; this has ${chars}`);
     const bytes = z32.decode(label);
     const wire = bytes.slice(0, Name.BYTES);
     if (!equal(checksum(wire), bytes.slice(Name.BYTES))) {
       throw new NameError("checksum", "the checksum does not match: a character is mistyped");
     }
+    if (wire[0] === Scheme.Pkarr) throw new NameError("scheme", `a pkarr key is written with ${PKARR_CHARS} characters`);
     return new Name(wire);
   }
 
@@ -110,7 +113,7 @@ export class Name {
     return this.#bytes[0];
   }
 
-  /** The 56 characters. */
+  /** The text form. */
   toString() {
     return this.#text;
   }

@@ -184,9 +184,10 @@ impl Terms {
     pub fn keep_until(&self, record: &Record, now: UnixSecs) -> UnixSecs {
         let last_day = now.day() + u64::from(self.keep_days);
         match record.expiry() {
-            None => FOR_EVER,
+            None if record.is_revoked() => FOR_EVER,
             Some(expiry) if expiry.day() <= last_day => expiry,
-            Some(_) => UnixSecs((last_day + 1) * 86_400 - 1),
+            // What says nothing of its end is leased.
+            Some(_) | None => UnixSecs((last_day + 1) * 86_400 - 1),
         }
     }
 }

@@ -344,17 +344,20 @@ impl Evidence {
         last: u64,
     ) -> Result<(), String> {
         let note = told_key(peer, &self.store.id(), node);
-        let mut at = match told.number {
-            Some(number) => number,
-            None => {
-                let kept = self.store.note(&note).await.map_err(|error| error.to_string())?;
-                kept.and_then(|kept| kept.try_into().ok()).map_or(0, u64::from_be_bytes)
-            }
-        };
-        told.number = Some(at);
         let Some(way) = peering.agreements().get(peer).map(Agreement::way) else {
             return Ok(());
         };
+        let filter = way.filter.mark();
+        let mut at = match told.number {
+            Some((number, under)) if under == filter => number,
+            // What one filter let pass says nothing of what it kept back and another lets pass.
+            Some(_) => 0,
+            None => {
+                let kept = self.store.note(&note).await.map_err(|error| error.to_string())?;
+                kept.map_or(0, |kept| evidence::told_under(&kept, filter))
+            }
+        };
+        told.number = Some((at, filter));
         while at < last && told.rests_until.is_none_or(|until| Instant::now() >= until) {
             let filed = self.list(None, at, TOLD_AT_ONCE).await.map_err(|error| error.to_string())?;
             let reached = filed.last().map_or(last, |filed| filed.number);
@@ -383,8 +386,8 @@ impl Evidence {
                 }
             }
             at = reached;
-            told.number = Some(at);
-            let saved = vec![(note.clone(), Some(at.to_be_bytes().to_vec()))];
+            told.number = Some((at, filter));
+            let saved = vec![(note.clone(), Some(evidence::told_note(at, filter)))];
             self.store.set_notes(saved).await.map_err(|error| error.to_string())?;
         }
         Ok(())
@@ -409,7 +412,8 @@ fn whom(own: &Name, peer: &PeerStatus) -> Vec<(Name, Option<[u8; 16]>)> {
 /// How far a peer was told.
 #[derive(Debug, Default)]
 struct Told {
-    number: Option<u64>,
+    /// Up to which number, and under which filter.
+    number: Option<(u64, u64)>,
     rests_until: Option<Instant>,
 }
 

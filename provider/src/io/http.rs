@@ -3,6 +3,7 @@
 use crate::accounting::admission::network;
 use crate::io::impatient::Impatient;
 use crate::metrics::Metrics;
+use crate::service::watch::Closing;
 use crate::service::{Remote, look};
 use crate::settings::{CONNECTION_AGE_SECS, HTTP_HASTE_SECS, HTTP_PATIENCE_SECS, STOP_PATIENCE_SECS};
 use axum::Router;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// Opens a listener.
 ///
@@ -160,8 +162,16 @@ async fn converse(
 ) {
     let from = Remote(from.ip());
     let router = TowerToHyperService::new(router);
+    let closing = Closing {
+        stopping: stopping.clone(),
+        until: Instant::now() + Duration::from_secs(rand::random_range(CONNECTION_AGE_SECS / 2..CONNECTION_AGE_SECS)),
+    };
     let service = service_fn(|mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(from);
+        if request.uri().path() == "/v1/watch" {
+            // An answer that has no end of its own.
+            request.extensions_mut().insert(closing.clone());
+        }
         let is_page = look::is_read_by_a_page(&request);
         let answer = router.call(request);
         let metrics = Arc::clone(metrics);

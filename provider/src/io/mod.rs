@@ -13,3 +13,4 @@ pub mod link_books;
 pub mod peering;
 pub mod quic;
 pub mod upkeep;
+pub mod watching;

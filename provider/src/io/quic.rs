@@ -3,6 +3,7 @@
 //! A certificate here is only a container for a key: it is self-made, made anew by every process, and its names and dates
 //! mean nothing. TLS proves that the other side holds the key; whose key it is, the greeting proves.
 
+use crate::peering::limits::HEARD_WITHIN;
 use dialtone_shared::SecretKey;
 use dialtone_shared::message::ALPN;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
@@ -379,8 +380,9 @@ const SEND_WINDOW: u64 = 1 << 20;
 /// datagram is sent again after 0.3 s, and a dial to nobody is over 0.9 s after it was given up, which a stop waits for.
 const INITIAL_RTT: Duration = Duration::from_millis(100);
 
-/// How often a silent link is felt: a third of the time after which it counts as broken.
-const KEEP_ALIVE: Duration = Duration::from_secs(4);
+/// How often a silent link is felt: a quarter of the time after which it counts as broken, and with time to feel again before it counts as unheard.
+const KEEP_ALIVE: Duration = Duration::from_secs(3);
+const _: () = assert!(KEEP_ALIVE.as_secs() < HEARD_WITHIN.as_secs());
 
 /// A link that heard nothing for this long is broken, in milliseconds.
 const IDLE_MILLIS: u32 = 12_000;

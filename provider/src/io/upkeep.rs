@@ -4,6 +4,7 @@ use crate::accounting::Ledger;
 use crate::accounting::ledger::{CLOSED, HOURS, hours_from};
 use crate::io::clock::Clock;
 use crate::metrics::Metrics;
+use crate::service::watch::board::Board;
 use crate::settings::{BOOKS_EVERY_SECS, BOOKS_KEEP_DAYS, EXPIRE_EVERY_SECS, EXPIRE_STEP, WALK_EVERY_SECS, WALK_REST_MILLIS, WALK_STEP};
 use crate::store::{RecordStore, StoreError};
 use dialtone_shared::UnixSecs;
@@ -23,6 +24,8 @@ pub struct Upkeep {
     pub clock: Arc<dyn Clock>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Who watches what.
+    pub board: Arc<Board>,
 }
 
 impl Upkeep {
@@ -54,11 +57,13 @@ impl Upkeep {
             let pause = match forgotten {
                 Ok(names) => {
                     self.metrics.forgotten.inc_by(names.len() as u64);
-                    if names.len() < EXPIRE_STEP {
+                    let pause = if names.len() < EXPIRE_STEP {
                         EXPIRE_EVERY_SECS * 1_000
                     } else {
                         WALK_REST_MILLIS
-                    }
+                    };
+                    self.board.changed(names, None);
+                    pause
                 }
                 Err(StoreError::Closed) => return,
                 Err(error) => {

@@ -7,6 +7,7 @@ use crate::io::peering::ask::Asking;
 use crate::peering::ask::tally::PeerTally;
 use crate::peering::audit::Finding;
 use crate::peering::health::{LinkState, LinkStatus, PeerStatus};
+use crate::service::watch::board::Board;
 use dialtone_resolver::dns::{Carrier, Frontend};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -35,6 +36,24 @@ pub struct Audits(pub Arc<Auditor>);
 /// The DNS frontend.
 #[derive(Debug)]
 pub struct Dns(pub Arc<Frontend>);
+
+/// Who watches names.
+#[derive(Debug)]
+pub struct Watchers(pub Arc<Board>);
+
+impl Collector for Watchers {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let (watchers, names) = self.0.count();
+        for (name, help, value) in [
+            ("dialtone_watchers", "Connections on which names are watched", watchers),
+            ("dialtone_watched_names", "Names watched, counted once for each watcher", names),
+        ] {
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(metric)?;
+        }
+        Ok(())
+    }
+}
 
 impl Collector for Links {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {

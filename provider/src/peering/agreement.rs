@@ -1,8 +1,8 @@
 //! An agreement: what this provider and one other owe each other. It is configured on both sides, and a link lives only
 //! while the two do not contradict each other.
 
-use dialtone_shared::Name;
 use dialtone_shared::message::{Mode, Relationship, Terms};
+use dialtone_shared::{Name, Scheme, Schemes};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -54,6 +54,7 @@ struct Lists {
     only: BTreeSet<Name>,
     except: BTreeSet<Name>,
     scoped: bool,
+    schemes: Schemes,
     mark: u64,
 }
 
@@ -61,11 +62,27 @@ impl Filter {
     /// Lets pass, if any are given, `only` these names, and never those in `except`; `scoped`: also records that are for some providers only
     /// (to those whom they are for).
     pub fn new(only: BTreeSet<Name>, except: BTreeSet<Name>, scoped: bool) -> Self {
-        if only.is_empty() && except.is_empty() && scoped {
+        Self::of(only, except, scoped, Scheme::ALL)
+    }
+
+    /// As this, for a peer that knows names of these schemes: others would mean nothing to it.
+    pub fn within(&self, schemes: Schemes) -> Self {
+        if Scheme::ALL & !schemes == 0 {
+            return self.clone();
+        }
+        let (only, except) = (self.only().copied().collect(), self.except().copied().collect());
+        Self::of(only, except, self.passes_scoped(), schemes & Scheme::ALL)
+    }
+
+    fn of(only: BTreeSet<Name>, except: BTreeSet<Name>, scoped: bool, schemes: Schemes) -> Self {
+        if only.is_empty() && except.is_empty() && scoped && schemes == Scheme::ALL {
             return Self::default();
         }
         let mut hash = Sha256::new();
         hash.update([u8::from(scoped)]);
+        if schemes != Scheme::ALL {
+            hash.update(schemes.to_be_bytes());
+        }
         for (list, names) in [(b'o', &only), (b'e', &except)] {
             hash.update([list]);
             names.iter().for_each(|name| hash.update(name.as_bytes()));
@@ -76,6 +93,7 @@ impl Filter {
             only,
             except,
             scoped,
+            schemes,
             mark,
         })))
     }
@@ -83,7 +101,10 @@ impl Filter {
     /// Whether records of `name` pass; `scoped`: they are for some providers only.
     pub fn passes(&self, name: &Name, scoped: bool) -> bool {
         self.0.as_ref().is_none_or(|lists| {
-            (lists.only.is_empty() || lists.only.contains(name)) && !lists.except.contains(name) && (lists.scoped || !scoped)
+            (lists.only.is_empty() || lists.only.contains(name))
+                && !lists.except.contains(name)
+                && (lists.scoped || !scoped)
+                && name.scheme().is_in(lists.schemes)
         })
     }
 
@@ -147,6 +168,14 @@ impl Agreement {
             peer: self.peer,
             relationship: self.relationship,
             filter: self.filter.clone(),
+        }
+    }
+
+    /// The way to the peer, who knows names of these schemes.
+    pub fn way_within(&self, schemes: Schemes) -> Way {
+        Way {
+            filter: self.filter.within(schemes),
+            ..self.way()
         }
     }
 

@@ -56,9 +56,11 @@ pub fn must_hold(peer: &PeerStatus, held: &Held, now: UnixSecs) -> bool {
         && peer.progress.sent_all
         && peer.theirs.as_ref().is_some_and(|theirs| theirs.takes_all)
         // What has expired is kept as a floor, and not shown.
-        && held.record.record().expiry().is_none_or(|expiry| expiry > now)
-        && peer.theirs.as_ref().is_some_and(|theirs| theirs.filter == 0 || theirs.filter == peer.agreement.filter.mark())
-        && policy::sends(held, &peer.agreement.way(), true, now)
+        && !held.is_stale(now)
+        && peer.theirs.as_ref().is_some_and(|theirs| {
+            let way = peer.agreement.way_within(theirs.schemes);
+            (theirs.filter == 0 || theirs.filter == peer.agreement.filter.mark()) && policy::sends(held, &way, true, now)
+        })
 }
 
 /// Whether the peer must have pushed us everything that it holds: by value, and whatever it learnt from whom.
@@ -71,7 +73,7 @@ pub fn must_push(peer: &PeerStatus) -> bool {
         && peer.state == LinkState::Up
         // What a filter of either side keeps from us may be of any name.
         && peer.agreement.filter.mark() == 0
-        && peer.theirs.as_ref().is_some_and(|theirs| theirs.filter == 0)
+        && peer.theirs.as_ref().is_some_and(|theirs| theirs.passing() == 0)
         && peer.accepts() == Some(Mode::Values)
         && peer.progress.received_all
         && !peer.brought.refusing

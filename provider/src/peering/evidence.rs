@@ -125,6 +125,23 @@ pub fn told_key(peer: &Name, store: &[u8; 16], node: Option<&[u8; 16]>) -> Vec<u
     [&b"proof-told/"[..], peer.as_bytes(), store, node.map_or(&[][..], |node| node)].concat()
 }
 
+/// The note of how far a peer was told, and under which filter: both as 8 bytes.
+pub fn told_note(number: u64, filter: u64) -> Vec<u8> {
+    [number.to_be_bytes(), filter.to_be_bytes()].concat()
+}
+
+/// How far a peer was told under this filter, by a note; 0: not at all. A note without a filter is of when there was none to speak of.
+pub fn told_under(note: &[u8], filter: u64) -> u64 {
+    let part = |at: usize| {
+        let bytes = note.get(at..at + 8)?;
+        bytes.try_into().ok().map(u64::from_be_bytes)
+    };
+    match (part(0), part(8).unwrap_or_default()) {
+        (Some(number), under) if under == filter => number,
+        _ => 0,
+    }
+}
+
 /// Whether a proof may go that way: as the records and the promises that it is about.
 ///
 /// # Errors

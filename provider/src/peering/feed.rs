@@ -78,6 +78,8 @@ struct LaneFeed {
     reading: Option<Cursor>,
     unsent: VecDeque<Batch>,
     under_way: VecDeque<Cursor>,
+    /// Batches acknowledged so far, up to the window: who has acknowledged little is sent little at a time.
+    proven: usize,
     /// How far behind the peer was last told to be.
     told: Option<u64>,
     /// Where to go back to, once nothing is under way.
@@ -243,7 +245,7 @@ impl Feed {
     pub fn next_read(&mut self, now: Duration) -> Option<(Lane, Cursor)> {
         for lane in LANE_ORDER {
             let state = &self.lanes[lane as usize];
-            let room = state.unsent.is_empty() && state.under_way.len() < window(lane);
+            let room = state.unsent.is_empty() && state.under_way.len() < state.window(lane);
             if self.missing.rests(lane) || !room || state.back.is_some() || state.reading.is_some() {
                 continue;
             }
@@ -396,7 +398,7 @@ impl Feed {
         for lane in lanes.iter().copied() {
             let (end, (heard, heard_news)) = (self.end(lane, now.elapsed), self.heard_wants(lane));
             let state = &mut self.lanes[lane as usize];
-            if state.under_way.len() >= window(lane) {
+            if state.under_way.len() >= state.window(lane) {
                 continue;
             }
             let left = self.missing.left(lane);
@@ -462,7 +464,9 @@ impl Feed {
         }
         let state = self.lanes.get_mut(usize::from(lane)).ok_or(StrayAck { lane, cursor })?;
         let ends = state.under_way.iter().rposition(|sent| *sent == cursor);
-        state.under_way.drain(..=ends.ok_or(StrayAck { lane, cursor })?);
+        let ends = ends.ok_or(StrayAck { lane, cursor })?;
+        state.under_way.drain(..=ends);
+        state.proven = (state.proven + ends + 1).min(WINDOW_BATCHES);
         let had = state.acked;
         let before = self.missing.before(usize::from(lane), cursor).unwrap_or(had);
         let front = state.again.acked(before, cursor, ack.counts.limited, now);
@@ -552,6 +556,12 @@ impl Feed {
 }
 
 impl LaneFeed {
+    /// Batches that may be under way now: one to begin with, and with each that is acknowledged one more (slow start, RFC 5681 §3.1). A peer that comes for
+    /// nothing but trouble costs the reading and sealing of one batch, and an honest one a few times the way there and back.
+    fn window(&self, lane: Lane) -> usize {
+        window(lane).min(1 + self.proven)
+    }
+
     /// Whether a batch that ends at this position is under way.
     fn is_under_way_at(&self, cursor: Cursor) -> bool {
         self.under_way.back() == Some(&cursor)

@@ -57,7 +57,8 @@ pub fn judge(terms: &Terms, pointer: &message::Pointer, held: Option<&Held>, kno
     }
     if let Some(held) = held {
         let rank = held.record.rank();
-        if kept.is_of(rank) {
+        // What points back to us tells us nothing of where else it is: it neither makes it a customer's nor renews it.
+        if kept.is_of(rank) && keeper != terms.own {
             let news = kept.class > held.class || kept.keep_until.day() > held.keep_until.day();
             return if news {
                 Pointed::Renew(Box::new(intake::put(terms, held.record.clone(), kept.class, kept.keep_until)))
@@ -65,7 +66,7 @@ pub fn judge(terms: &Terms, pointer: &message::Pointer, held: Option<&Held>, kno
                 Pointed::Same
             };
         }
-        if !kept.outranks(rank) {
+        if !kept.outranks(rank) && keeper != terms.own {
             return Pointed::Older;
         }
     }

@@ -156,9 +156,8 @@ pub fn triage(terms: &Terms, signed: SignedRecord, entry: &Value, held: Option<&
     let (record, keep_until) = (signed.record(), entry.keep_until);
     let class = policy::class_of(terms.relationship, entry.class);
     // Nobody promises to keep a record beyond its end, whatever the sender says.
-    let keep_until = record.expiry().map_or(keep_until, |expiry| keep_until.min(expiry));
-    let lapsed = record.expiry().is_some_and(|expiry| keep_until < expiry && keep_until <= now);
-    if lapsed || record.forget_at().is_some_and(|at| at <= now) {
+    let keep_until = record.bounded(keep_until, now);
+    if record.forgotten_at(keep_until).is_some_and(|at| at <= now) {
         return Verdict::Older;
     }
     let future = matches!(record.from_peer(now), Timeliness::Future(_));

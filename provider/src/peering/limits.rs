@@ -86,6 +86,10 @@ pub const REDIAL_QUARANTINE: Duration = Duration::from_secs(600);
 /// set right, and where it is a second way to the same node a handshake in so long a time, some 5 kB, is nothing.
 pub const REDIAL_ASTRAY: Duration = Duration::from_secs(600);
 
+/// A link on which nothing was heard for longer may be dead: what has been told over it is no longer all there is. Longer than between two of the signs of
+/// life that both sides give (`io::quic`), also if one of them is lost; as long as an absence may be believed.
+pub const HEARD_WITHIN: Duration = super::ask::limits::NEGATIVE_TTL;
+
 /// A link that held this long was a good one: pauses start small again. Links that die younger do not count, so that one
 /// that comes and goes every second slows down.
 pub const LINK_STEADY: Duration = Duration::from_secs(10);

@@ -84,7 +84,7 @@ pub fn form(held: &Held, mode: Mode, now: UnixSecs) -> Form {
     if rank.revoked || rank.epoch > 0 {
         return Form::Value;
     }
-    let expired = record.expiry().is_some_and(|expiry| expiry <= now);
+    let expired = held.is_stale(now);
     match mode {
         Mode::Values => Form::Value,
         Mode::None => Form::Nothing,

@@ -2,6 +2,7 @@
 
 use super::media::{self, Tags};
 use super::problem::Refusal;
+use super::watch::events::Now;
 use super::{NameInPath, Service, answer, json, name_in};
 use crate::io::clock::Clock;
 use crate::io::peering::ask::Asking;
@@ -16,7 +17,7 @@ use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use dialtone_resolver::view;
 use dialtone_resolver::{Lookup, LookupError, RecordSource};
 use dialtone_shared::receipt::Status;
-use dialtone_shared::{Name, Ttl, UnixSecs, VerifiedRecord};
+use dialtone_shared::{Name, Ttl, UnixSecs};
 use std::sync::Arc;
 
 /// What a provider knows of names, as something to look names up in.
@@ -27,7 +28,7 @@ pub struct StoreSource {
 }
 
 /// What is known of a name.
-enum Known {
+pub(super) enum Known {
     Current(Found),
     Expired(Found),
     Absent,
@@ -39,15 +40,35 @@ impl StoreSource {
         Self { asking, clock }
     }
 
-    async fn find(&self, name: &Name) -> Result<Known, Refusal> {
+    pub(super) async fn find(&self, name: &Name) -> Result<Known, Refusal> {
         match self.asking.get(name).await? {
-            Reply::Record(found) if expired(&found.record, self.clock.now().secs()) => Ok(Known::Expired(found)),
+            Reply::Record(found) if expired(&found, self.clock.now().secs()) => Ok(Known::Expired(found)),
             Reply::Record(found) => Ok(Known::Current(found)),
             Reply::Absent => Ok(Known::Absent),
             Reply::Unknown(why) => Err(Refusal::Lookup(LookupError::Unavailable(why))),
             Reply::Busy => Err(Refusal::Lookup(LookupError::Busy)),
             // A client says nothing of what it knows.
             Reply::NotNewer { .. } => Err(Refusal::Bug("a client was answered as a peer".to_owned())),
+        }
+    }
+}
+
+impl StoreSource {
+    /// Whether what is kept here is the newest there is, so that who watches it is told of everything.
+    pub fn is_whole(&self) -> bool {
+        self.asking.is_whole()
+    }
+
+    /// What is true of a name now, for whoever watches it.
+    pub async fn now(&self, name: &Name) -> Now {
+        match self.find(name).await {
+            Ok(Known::Current(found)) => {
+                let held = self.asking.holds(found.record.name(), found.record.rank()).await;
+                Now::Current(found.record, (!held).then_some(found.fresh))
+            }
+            Ok(Known::Expired(found)) => Now::Expired(found.record),
+            Ok(Known::Absent) => Now::Absent,
+            Err(refusal) => Now::Unknown(refusal.to_string()),
         }
     }
 }
@@ -71,8 +92,12 @@ impl RecordSource for StoreSource {
 }
 
 /// Kept as a floor, but not served.
-fn expired(record: &VerifiedRecord, now: UnixSecs) -> bool {
-    record.record().expiry().is_some_and(|expiry| expiry <= now)
+fn expired(found: &Found, now: UnixSecs) -> bool {
+    found
+        .record
+        .record()
+        .served_until(found.keep_until)
+        .is_some_and(|until| until <= now)
 }
 
 /// `GET /v1/records/{name}`.

@@ -14,6 +14,10 @@ pub const STATUS: &str = "application/vnd.dialtone.status";
 pub const PROOF: &str = "application/vnd.dialtone.proof";
 /// JSON.
 pub const JSON: &str = "application/json";
+/// Plain text.
+pub const TEXT: &str = "text/plain";
+/// Server-sent events.
+pub const EVENTS: &str = "text/event-stream";
 /// CBOR.
 pub const CBOR: &str = "application/cbor";
 /// Problem details (RFC 9457).

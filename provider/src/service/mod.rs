@@ -3,11 +3,14 @@
 //! 1. [`put`]: a record, in the order of what costs least; [`queue`]: kept and receipted with those that wait;
 //! 2. [`batch`]: many records in one request;
 //! 3. [`get`]: a record, a signed status, and the provider's store as something to look names up in;
-//! 4. [`resolve`]: the walk over the layers;
-//! 5. [`info`]: what a provider says of itself, how it is, and what it counts;
-//! 6. [`proofs`]: the wrongs that can be proved;
-//! 7. [`look`]: the page that draws a name's layers and checks them in the reader's browser;
-//! 8. [`media`]: media types and entity tags; [`problem`]: what can go wrong.
+//! 4. [`relay`]: packets of pkarr, as its clients and iroh's put and get them;
+//! 5. [`value`]: bytes that their own hash names;
+//! 6. [`resolve`]: the walk over the layers;
+//! 7. [`info`]: what a provider says of itself, how it is, and what it counts;
+//! 8. [`proofs`]: the wrongs that can be proved;
+//! 9. [`look`]: the page that draws a name's layers and checks them in the reader's browser;
+//! 10. [`watch`]: being told what becomes of names, as it happens;
+//! 11. [`media`]: media types and entity tags; [`problem`]: what can go wrong.
 
 pub mod batch;
 pub mod get;
@@ -18,7 +21,10 @@ pub mod problem;
 pub mod proofs;
 pub mod put;
 pub mod queue;
+pub mod relay;
 pub mod resolve;
+pub mod value;
+pub mod watch;
 
 pub use problem::{Problem, Refusal, Turn};
 
@@ -64,10 +70,16 @@ pub struct Service {
     pub evidence: Arc<Evidence>,
     /// What everybody keeps.
     pub ledger: Arc<Ledger>,
+    /// Longest value that is taken, in bytes; 0: none is.
+    pub value_bytes_max: usize,
     /// The way into the store.
     pub queue: queue::PutQueue,
     /// Bounds the batch requests under way.
     pub batches: Arc<Semaphore>,
+    /// Who watches what.
+    pub board: Arc<watch::board::Board>,
+    /// Bounds the bodies of watches under way.
+    pub watch_bodies: Semaphore,
     /// What the provider says of itself, as JSON.
     pub info: tokio::sync::watch::Receiver<Bytes>,
     /// How the write path was when it was last tried.
@@ -88,6 +100,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/records/{name}", on_get(get::record).put(put::put))
         .route("/v1/records/{name}/status", on_get(get::status))
         .route("/v1/records", on_post(batch::post))
+        .route("/v1/watch", on_get(watch::get).post(watch::post))
         .route("/v1/resolve/{name}", on_get(resolve::resolve))
         .route("/v1/proofs", on_get(proofs::list))
         .route("/v1/proofs/{number}", on_get(proofs::proof))
@@ -97,6 +110,10 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/look/{folder}/{file}", on_get(look::file))
         .route("/healthz", on_get(info::health))
         .route("/metrics", on_get(info::metrics))
+        .route("/v1/values", on_post(value::post))
+        .route("/v1/values/{name}", on_get(value::get))
+        .route("/{key}", on_get(relay::get).put(relay::put).options(relay::options))
+        .route("/pkarr/{key}", on_get(relay::get).put(relay::put_by_iroh).options(relay::options))
         .fallback(|request: Request<Body>| async move { Refusal::NoSuchPath(request.uri().path().to_owned()).into_response() })
         .method_not_allowed_fallback(|request: Request<Body>| async move { Refusal::Method(request.method().to_string()).into_response() })
         .with_state(service)

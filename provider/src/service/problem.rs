@@ -6,7 +6,7 @@ use crate::store::{Held, StoreError};
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use dialtone_resolver::LookupError;
-use dialtone_shared::limits::{FUTURE_PUT_SECS, RECORD_BYTES_MAX};
+use dialtone_shared::limits::{FUTURE_PUT_SECS, RECORD_BYTES_MAX, VALUE_BYTES_MAX};
 use dialtone_shared::{Name, NameError, RecordError, UnixSecs, VerifyError};
 use serde_json::{Map, Value};
 
@@ -16,9 +16,6 @@ pub enum Refusal {
     /// The URL does not hold a name.
     #[error("the URL does not hold a name: {0}")]
     NotAName(NameError),
-    /// A name of a scheme that is not kept here yet.
-    #[error("names of the content scheme are not served by this version: put the bytes into an `opaque` binding of a key-set name")]
-    ContentScheme,
     /// More bytes than are read.
     #[error("the body is larger than {0} bytes, the most that is taken here")]
     TooLarge(usize),
@@ -89,6 +86,12 @@ pub enum Refusal {
     /// The store failed at a put, whose fate is unknown.
     #[error("{0}. Whether the record was kept is unknown: put it again, or ask for the name's status")]
     Unknown(StoreError),
+    /// Not a list of names to watch.
+    #[error("not a list of names to watch: {0}")]
+    Watch(String),
+    /// More names than one connection watches.
+    #[error("more than the {0} names that one connection watches: use several")]
+    WatchMax(usize),
     /// There is no record of the name.
     #[error("there is no record of {0}")]
     Absent(Name),
@@ -144,17 +147,17 @@ impl Refusal {
         use Turn::{Client, Provider, Publisher};
         let (status, slug, title, turn) = match self {
             Self::NotAName(_) => (400, "name", "Not a name", Client),
-            Self::ContentScheme => (422, "content-scheme", "Names of the content scheme are not served", Publisher),
             Self::TooLarge(_) => (413, "too-large", "Too large", Client),
             Self::MediaType(..) => (415, "media-type", "Another media type than expected", Client),
             Self::Body(_) => (400, "body", "The body did not arrive", Client),
             Self::Record(error) => match error {
-                RecordError::TooLarge(_) => (413, "too-large", "Too large", Client),
+                RecordError::TooLarge(_) | RecordError::TooLargeValue(_) => (413, "too-large", "Too large", Client),
                 RecordError::Lifetime { .. } => (422, "lifetime", "The expiry is out of bounds", Publisher),
                 RecordError::Sequence(_) => (422, "sequence", "The sequence is out of bounds", Publisher),
                 RecordError::Chain(_) => (422, "key-chain", "The key chain does not hold together", Publisher),
                 RecordError::Version(_) => (400, "version", "Another version of the record format", Publisher),
                 RecordError::TooShort(_)
+                | RecordError::Packet(_)
                 | RecordError::Envelope(_)
                 | RecordError::Cbor(_)
                 | RecordError::UnknownField(_)
@@ -194,6 +197,8 @@ impl Refusal {
                 }
                 StoreError::Corrupt(_) => (503, "corrupt", "Stored bytes changed", Provider),
             },
+            Self::Watch(_) => (400, "watch", "Not a list of names to watch", Client),
+            Self::WatchMax(_) => (413, "watch-max", "Too many names to watch on one connection", Client),
             Self::Absent(_) => (404, "absent", "There is no such record", Publisher),
             Self::Stale { .. } => (404, "stale", "The newest record has expired", Publisher),
             Self::Lookup(error) => match error {
@@ -292,6 +297,7 @@ impl From<RecordError> for Refusal {
     fn from(error: RecordError) -> Self {
         match error {
             RecordError::TooLarge(_) => Self::TooLarge(RECORD_BYTES_MAX),
+            RecordError::TooLargeValue(_) => Self::TooLarge(VALUE_BYTES_MAX),
             other => Self::Record(other),
         }
     }

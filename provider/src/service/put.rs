@@ -47,14 +47,11 @@ pub(super) struct Admitted {
 impl Service {
     async fn put(&self, name: NameInPath, request: Request<Body>) -> Result<Response<Body>, Refusal> {
         let name = name_in(name)?;
-        if name.scheme() == Scheme::Content {
-            return Err(Refusal::ContentScheme);
-        }
         let (head, body) = request.into_parts();
         let checked = self
             .caller(&head, media::RECORD)
             .and_then(|caller| Ok((caller, Wanted::of(&head.headers)?)));
-        let (bytes, (caller, wanted)) = read_if(checked, &head.headers, body, RECORD_BYTES_MAX).await?;
+        let (bytes, (caller, wanted)) = read_if(checked, &head.headers, body, self.body_bytes_max(&name)).await?;
         let now = self.clock.now();
         // Copied once: otherwise each record held would hold the whole buffer that its connection was read into.
         let signed = examine(Bytes::copy_from_slice(&bytes), Some(&name), &self.name, now.secs())?;
@@ -68,12 +65,25 @@ impl Service {
         Ok(kept_response(&name, &kept, media::prefers_json(&head.headers, media::RECEIPT)))
     }
 
+    /// Most bytes of the body of a put.
+    pub(super) fn body_bytes_max(&self, name: &Name) -> usize {
+        match name.scheme() {
+            Scheme::Content => 1 + self.value_bytes_max,
+            Scheme::KeySet | Scheme::Pkarr => RECORD_BYTES_MAX,
+        }
+    }
+
     /// Who puts, and whether what it sends says that it is `expected`.
     pub(super) fn caller(&self, head: &Parts, expected: &'static str) -> Result<Caller, Refusal> {
-        let (headers, from) = (&head.headers, head.extensions.get::<Remote>());
-        if let Some(given) = media::unexpected_type(headers, &[expected]) {
-            return Err(Refusal::MediaType(given, expected));
+        match media::unexpected_type(&head.headers, &[expected]) {
+            Some(given) => Err(Refusal::MediaType(given, expected)),
+            None => self.who(head),
         }
+    }
+
+    /// Who puts.
+    pub(super) fn who(&self, head: &Parts) -> Result<Caller, Refusal> {
+        let (headers, from) = (&head.headers, head.extensions.get::<Remote>());
         let authorization = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
         // A proxy passes on somebody else's request; a browser may act for a page from anywhere.
         let forwarded = [header::FORWARDED, header::VIA, header::ORIGIN, X_FORWARDED_FOR, X_REAL_IP]
@@ -223,7 +233,7 @@ impl Wanted {
     }
 }
 
-fn kept_response(name: &Name, kept: &Kept, as_json: bool) -> Response<Body> {
+pub(super) fn kept_response(name: &Name, kept: &Kept, as_json: bool) -> Response<Body> {
     let mut response = if as_json {
         let mut shown = String::from("{");
         write_kept(&mut shown, name, kept);

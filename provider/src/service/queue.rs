@@ -266,7 +266,7 @@ impl Entry {
             name: *put.record.name(),
             rank: *put.record.rank(),
             bytes: put.record.bytes().len(),
-            keep_until: put.record.record().expiry().map(|_| put.keep_until),
+            keep_until: (!put.record.record().is_revoked()).then_some(put.keep_until),
             account: put.account.clone(),
             before,
         }

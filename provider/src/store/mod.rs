@@ -287,15 +287,18 @@ pub enum StoreError {
 }
 
 impl Held {
-    /// When it may be forgotten. A record kept to its end is kept on as a floor until no older one can be valid;
-    /// one whose lease ends earlier goes with the lease; a revocation stays for ever.
+    /// When it may be forgotten: see [`Record::forgotten_at`](dialtone_shared::Record::forgotten_at).
     pub fn forget_at(&self) -> Option<UnixSecs> {
         let record = self.record.record();
-        match record.expiry() {
-            Some(expiry) if self.keep_until < expiry => Some(self.keep_until),
-            expiry if planted::is(Bug::NoFloor) => expiry,
-            _ => record.forget_at(),
+        if planted::is(Bug::NoFloor) {
+            return record.served_until(self.keep_until).map(|until| until.min(self.keep_until));
         }
+        record.forgotten_at(self.keep_until)
+    }
+
+    /// Whether it is held, but served no more: it has expired, or its lease is over.
+    pub fn is_stale(&self, now: UnixSecs) -> bool {
+        self.record.record().served_until(self.keep_until).is_some_and(|until| until <= now)
     }
 
     /// Which lane its change stands in.

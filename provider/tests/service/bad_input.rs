@@ -45,7 +45,7 @@ async fn a_url_without_a_name_in_it() {
         ("short", "56 characters"),
         (wrong_sum.as_str(), "checksum"),
         (alphabet.as_str(), "alphabet"),
-        ("8pinxxgqs41n4aididenw5apqp1urfmzdztr8jt4abrkdn435ewo", "pkarr"),
+        ("8pinxxgqs41n4aididenw5apqp1urfmzdztr8jt4abrkdn435ewt", "canonical"),
         ("%ff", "56 characters"),
         ("%", "56 characters"),
         ("%7", "56 characters"),
@@ -168,9 +168,11 @@ async fn a_record_for_another_name_than_the_urls() {
 }
 
 #[tokio::test]
-async fn a_name_of_the_content_scheme() {
+async fn a_value_of_another_name_or_without_its_head() {
     let world = World::start().await;
-    refused(&world, &Name::of_content(b"hello"), &b"hello"[..], 422, "content-scheme").await;
+    refused(&world, &Name::of_content(b"hello"), &b"hello"[..], 400, "malformed").await;
+    refused(&world, &Name::of_content(b"hello"), &b"\x02hallo"[..], 422, "other-name").await;
+    refused(&world, &Name::of_content(b""), &b"\x02"[..], 400, "malformed").await;
 }
 
 #[tokio::test]
@@ -269,7 +271,7 @@ async fn a_body_of_another_kind() {
 #[tokio::test]
 async fn a_path_or_a_method_that_there_is_not() {
     let world = World::start().await;
-    assert_eq!(world.get("/nowhere").await.slug(), "no-such-path");
+    assert_eq!(world.get("/no/where").await.slug(), "no-such-path");
     let reply = world.ask("DELETE", &path_of(&Publisher::number(1).name()), &[], "").await;
     assert_eq!((reply.status.as_u16(), reply.slug().as_str()), (405, "method"));
     assert_eq!(reply.header("allow"), "GET,HEAD,PUT");

@@ -7,12 +7,17 @@ use tokio::net::UdpSocket;
 
 /// The code and the answers' bytes of a question for A.
 pub async fn ask(server: SocketAddr, name: &str) -> (u8, Vec<u8>) {
+    ask_for(server, name, 1).await
+}
+
+/// The same for any type.
+pub async fn ask_for(server: SocketAddr, name: &str, kind: u8) -> (u8, Vec<u8>) {
     let mut question = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in name.split('.') {
         question.push(label.len() as u8);
         question.extend(label.as_bytes());
     }
-    question.extend([0, 0, 1, 0, 1]);
+    question.extend([0, 0, kind, 0, 1]);
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     socket.send_to(&question, server).await.unwrap();
     let mut answer = vec![0; 4_096];

@@ -10,5 +10,8 @@ mod dns;
 mod gets;
 mod peers;
 mod puts;
+mod relay;
 mod running;
 mod starting;
+mod values;
+mod watching;

@@ -4,19 +4,55 @@
 //! # who we call what
 //! home          <56 characters of a name>
 //! www.example   <56 characters of a name>    # a comment
+//! .example.com  <56 characters of a name>    # a zone: example.com, and what the name has below itself
+//! *.example.net <56 characters of a name>    # every name below example.net stands for the name itself
 //! ```
 //!
-//! Exact names only. Editing keeps every other line as it is.
+//! The closest line counts: an exact one, and otherwise that of the longest domain. Editing keeps every other line as it is.
 
 use crate::dns::domain::Domain;
+use crate::dns::settings::ALIAS_TTL_SECS;
 use dialtone_shared::record::binding::is_dns_name;
 use dialtone_shared::{Name, NameError};
 use std::collections::HashMap;
+use std::fmt;
 use std::str::FromStr;
 
 /// The aliases of one file.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Aliases(HashMap<Domain, Name>);
+pub struct Aliases {
+    exact: HashMap<Domain, Name>,
+    wide: HashMap<Domain, (Wide, Name)>,
+}
+
+/// How an alias stands for more than one name.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Wide {
+    /// `.example.com`: the domain and all below it, by the owners that the name has.
+    Zone,
+    /// `*.example.com`: all below the domain, each the name itself.
+    Below,
+}
+
+/// What stands left of a name on a line.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Pattern {
+    domain: Domain,
+    wide: Option<Wide>,
+}
+
+/// Where a legacy name is kept: at an owner of a flat name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mapped {
+    /// The flat name.
+    pub name: Name,
+    /// The labels of the owner below it, lower-case, first to last.
+    pub labels: Vec<Vec<u8>>,
+    /// The legacy name that the flat name itself stands for.
+    pub apex: Domain,
+    /// For how long that may be believed, in seconds.
+    pub ttl: u32,
+}
 
 /// Why a file of aliases, or a change to it, is refused. The writer's turn.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -41,7 +77,9 @@ pub enum AliasError {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AliasProblem {
     /// Not a DNS name.
-    #[error("{0:?} is not a DNS name: letters, digits, `-` and `_` between dots, at most 253 characters")]
+    #[error(
+        "{0:?} is not a DNS name: letters, digits, `-` and `_` between dots, at most 253 characters; `.` or `*.` before it for more than one"
+    )]
     Alias(String),
     /// No name after the alias.
     #[error("no name after the alias: write `alias  <name>`")]
@@ -71,7 +109,7 @@ impl Aliases {
     /// # Errors
     /// [`AliasError`], the first line that is wrong.
     pub fn parse(text: &str) -> Result<Self, AliasError> {
-        let mut aliases = HashMap::new();
+        let mut aliases = Self::default();
         let mut lines = HashMap::new();
         for (index, line) in text.lines().enumerate() {
             let line_number = index + 1;
@@ -79,40 +117,85 @@ impl Aliases {
                 line: line_number,
                 problem,
             };
-            let Some((alias, name)) = parse_line(line).map_err(at)? else {
+            let Some((pattern, name)) = parse_line(line).map_err(at)? else {
                 continue;
             };
-            if let Some(first) = lines.insert(alias.clone(), line_number) {
-                return Err(at(AliasProblem::Twice(alias.to_string(), first)));
+            // A zone and a wildcard of one domain would leave open which of them counts.
+            let same = (pattern.domain.clone(), pattern.wide.is_some());
+            if let Some(first) = lines.insert(same, line_number) {
+                return Err(at(AliasProblem::Twice(pattern.to_string(), first)));
             }
             if aliases.len() >= ALIASES_MAX {
                 return Err(AliasError::TooMany);
             }
-            aliases.insert(alias, name);
+            aliases.insert(pattern, name);
         }
-        Ok(Self(aliases))
+        Ok(aliases)
     }
 
-    /// The name that `alias` stands for.
+    fn insert(&mut self, pattern: Pattern, name: Name) {
+        match pattern.wide {
+            None => drop(self.exact.insert(pattern.domain, name)),
+            Some(wide) => drop(self.wide.insert(pattern.domain, (wide, name))),
+        }
+    }
+
+    /// The name that exactly `alias` stands for.
     pub fn get(&self, alias: &Domain) -> Option<&Name> {
-        self.0.get(alias)
+        self.exact.get(alias)
+    }
+
+    /// Where `name` is kept by the zone or wildcard that is closest to it.
+    pub fn covering(&self, name: &Domain) -> Option<Mapped> {
+        if self.wide.is_empty() {
+            return None;
+        }
+        let labels: Vec<&[u8]> = name.labels().collect();
+        (0..labels.len()).find_map(|cut| {
+            let apex = name.without_first(cut);
+            let (wide, flat) = self.wide.get(&apex)?;
+            let (labels, apex) = match wide {
+                Wide::Zone => (labels[..cut].iter().map(|label| label.to_ascii_lowercase()).collect(), apex),
+                Wide::Below if cut > 0 => (Vec::new(), name.clone()),
+                Wide::Below => return None,
+            };
+            let (name, ttl) = (*flat, ALIAS_TTL_SECS);
+            Some(Mapped { name, labels, apex, ttl })
+        })
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.exact.len() + self.wide.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len() == 0
     }
 
-    /// All of them, in order of the alias.
-    pub fn iter(&self) -> impl Iterator<Item = (&Domain, &Name)> {
-        let mut all: Vec<_> = self.0.iter().collect();
-        all.sort_by_cached_key(|(alias, _)| alias.to_string().to_ascii_lowercase());
+    /// All of them as they are written, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (String, &Name)> {
+        let exact = self.exact.iter().map(|(domain, name)| (domain, None, name));
+        let wide = self.wide.iter().map(|(domain, (wide, name))| (domain, Some(*wide), name));
+        let pattern = |(domain, wide, name): (&Domain, Option<Wide>, _)| {
+            let domain = domain.clone();
+            (Pattern { domain, wide }.to_string(), name)
+        };
+        let mut all: Vec<_> = exact.chain(wide).map(pattern).collect();
+        all.sort_unstable();
         all.into_iter()
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let before = match self.wide {
+            None => "",
+            Some(Wide::Zone) => ".",
+            Some(Wide::Below) => "*.",
+        };
+        write!(f, "{before}{}", self.domain)
     }
 }
 
@@ -122,7 +205,10 @@ impl Aliases {
 /// [`AliasError`] if `text` is not a file of aliases, or `alias` not an alias.
 pub fn with_alias(text: &str, alias: &str, name: &Name) -> Result<String, AliasError> {
     let asked = parse_alias(alias)?;
-    if Aliases::parse(text)?.0.get(&asked) == Some(name) {
+    if Aliases::parse(text)?
+        .iter()
+        .any(|(pattern, flat)| pattern == asked.to_string() && flat == name)
+    {
         return Ok(text.to_owned());
     }
     let fresh = format!("{asked}  {name}");
@@ -158,18 +244,18 @@ pub fn with_alias(text: &str, alias: &str, name: &Name) -> Result<String, AliasE
 /// [`AliasError`] if `text` is not a file of aliases, or `alias` not an alias.
 pub fn without_alias(text: &str, alias: &str) -> Result<Option<String>, AliasError> {
     let asked = parse_alias(alias)?;
-    if Aliases::parse(text)?.get(&asked).is_none() {
+    if !Aliases::parse(text)?.iter().any(|(pattern, _)| pattern == asked.to_string()) {
         return Ok(None);
     }
     Ok(Some(text.split_inclusive('\n').filter(|line| !is_line_of(line, &asked)).collect()))
 }
 
-fn is_line_of(line: &str, alias: &Domain) -> bool {
+fn is_line_of(line: &str, alias: &Pattern) -> bool {
     matches!(parse_line(line), Ok(Some((found, _))) if found == *alias)
 }
 
 /// One line: an alias and its name, or nothing but a comment.
-fn parse_line(line: &str) -> Result<Option<(Domain, Name)>, AliasProblem> {
+fn parse_line(line: &str) -> Result<Option<(Pattern, Name)>, AliasProblem> {
     let body = line.split('#').next().unwrap_or_default();
     let mut words = body.split_whitespace();
     let Some(alias) = words.next() else {
@@ -187,10 +273,15 @@ fn parse_line(line: &str) -> Result<Option<(Domain, Name)>, AliasProblem> {
     }
 }
 
-fn parse_alias(text: &str) -> Result<Domain, AliasProblem> {
+fn parse_alias(text: &str) -> Result<Pattern, AliasProblem> {
     let lower = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
-    match Domain::from_text(&lower) {
-        Ok(domain) if is_dns_name(&lower) => Ok(domain),
+    let (wide, bare) = match (lower.strip_prefix("*."), lower.strip_prefix('.')) {
+        (Some(bare), _) => (Some(Wide::Below), bare),
+        (None, Some(bare)) => (Some(Wide::Zone), bare),
+        (None, None) => (None, lower.as_str()),
+    };
+    match Domain::from_text(bare) {
+        Ok(domain) if is_dns_name(bare) => Ok(Pattern { domain, wide }),
         _ => Err(AliasProblem::Alias(text.to_owned())),
     }
 }
@@ -236,6 +327,56 @@ mod tests {
                 "{text:?}: {error}"
             );
         }
+    }
+
+    #[test]
+    fn a_zone_keeps_the_labels_a_wildcard_does_not_and_the_closest_counts() {
+        let [zone, below, exact] = ["zone", "below", "exact"].map(name);
+        let text = format!(".example.com {zone}\n*.shops.Example.com {below}\nwww.example.com {exact}\n");
+        let aliases = Aliases::parse(&text).expect("aliases");
+        let covering = |text: &str| {
+            let mapped = aliases.covering(&domain(text))?;
+            let labels: Vec<String> = mapped
+                .labels
+                .iter()
+                .map(|label| String::from_utf8_lossy(label).into_owned())
+                .collect();
+            Some((mapped.name, labels.join("."), mapped.apex.to_string().to_ascii_lowercase()))
+        };
+        let at = |name, labels: &str, apex: &str| Some((name, labels.to_owned(), domain(apex).to_string()));
+        assert_eq!(covering("EXAMPLE.com"), at(zone, "", "example.com"));
+        assert_eq!(covering("A.b.example.com"), at(zone, "a.b", "example.com"));
+        assert_eq!(
+            covering("shops.example.com"),
+            at(zone, "shops", "example.com"),
+            "the wildcard is for what is below"
+        );
+        assert_eq!(covering("x.y.shops.example.com"), at(below, "", "x.y.shops.example.com"));
+        assert_eq!(covering("example.org"), None);
+        assert_eq!(aliases.get(&domain("www.example.com")), Some(&exact));
+        let listed: Vec<String> = aliases.iter().map(|(pattern, _)| pattern).collect();
+        assert_eq!(
+            listed,
+            ["*.shops.example.com.", ".example.com.", "www.example.com."].map(|text| text.trim_end_matches('.').to_owned())
+        );
+        let both = format!(".a.example {zone}\n*.a.example {zone}\n");
+        assert!(Aliases::parse(&both).expect_err("which?").to_string().contains("twice"));
+        for wrong in ["*", ".", "*.", "a.*.b", "..a", "*a.b"] {
+            assert!(Aliases::parse(&format!("{wrong} {zone}")).is_err(), "{wrong}");
+        }
+        let edited = with_alias(&text, ".example.com", &below).expect("edited");
+        assert!(
+            edited.contains(&format!(".example.com  {below}\n*.shops.Example.com {below}")),
+            "{edited}"
+        );
+        assert_eq!(
+            without_alias(&edited, "*.shops.example.com")
+                .expect("edited")
+                .expect("found")
+                .lines()
+                .count(),
+            2
+        );
     }
 
     #[test]

@@ -167,7 +167,12 @@ impl Spot<'_> {
         self.exists(&wildcard).then_some(wildcard)
     }
 
+    /// The alias that stands at `labels`. Packets of pkarr may have one beside other data, which then counts.
     fn cname_at(&self, labels: &[&[u8]]) -> Option<(Domain, u32)> {
+        let is_answer = |binding: &Binding| matches!(binding, Binding::Dns(dns) if dns.kind == self.kind && same_owner(&dns.owner, labels));
+        if self.kind != types::CNAME && self.record.bindings().iter().any(is_answer) {
+            return None;
+        }
         self.record.bindings().iter().find_map(|binding| match binding {
             Binding::Dns(dns) if dns.kind == types::CNAME && same_owner(&dns.owner, labels) => {
                 Some((Domain::from_wire(&dns.rdata)?, dns.ttl.0.min(self.ttl.0)))

@@ -71,6 +71,17 @@ pub fn dress(answer: &mut Vec<u8>, wants: Wants, carrier: Carrier, nsid: Option<
     answer[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
 }
 
+/// Adds an option to `answer`, whose last record is its OPT, if it fits into `limit` bytes.
+pub fn add_option(answer: &mut Vec<u8>, option: &[u8], limit: usize) {
+    if answer.len() + option.len() > limit {
+        return;
+    }
+    let Some(length_at) = opt_length_at(answer) else { return };
+    answer.extend_from_slice(option);
+    let length = u16::from_be_bytes([answer[length_at], answer[length_at + 1]]).saturating_add(option.len() as u16);
+    answer[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
+}
+
 /// Where the length of the OPT's data stands, if the last record is an OPT.
 fn opt_length_at(answer: &[u8]) -> Option<usize> {
     let mut r = Reader::new(answer);

@@ -1,19 +1,22 @@
 //! A question's way through the house: whose name is it, what is known of it, and what is said.
 
 use crate::dns::counts::{Counters, FrontendCounts};
-use crate::dns::edns::dress;
+use crate::dns::edns::{add_option, dress};
 use crate::dns::forward::Asked;
 use crate::dns::generations::{Generations, Millis, Trace};
 use crate::dns::hot::Fill;
+use crate::dns::links::Follow;
 use crate::dns::place::{Place, Zone};
 use crate::dns::question::Query;
 use crate::dns::rcode::{AnswerError, Ede, Rcode, ede, of_error};
-use crate::dns::response::{Response, TCP_BYTES_MAX, encode_refusal, udp_limit};
+use crate::dns::response::{Response, TCP_BYTES_MAX, ede_option, encode_refusal, udp_limit};
 use crate::dns::settings::{FrontendSettings, NEGATIVE_TTL_SECS_MAX, NSID_BYTES_MAX, ORIGIN_BYTES_MAX, RECORD_UDP_GAIN};
 use crate::dns::walk::Walk;
-use crate::dns::wire::CLASS_IN;
+use crate::dns::wire::{CLASS_IN, flags};
 use crate::io::alias_file::AliasFile;
+use crate::io::links::{Linked, Links};
 use crate::io::upstream::Upstream;
+use crate::io::validator::Validator;
 use crate::source::RecordSource;
 use dialtone_shared::record::rdata::{TYPE_RECORD, types};
 use std::net::{IpAddr, SocketAddr};
@@ -83,6 +86,9 @@ pub struct Frontend {
     zone: Zone,
     aliases: Option<AliasFile>,
     upstream: Option<Arc<Upstream>>,
+    /// What validates what is forwarded.
+    validator: Option<Arc<Validator>>,
+    links: Option<Links>,
     forward_for_everyone: bool,
     nsid: Option<Vec<u8>>,
     counters: Counters,
@@ -110,6 +116,17 @@ pub enum FrontendError {
     /// An identifier that is too long.
     #[error("the server's identifier is {0} bytes; at most {NSID_BYTES_MAX}")]
     LongNsid(usize),
+    /// Links or validation without anybody to ask.
+    #[error("{0} needs an upstream resolver, and none is set")]
+    NoUpstream(&'static str),
+    /// A file of trust anchors that cannot be used.
+    #[error("trust anchors in {file}: {reason}")]
+    Anchors {
+        /// Which file.
+        file: String,
+        /// Why.
+        reason: String,
+    },
     /// A file of aliases that cannot be used.
     #[error("aliases in {file}: {reason}")]
     Aliases {
@@ -147,11 +164,33 @@ impl Frontend {
                 reason: error.to_string(),
             })
         };
+        let upstream = (!settings.upstreams.is_empty()).then(|| Upstream::new(settings.upstreams));
+        let validator = match &upstream {
+            Some(upstream) if settings.validate || settings.links == Follow::Validated => {
+                let anchors = settings.trust_anchors.as_deref();
+                let validator = Validator::new(Arc::clone(upstream), anchors).map_err(|reason| FrontendError::Anchors {
+                    file: anchors.map(|file| file.display().to_string()).unwrap_or_default(),
+                    reason,
+                })?;
+                Some(Arc::new(validator))
+            }
+            Some(_) => None,
+            None if settings.validate => return Err(FrontendError::NoUpstream("validation")),
+            None => None,
+        };
+        let links = match (settings.links, &upstream) {
+            (Follow::No, _) => None,
+            (_, None) => return Err(FrontendError::NoUpstream("following links")),
+            (Follow::Validated, Some(upstream)) => Some(Links::new(Arc::clone(upstream), validator.clone())),
+            (Follow::Any, Some(upstream)) => Some(Links::new(Arc::clone(upstream), None)),
+        };
         Ok(Self {
             source,
             zone: Zone::new(settings.origin, &settings.authority, settings.nameservers),
             aliases: settings.aliases.map(open).transpose()?,
-            upstream: (!settings.upstreams.is_empty()).then(|| Upstream::new(settings.upstreams)),
+            upstream,
+            validator: validator.filter(|_| settings.validate),
+            links,
             forward_for_everyone: settings.forward_for_everyone,
             nsid: settings.nsid.map(String::into_bytes),
             counters: Counters::default(),
@@ -248,8 +287,34 @@ impl Frontend {
             generations: &self.generations,
         };
         if let Place::Legacy = place {
+            let linked = match (&self.links, upstream) {
+                (Some(links), Some(_)) if query.recursion_desired() => {
+                    links
+                        .find(&query.question.name, query.question.kind, query.dnssec_ok(), walk.source)
+                        .await
+                }
+                _ => Linked::No,
+            };
+            let broken = match linked {
+                Linked::To(mapped) => {
+                    let is_below = !mapped.labels.is_empty();
+                    match walk.answer(query, Place::Mapped(mapped)).await {
+                        // What the flat name does not have below itself is still where it was.
+                        Ok(response) if !(is_below && response.rcode == Rcode::NxDomain) => return encode(&response),
+                        Ok(_) => None,
+                        Err(error) => Some(of_error(&error)),
+                    }
+                }
+                Linked::Broken(ede) => Some(ede),
+                Linked::No => None,
+            };
             return match self.forward(query, upstream, &walk, limit).await {
-                Ok(bytes) => bytes,
+                Ok(mut bytes) => {
+                    if let Some(ede) = broken {
+                        add_option(&mut bytes, &ede_option(&ede), limit);
+                    }
+                    bytes
+                }
                 Err(response) => encode(&response),
             };
         }
@@ -284,6 +349,20 @@ impl Frontend {
             return refused(ede::NOT_AUTHORITATIVE, "not a name under the origin, and recursion is not desired");
         }
         self.counters.forwarded();
+        if let Some(validator) = self.validator.as_ref().filter(|_| query.flags & flags::CD == 0) {
+            let validated = match validator.lookup(&query.question.name, query.question.kind).await {
+                Ok(validated) => validated,
+                Err(error) => return Err(failed(&error.into())),
+            };
+            let secure = validated.secure;
+            let mut response = match query.dnssec_ok() {
+                true => validated.response,
+                false => validated.without_signatures().response,
+            };
+            // Said to who asked to be told (RFC 6840 §5.8).
+            response.authenticated = secure && (query.dnssec_ok() || query.flags & flags::AD != 0);
+            return Err(response);
+        }
         match upstream.ask(Asked::of(query, &query.question.name)).await {
             Ok((answered, age)) if walk.back_here(answered.targets()).is_none() => Ok(answered.relay(query, age, limit)),
             Ok(_) => Err(walk.answer(query, Place::Legacy).await.unwrap_or_else(|error| failed(&error))),

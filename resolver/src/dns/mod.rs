@@ -3,10 +3,9 @@
 //! In the order in which a question walks: [`question`] reads it, [`frontend`] takes it in, [`place`] says whose the name is, [`walk`]
 //! goes from there to the data, [`answer`] turns a record into DNS (with [`services`] for what has an owner of its own), [`local`] knows
 //! the names that never leave the house, [`forward`] judges what upstream resolvers say and [`upstream_cache`] keeps it, [`response`] writes the bytes,
-//! [`edns`] adds the courtesies of the way it came, [`https`] says what an HTTP request asks, [`rcode`] says what went wrong. [`aliases`] is the file that maps legacy names onto flat ones; [`zone`] and [`rdata_text`] read zone
-//! files into bindings. What is asked again goes a short way instead: [`glance`]
-//! makes a key of its question, [`hot`] keeps the bytes that were answered, [`generations`] knows whether they still hold. Sockets and files are in
-//! [`crate::io`].
+//! [`edns`] adds the courtesies of the way it came, [`https`] says what an HTTP request asks, [`rcode`] says what went wrong. [`aliases`] is the file that maps legacy names onto flat ones, [`links`] are their owners' own; [`zone`] and [`rdata_text`] read zone
+//! files into bindings. What is asked again goes a short way instead: [`glance`] makes a key of its question, [`hot`] keeps the bytes that were
+//! answered, [`generations`] knows whether they still hold. Sockets and files are in [`crate::io`].
 
 pub mod aliases;
 pub mod answer;
@@ -19,6 +18,7 @@ pub mod generations;
 pub mod glance;
 pub mod hot;
 pub mod https;
+pub mod links;
 pub mod local;
 pub mod place;
 pub mod question;
@@ -33,8 +33,10 @@ pub mod walk;
 pub mod wire;
 pub mod zone;
 mod zone_lex;
+pub mod zone_out;
 
 pub use counts::FrontendCounts;
 pub use domain::Domain;
 pub use frontend::{Carrier, Frontend, FrontendError, Reply, Via};
+pub use links::Follow;
 pub use settings::{Authority, FrontendSettings, ListenerSettings};

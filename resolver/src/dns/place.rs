@@ -1,5 +1,6 @@
 //! Whose a name is: the frontend's own, an alias that somebody here made, special, or everybody's.
 
+use crate::dns::aliases::Mapped;
 use crate::dns::domain::Domain;
 use crate::dns::local::{Local, special_use};
 use crate::dns::response::{Rdata, Rr, SoaData};
@@ -26,6 +27,8 @@ pub enum Place {
     NotAName(NameError),
     /// An alias of a flat name.
     Alias(Name),
+    /// A legacy name whose data a flat name has.
+    Mapped(Mapped),
     /// A special-use name.
     Local(Local),
     /// Anybody's.
@@ -79,8 +82,13 @@ impl Zone {
                 Err(error) => Place::NotAName(error),
             };
         }
-        if let Some(flat) = aliases.and_then(|aliases| aliases.current().get(name).copied()) {
-            return Place::Alias(flat);
+        if let Some(aliases) = aliases.map(AliasFile::current) {
+            if let Some(flat) = aliases.get(name) {
+                return Place::Alias(*flat);
+            }
+            if let Some(mapped) = aliases.covering(name) {
+                return Place::Mapped(mapped);
+            }
         }
         match special_use(name) {
             Some(_) if self.origin.is_within(name) => Place::AboveOrigin,

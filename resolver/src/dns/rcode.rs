@@ -1,5 +1,6 @@
 //! The codes of an answer, and the one table from what went wrong here to what DNS says about it.
 
+use crate::io::validator::ValidateError;
 use crate::source::LookupError;
 use std::borrow::Cow;
 
@@ -36,6 +37,8 @@ pub struct Ede {
 #[expect(missing_docs, reason = "the names are the registry's")]
 pub mod ede {
     pub const OTHER: u16 = 0;
+    pub const DNSSEC_INDETERMINATE: u16 = 5;
+    pub const DNSSEC_BOGUS: u16 = 6;
     pub const CACHED_ERROR: u16 = 13;
     pub const NOT_READY: u16 = 14;
     pub const PROHIBITED: u16 = 18;
@@ -62,6 +65,9 @@ pub enum AnswerError {
     /// The upstream resolvers did not help.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
+    /// What the upstream resolvers said does not validate.
+    #[error(transparent)]
+    Validate(#[from] ValidateError),
 }
 
 /// Why the upstream resolvers gave no answer.
@@ -100,6 +106,8 @@ pub fn of_error(error: &AnswerError) -> Ede {
         AnswerError::Lookup(LookupError::Busy) => Ede::new(ede::RATE_LIMITED, "too many lookups at once"),
         AnswerError::AliasLoop(_) => Ede::new(ede::OTHER, error.to_string()),
         AnswerError::NoUpstream(_) => Ede::new(ede::NO_REACHABLE_AUTHORITY, error.to_string()),
+        AnswerError::Validate(ValidateError::Bogus) => Ede::new(ede::DNSSEC_BOGUS, error.to_string()),
+        AnswerError::Validate(ValidateError::Unknown(_)) => Ede::new(ede::DNSSEC_INDETERMINATE, error.to_string()),
         AnswerError::Upstream(UpstreamError::TimedOut) => Ede::new(ede::NETWORK_ERROR, "no upstream resolver answered in time"),
         AnswerError::Upstream(UpstreamError::Failed) => Ede::new(ede::NETWORK_ERROR, "the upstream resolvers failed"),
         AnswerError::Upstream(UpstreamError::FailedBefore) => Ede::new(ede::CACHED_ERROR, "the upstream resolvers failed a moment ago"),

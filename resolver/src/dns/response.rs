@@ -66,6 +66,8 @@ pub struct Response {
     pub rcode: Rcode,
     /// Whether the name asked for is one that is answered for here.
     pub authoritative: bool,
+    /// Whether all of it was validated by DNSSEC.
+    pub authenticated: bool,
     /// Whether to ask again over TCP, whatever fits.
     pub truncated: bool,
     /// The answer section.
@@ -82,6 +84,7 @@ impl Response {
         Self {
             rcode,
             authoritative: false,
+            authenticated: false,
             truncated: false,
             answers: Vec::new(),
             authority: Vec::new(),
@@ -98,6 +101,7 @@ impl Response {
             counts: [1, 0, 0, 0],
         };
         header.flags |= if self.authoritative { flags::AA } else { 0 };
+        header.flags |= if self.authenticated { flags::AD } else { 0 };
         header.flags |= if recursion_available { flags::RA } else { 0 };
         let mut w = Writer::new();
         w.header(&header);

@@ -1,6 +1,7 @@
 //! What a frontend and its listeners may be told, and the bounds of what they keep.
 
 use crate::dns::domain::Domain;
+use crate::dns::links::Follow;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,6 +22,12 @@ pub struct FrontendSettings {
     pub forward_for_everyone: bool,
     /// The file of aliases: `alias  <name>` a line.
     pub aliases: Option<PathBuf>,
+    /// Whether owners' links from legacy names to flat ones are followed.
+    pub links: Follow,
+    /// Whether what upstreams say is validated by DNSSEC here.
+    pub validate: bool,
+    /// The keys that validation starts from, as DNSKEY records; `None`: the root's.
+    pub trust_anchors: Option<PathBuf>,
     /// Which of several servers this is, for those who ask (RFC 5001); `None`: it is not said.
     pub nsid: Option<String>,
 }
@@ -65,6 +72,9 @@ impl FrontendSettings {
             upstreams: Vec::new(),
             forward_for_everyone: false,
             aliases: None,
+            links: Follow::No,
+            validate: false,
+            trust_anchors: None,
             nsid: None,
         }
     }
@@ -142,6 +152,16 @@ pub const TARGETS_MAX: usize = 4;
 
 /// Longest that an alias of the map file may be kept, in seconds: as for "there is none", because both change by hand.
 pub const ALIAS_TTL_SECS: u32 = 10;
+
+/// Most domains that are looked at for an owner's link to cover one name, the closest to the top: deeper names have their links there.
+pub const LINK_LABELS_MAX: usize = 5;
+
+/// Shortest and longest that an owner's link, or that there is none, is kept, in seconds: not so short that every question asks for it, and
+/// whoever makes a mistake can mend it within the hour.
+pub const LINK_TTL_SECS: (u32, u32) = (5, 3_600);
+
+/// Owners' links, and domains without one, that are kept: some megabytes.
+pub const LINKS_MAX: usize = 16_384;
 
 /// How much larger than its question the answer with a signed record may be by UDP, as a ratio of 3 to 2: a forged sender gains nothing.
 pub const RECORD_UDP_GAIN: (usize, usize) = (3, 2);

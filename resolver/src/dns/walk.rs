@@ -1,5 +1,6 @@
 //! From the name asked for to its data: through aliases and delegates, here and upstream, for so many steps and no more.
 
+use crate::dns::aliases::Mapped;
 use crate::dns::answer::{Found, Spot, flat_domain, ordered_addresses, step_domain};
 use crate::dns::domain::Domain;
 use crate::dns::forward::Asked;
@@ -72,6 +73,11 @@ impl Walk<'_> {
         // nothing may be kept longer than each of the steps.
         let mut at = query.question.name.clone();
         let mut owner = at.clone();
+        // Whose SOA goes with "there is none" where the way to it is not shown.
+        let home = match &place {
+            Place::Mapped(mapped) => mapped.apex.clone(),
+            _ => self.zone.origin.clone(),
+        };
         let mut place = place;
         let mut hidden_ttl = None;
         for _ in 0..=ALIAS_HOPS_MAX {
@@ -101,12 +107,12 @@ impl Walk<'_> {
                 Step::None { rcode, zone, ttl, ede } => {
                     // The name asked for is there, even if what stands in for it is not.
                     response.rcode = if hidden_ttl.is_some() { Rcode::NoError } else { rcode };
-                    let zone = if hidden_ttl.is_some() { self.zone.origin.clone() } else { zone };
+                    let zone = if hidden_ttl.is_some() { home } else { zone };
                     response.authority.push(self.zone.negative_soa(zone, ttl));
                     response.ede = ede;
                     return Ok(response);
                 }
-                Step::Upstream => match self.upstream(query, &mut response, &at, &owner, hidden_ttl).await? {
+                Step::Upstream => match self.upstream(query, &mut response, &at, &owner, hidden_ttl, &home).await? {
                     None => return Ok(response),
                     Some((target, ttl)) => {
                         match &mut hidden_ttl {
@@ -130,12 +136,13 @@ impl Walk<'_> {
             ttl: u32::MAX,
             ede,
         };
-        if let Place::Alias(_) | Place::Legacy = place {
+        if let Place::Alias(_) | Place::Mapped(_) | Place::Legacy = place {
             // The file of aliases may change, and what others say has caches and rules of its own.
             self.trace.spoil();
         }
         Ok(match place {
             Place::Flat { name, labels } => self.flat(name, labels, at, owner, kind).await?,
+            Place::Mapped(mapped) => bounded(self.flat(&mapped.name, &mapped.labels, at, owner, kind).await?, mapped),
             Place::Origin => match self.zone.at_origin(kind, owner) {
                 records if records.is_empty() => none(Rcode::NoError, &self.zone.origin, None),
                 records => Step::Records(records),
@@ -241,6 +248,7 @@ impl Walk<'_> {
         at: &Domain,
         owner: &Domain,
         hidden_ttl: Option<u32>,
+        home: &Domain,
     ) -> Result<Option<(Domain, u32)>, AnswerError> {
         let upstream = match (self.upstream, hidden_ttl) {
             // The name's own data: nobody else can be asked for it.
@@ -276,7 +284,7 @@ impl Walk<'_> {
         let longest = answers.iter().map(|record| record.ttl).min().unwrap_or_default();
         let data: Vec<Rr> = answers.into_iter().filter(|record| record.kind == query.question.kind).collect();
         if data.is_empty() {
-            response.authority.push(self.zone.negative_soa(self.zone.origin.clone(), u32::MAX));
+            response.authority.push(self.zone.negative_soa(home.clone(), u32::MAX));
         }
         push_records(response, data, owner, hidden_ttl.map(|ttl| ttl.min(longest)));
         Ok(None)
@@ -286,6 +294,30 @@ impl Walk<'_> {
     pub fn back_here<'t>(&self, targets: &'t [Domain]) -> Option<&'t Domain> {
         let is_theirs = |target: &Domain| self.zone.place(target, self.aliases) == Place::Legacy;
         targets.iter().find(|target| !is_theirs(target))
+    }
+}
+
+/// What a flat name says of a legacy one: as long as both may be believed, and with an alias only where one may stand.
+fn bounded(step: Step, mapped: &Mapped) -> Step {
+    match step {
+        Step::Records(mut records) => {
+            for record in &mut records {
+                record.ttl = record.ttl.min(mapped.ttl);
+            }
+            Step::Records(records)
+        }
+        Step::On { target, ttl, shown } => Step::On {
+            target,
+            ttl: ttl.min(mapped.ttl),
+            shown: shown && !mapped.labels.is_empty(),
+        },
+        Step::None { rcode, ttl, ede, .. } => Step::None {
+            rcode,
+            zone: mapped.apex.clone(),
+            ttl: ttl.min(mapped.ttl),
+            ede,
+        },
+        Step::Upstream => Step::Upstream,
     }
 }
 

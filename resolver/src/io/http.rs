@@ -76,6 +76,25 @@ impl HttpClient {
         timeout(patience, self.exchange(request)).await.unwrap_or(Err(HttpError::TimedOut))
     }
 
+    /// Begins an exchange whose answer is read as it comes. Waits as long as it takes.
+    ///
+    /// # Errors
+    /// [`HttpError`]. Whatever the status, an answer is no error.
+    pub async fn open(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<hyper::Response<hyper::body::Incoming>, HttpError> {
+        let mut request = Request::builder().method(method).uri(url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(body)).map_err(|_| HttpError::Url(url.to_owned()))?;
+        self.client.request(request).await.map_err(from_client)
+    }
+
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, HttpError> {
         let response = self.client.request(request).await.map_err(from_client)?;
         let from = response.extensions().get::<HttpInfo>().map(|info| info.remote_addr().ip());

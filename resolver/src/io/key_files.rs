@@ -1,6 +1,10 @@
-//! Keys on disk: making the files of a new key, and reading them back. What they hold is decided in [`keyfile`](crate::keyfile).
+//! Keys on disk: making the files of a new key, and reading them back. What they hold is decided in [`keyfile`](crate::keyfile), and how they are
+//! encrypted in [`sealed`](crate::sealed).
 
-use crate::keyfile::{ContentsError, KEY_FILE_BYTES_MAX, KeyFileError, KeyPaths, PublicFile, from_hex, is_public_path, to_hex};
+use crate::keyfile::{
+    ContentsError, KEY_FILE_BYTES_MAX, KeyFileError, KeyPaths, PublicFile, RECOVERY_SEED, from_hex, is_public_path, to_hex,
+};
+use crate::sealed::{self, SealError};
 use dialtone_shared::SecretKey;
 use dialtone_shared::key::KeyChain;
 use dialtone_shared::limits::CHAIN_LINKS_DEFAULT;
@@ -25,6 +29,37 @@ pub struct NewKey {
     pub salt: Vec<u8>,
     /// How many links may follow; 0: the name cannot rotate.
     pub links: usize,
+    /// Under which all secrets are encrypted; `None`: they are not.
+    pub passphrase: Option<Zeroizing<String>>,
+}
+
+/// Where the passphrases of encrypted files come from.
+pub trait Passphrases {
+    /// The passphrase of `file`, for the `attempt`-th time, counted from 0; `None`: there is no other than those that were wrong.
+    ///
+    /// # Errors
+    /// Why it is not to be had, for people.
+    fn of(&self, file: &Path, attempt: usize) -> Result<Option<Zeroizing<String>>, String>;
+}
+
+/// Nobody knows any.
+#[derive(Clone, Copy, Debug)]
+pub struct NoPassphrase;
+
+impl Passphrases for NoPassphrase {
+    fn of(&self, _file: &Path, _attempt: usize) -> Result<Option<Zeroizing<String>>, String> {
+        Ok(None)
+    }
+}
+
+/// A secret, as it was read.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub key: SecretKey,
+    /// As it stands in the file.
+    pub text: Zeroizing<String>,
+    /// What it is encrypted under, if it is.
+    pub passphrase: Option<Zeroizing<String>>,
 }
 
 impl Default for NewKey {
@@ -35,6 +70,7 @@ impl Default for NewKey {
             epoch: 0,
             salt: Vec::new(),
             links: CHAIN_LINKS_DEFAULT,
+            passphrase: None,
         }
     }
 }
@@ -73,21 +109,57 @@ pub fn create(path: &Path, new: &NewKey) -> Result<(KeyPaths, PublicFile), KeyFi
     if !parent.exists() {
         make_folder(parent, true)?;
     }
+    let passphrase = new.passphrase.as_deref();
     let mut made = Made::default();
     if new.links > 0 || new.first.is_none() {
         make_folder(&paths.offline, false)?;
         made.folder = Some(paths.offline.clone());
-        let text = Zeroizing::new(format!("{}\n", *Zeroizing::new(to_hex(seed.as_slice()))));
+        let text = match passphrase {
+            None => hex_line(&seed),
+            // It has the form of a key's seed, so it is encrypted like one.
+            Some(_) => pem_of(&paths.recovery_seed(), &SecretKey::from_seed(&seed), passphrase)?,
+        };
         made.file(&paths.recovery_seed(), text.as_bytes(), SECRET_MODE)?;
         for index in 1..=public.chain.links.len() {
             // At most 32 links: the chain was made with a checked count.
             let secret = SecretKey::derive(&seed, index as u16);
-            made.file(&paths.link(index), secret.to_pem().as_bytes(), SECRET_MODE)?;
+            let text = pem_of(&paths.link(index), &secret, passphrase)?;
+            made.file(&paths.link(index), text.as_bytes(), SECRET_MODE)?;
         }
         sync_folder(&paths.offline)?;
     }
     made.file(&paths.public, public.print().as_bytes(), PUBLIC_MODE)?;
-    made.file(&paths.private, in_force.to_pem().as_bytes(), SECRET_MODE)?;
+    let text = pem_of(&paths.private, &in_force, passphrase)?;
+    made.file(&paths.private, text.as_bytes(), SECRET_MODE)?;
+    sync_folder(parent)?;
+    made.keep();
+    Ok((paths, public))
+}
+
+/// Makes the files of another name of the same keys: the public one, and the private one as it stands. Both or, when anything is in the way, none.
+///
+/// # Errors
+/// [`KeyFileError`]; nothing that was there before is changed.
+pub fn derive(from: &Path, path: &Path, salt: &[u8]) -> Result<(KeyPaths, PublicFile), KeyFileError> {
+    let paths = KeyPaths::of(path)?;
+    let text = read_text(from)?;
+    if !is_pem(&text.0) {
+        return Err(KeyFileError::NotPrivate(from.to_owned()));
+    }
+    refuse_exposed(from, &text)?;
+    let public = load_public(from)?.derived(salt)?;
+    for place in [&paths.private, &paths.public] {
+        if place.symlink_metadata().is_ok() {
+            return Err(KeyFileError::Exists(place.clone()));
+        }
+    }
+    let parent = parent_of(&paths.private);
+    if !parent.exists() {
+        make_folder(parent, true)?;
+    }
+    let mut made = Made::default();
+    made.file(&paths.public, public.print().as_bytes(), PUBLIC_MODE)?;
+    made.file(&paths.private, text.0.as_bytes(), SECRET_MODE)?;
     sync_folder(parent)?;
     made.keep();
     Ok((paths, public))
@@ -102,8 +174,13 @@ pub fn load_public(path: &Path) -> Result<PublicFile, KeyFileError> {
         return read_public(path);
     }
     let text = read_text(path)?;
+    if sealed::is_sealed(&text.0) {
+        // Whether it is that name's secret is found out when it signs.
+        refuse_exposed(path, &text)?;
+        return beside(path);
+    }
     if is_pem(&text.0) {
-        let (public, secret) = (beside(path)?, secret_of(path, &text)?);
+        let (public, secret) = (beside(path)?, opened(path, text, &NoPassphrase)?.key);
         // A public file of another key beside it would be believed silently.
         public.signer(secret).map_err(|reason| contents(path, reason))?;
         return Ok(public);
@@ -114,35 +191,100 @@ pub fn load_public(path: &Path) -> Result<PublicFile, KeyFileError> {
 /// Reads the private file and the public one beside it: who signs for the name.
 ///
 /// # Errors
-/// [`KeyFileError`].
+/// [`KeyFileError`]; an encrypted file is [`KeyFileError::Sealed`].
 pub fn load_signer(path: &Path) -> Result<Signer, KeyFileError> {
-    let secret = load_secret(path)?;
+    load_signer_with(path, &NoPassphrase)
+}
+
+/// As [`load_signer`], for encrypted files, too.
+///
+/// # Errors
+/// [`KeyFileError`].
+pub fn load_signer_with(path: &Path, passphrases: &dyn Passphrases) -> Result<Signer, KeyFileError> {
+    let secret = load_secret_with(path, passphrases)?;
     beside(path)?.signer(secret).map_err(|reason| contents(path, reason))
 }
 
 /// Reads a secret alone, such as one that OpenSSL made or a link's.
 ///
 /// # Errors
-/// [`KeyFileError`]; a file that others can read is refused.
+/// [`KeyFileError`]; a file that others can read is refused, and an encrypted one is [`KeyFileError::Sealed`].
 pub fn load_secret(path: &Path) -> Result<SecretKey, KeyFileError> {
+    load_secret_with(path, &NoPassphrase)
+}
+
+/// As [`load_secret`], for encrypted files, too.
+///
+/// # Errors
+/// [`KeyFileError`]; a file that others can read is refused.
+pub fn load_secret_with(path: &Path, passphrases: &dyn Passphrases) -> Result<SecretKey, KeyFileError> {
+    open_secret(path, passphrases).map(|opened| opened.key)
+}
+
+pub(super) fn open_secret(path: &Path, passphrases: &dyn Passphrases) -> Result<Opened, KeyFileError> {
     let text = read_text(path)?;
     if !is_pem(&text.0) && PublicFile::parse(&text.0).is_ok() {
         return Err(KeyFileError::NotPrivate(path.to_owned()));
     }
-    secret_of(path, &text)
+    opened(path, text, passphrases)
 }
 
 /// Reads a recovery seed.
 ///
 /// # Errors
-/// [`KeyFileError`]; a file that others can read is refused.
+/// [`KeyFileError`]; a file that others can read is refused, and an encrypted one is [`KeyFileError::Sealed`].
 pub fn load_recovery_seed(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
+    load_recovery_seed_with(path, &NoPassphrase)
+}
+
+/// As [`load_recovery_seed`], for an encrypted one, too.
+///
+/// # Errors
+/// [`KeyFileError`]; a file that others can read is refused.
+pub fn load_recovery_seed_with(path: &Path, passphrases: &dyn Passphrases) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
     let text = read_text(path)?;
+    if sealed::is_sealed(&text.0) {
+        return Ok(opened(path, text, passphrases)?.key.to_seed());
+    }
     refuse_exposed(path, &text)?;
-    let bytes = from_hex(text.0.trim()).map(Zeroizing::new);
-    let seed = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok());
-    seed.map(Zeroizing::new)
-        .ok_or_else(|| contents(path, ContentsError::Hex("recovery-seed")))
+    seed_of(&text.0).ok_or_else(|| contents(path, ContentsError::Hex("recovery-seed")))
+}
+
+/// Whether a file of a secret is encrypted.
+///
+/// # Errors
+/// [`KeyFileError`].
+pub fn is_encrypted(path: &Path) -> Result<bool, KeyFileError> {
+    read_text(path).map(|text| sealed::is_sealed(&text.0))
+}
+
+/// Encrypts a file of a secret under a passphrase, or under another; with none it is decrypted. A private file, a link's, or the recovery seed.
+///
+/// # Errors
+/// [`KeyFileError`]; the file is the old one or the new one, whole.
+pub fn seal_again(path: &Path, passphrases: &dyn Passphrases, new: Option<&str>) -> Result<(), KeyFileError> {
+    let text = read_text(path)?;
+    let seed = seed_of(&text.0);
+    let is_seed = seed.is_some() || path.file_name().is_some_and(|name| name == RECOVERY_SEED);
+    let key = match seed {
+        Some(seed) => {
+            refuse_exposed(path, &text)?;
+            SecretKey::from_seed(&seed)
+        }
+        None => open_secret(path, passphrases)?.key,
+    };
+    let text = match new {
+        None if is_seed => hex_line(&key.to_seed()),
+        new => pem_of(path, &key, new)?,
+    };
+    // What cannot be opened again must not take the place of what can.
+    if let Some(new) = new {
+        let again = sealed::open(&text, new).map_err(|reason| seal_error(path, reason))?;
+        if again.public() != key.public() {
+            return Err(seal_error(path, SealError::Damaged));
+        }
+    }
+    replace(path, text.as_bytes(), SECRET_MODE)
 }
 
 pub(super) fn beside(private: &Path) -> Result<PublicFile, KeyFileError> {
@@ -157,9 +299,75 @@ fn read_public(path: &Path) -> Result<PublicFile, KeyFileError> {
     PublicFile::parse(&read_text(path)?.0).map_err(|reason| contents(path, reason))
 }
 
-fn secret_of(path: &Path, text: &Text) -> Result<SecretKey, KeyFileError> {
-    refuse_exposed(path, text)?;
-    SecretKey::from_pem(&text.0).map_err(|reason| contents(path, reason.into()))
+fn opened(path: &Path, text: Text, passphrases: &dyn Passphrases) -> Result<Opened, KeyFileError> {
+    refuse_exposed(path, &text)?;
+    let text = text.0;
+    if !sealed::is_sealed(&text) {
+        let key = SecretKey::from_pem(&text).map_err(|reason| contents(path, reason.into()))?;
+        let passphrase = None;
+        return Ok(Opened { key, text, passphrase });
+    }
+    let mut wrong = KeyFileError::Sealed(path.to_owned());
+    for attempt in 0..ATTEMPTS_MAX {
+        let asked = passphrases.of(path, attempt).map_err(|reason| KeyFileError::Passphrase {
+            path: path.to_owned(),
+            reason,
+        })?;
+        let Some(passphrase) = asked else { break };
+        match sealed::open(&text, &passphrase) {
+            Ok(key) => {
+                let passphrase = Some(passphrase);
+                return Ok(Opened { key, text, passphrase });
+            }
+            Err(reason @ SealError::Wrong) => wrong = seal_error(path, reason),
+            Err(reason) => return Err(seal_error(path, reason)),
+        }
+    }
+    Err(wrong)
+}
+
+/// A secret as it stands in a file.
+pub(super) fn pem_of(path: &Path, key: &SecretKey, passphrase: Option<impl AsRef<str>>) -> Result<Zeroizing<String>, KeyFileError> {
+    match passphrase {
+        None => Ok(key.to_pem()),
+        Some(passphrase) => sealed::seal(key, passphrase.as_ref(), &mut rand::rng()).map_err(|reason| seal_error(path, reason)),
+    }
+}
+
+fn seal_error(path: &Path, reason: SealError) -> KeyFileError {
+    let path = path.to_owned();
+    KeyFileError::Seal { path, reason }
+}
+
+fn seed_of(text: &str) -> Option<Zeroizing<[u8; 32]>> {
+    let bytes = Zeroizing::new(from_hex(text.trim())?);
+    <[u8; 32]>::try_from(bytes.as_slice()).ok().map(Zeroizing::new)
+}
+
+fn hex_line(seed: &[u8; 32]) -> Zeroizing<String> {
+    Zeroizing::new(format!("{}\n", *Zeroizing::new(to_hex(seed))))
+}
+
+/// Replaces a file by another at once: whoever reads it sees the one or the other, whole, also after a power failure. A link is followed: what it leads to
+/// is replaced, on the disk where it is, and not the link by a copy that the other place knows nothing of.
+pub(super) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), KeyFileError> {
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(".draft");
+    let draft = PathBuf::from(draft);
+    // Left by an attempt that was interrupted; it is nobody's only copy.
+    let _ = fs::remove_file(&draft);
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&draft, path)
+    };
+    write().map_err(|reason| {
+        let _ = fs::remove_file(&draft);
+        disk(path, reason)
+    })?;
+    sync_folder(parent_of(path))
 }
 
 fn refuse_exposed(path: &Path, Text(_, mode): &Text) -> Result<(), KeyFileError> {
@@ -281,3 +489,5 @@ impl Drop for Made {
 pub(super) const SECRET_MODE: u32 = 0o600;
 pub(super) const PUBLIC_MODE: u32 = 0o644;
 const FOLDER_MODE: u32 = 0o700;
+/// How often a passphrase is asked for: a slip or two, and then somebody should think.
+const ATTEMPTS_MAX: usize = 4;

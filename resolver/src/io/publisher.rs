@@ -67,6 +67,15 @@ impl Publisher {
         together::all(puts.collect()).await
     }
 
+    /// Puts a record again at some of the providers, by number: what is held there already is renewed.
+    pub async fn put_again(&self, record: &VerifiedRecord, at: &[usize]) -> Vec<(usize, Result<Acknowledged, PutError>)> {
+        let puts = at.iter().filter_map(|at| Some((*at, self.accounts.get(*at)?))).map(|(at, known)| {
+            let put: Pending<'_, _> = Box::pin(async move { (at, self.put_at(known, record, PutIf::Always).await) });
+            put
+        });
+        together::all(puts.collect()).await
+    }
+
     /// What each provider serves of `name`, verified, in the order in which they were set.
     pub async fn held_by_each(&self, name: &Name) -> Vec<Result<Option<VerifiedRecord>, PutError>> {
         let asks = self.accounts.iter().map(|known| {
@@ -111,23 +120,38 @@ impl Publisher {
         providers: &[ProviderAt],
         patience: Duration,
     ) -> Result<Vec<Visible>, NotVisible> {
+        self.wait_until_visible_at(providers.len(), name, rank, providers, patience).await
+    }
+
+    /// As [`Publisher::wait_until_visible`], until `enough` of `providers` serve it, whichever they are. Those that did, in the order in which they did.
+    ///
+    /// # Errors
+    /// [`NotVisible`].
+    pub async fn wait_until_visible_at(
+        &self,
+        enough: usize,
+        name: &Name,
+        rank: &Rank,
+        providers: &[ProviderAt],
+        patience: Duration,
+    ) -> Result<Vec<Visible>, NotVisible> {
         let began = Instant::now();
-        let watches = providers.iter().map(|at| {
-            let watch: Pending<'_, _> = Box::pin(self.watch(at, name, rank, began, patience));
-            watch
-        });
+        let mut watches: Vec<(usize, Pending<'_, _>)> = Vec::with_capacity(providers.len());
+        for (index, at) in providers.iter().enumerate() {
+            watches.push((index, Box::pin(self.watch(at, name, rank, began, patience))));
+        }
         let mut seen = Vec::with_capacity(providers.len());
         let (mut missing, mut reasons) = (Vec::new(), Vec::new());
-        for (at, outcome) in providers.iter().zip(together::all(watches.collect()).await) {
-            match outcome {
-                Ok(visible) => seen.push(visible),
-                Err(reason) => {
-                    missing.push(at.to_string());
+        while seen.len() < enough && !watches.is_empty() {
+            match together::next(&mut watches).await {
+                (_, Ok(visible)) => seen.push(visible),
+                (index, Err(reason)) => {
+                    missing.extend(providers.get(index).map(ProviderAt::to_string));
                     reasons.push(reason);
                 }
             }
         }
-        if missing.is_empty() {
+        if seen.len() >= enough {
             return Ok(seen);
         }
         reasons.dedup();

@@ -5,7 +5,7 @@ use crate::lookup::Verdict;
 use crate::message::{Origin, Over, Query, Reply};
 use crate::settings::{CONNECTIONS_IDLE_MAX, IDLE_MAX, QUERIES_PER_SOCKET_MAX, SOCKETS_IDLE_MAX};
 use dialtone_shared::Name;
-use dialtone_shared::limits::RECORD_BYTES_MAX;
+use dialtone_shared::limits::VALUE_BYTES_MAX;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -175,7 +175,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Larger than any datagram that was asked for.
 const DATAGRAM_BYTES_MAX: usize = 2_048;
-/// A record, and generous room for what stands around it.
-const STREAM_MESSAGE_BYTES_MAX: usize = RECORD_BYTES_MAX + 4_096;
+/// As long as a message can be: a value may take nearly all of it.
+const STREAM_MESSAGE_BYTES_MAX: usize = 65_535;
+const _: () = assert!(VALUE_BYTES_MAX + 4_096 <= STREAM_MESSAGE_BYTES_MAX);
 /// Messages on one connection that are no answer to us; then it is not worth listening to.
 const ODD_REPLIES_MAX: usize = 4;

@@ -20,6 +20,12 @@ pub(super) fn assemble(name: &Name, known: &Known, options: &ResolveOptions) -> 
     };
     let (tree, endpoints) = walk.visit(name, Via::Asked, Role::Service);
     let mut endpoints = endpoints;
+    // A stable sort: among those of a region the order stays.
+    let distance = |endpoint: &Endpoint| {
+        let near = |region: &String| options.regions.iter().position(|near| near == region);
+        endpoint.region.as_ref().and_then(near).unwrap_or(options.regions.len())
+    };
+    endpoints.sort_by_key(distance);
     endpoints.truncate(ENDPOINTS_MAX);
     Resolution {
         tree,
@@ -130,6 +136,7 @@ impl Walk<'_> {
                 service: Some(service.label.clone()),
                 alpn: service.alpn.clone(),
                 pins: service.pins.clone(),
+                preference: u32::from(service.priority) << 16 | endpoint.preference,
                 ..endpoint
             }));
         }
@@ -141,6 +148,7 @@ impl Walk<'_> {
         let order = self.draw(addresses.iter().map(|address| (address.priority, address.weight)));
         let endpoint = |index: usize| Endpoint {
             region: addresses[index].region.clone(),
+            preference: u32::from(addresses[index].priority),
             ..self.bare(Host::Ip(addresses[index].ip))
         };
         order.into_iter().map(endpoint).collect()
@@ -155,6 +163,7 @@ impl Walk<'_> {
             alpn: Vec::new(),
             pins: Vec::new(),
             region: None,
+            preference: 0,
             path: self.path.clone(),
             onward: Vec::new(),
         }

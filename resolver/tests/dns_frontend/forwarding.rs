@@ -14,8 +14,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 
 /// An upstream resolver that answers each query with what it is told to.
-struct Upstream {
-    address: SocketAddr,
+pub struct Upstream {
+    pub address: SocketAddr,
     asked: Arc<Mutex<Vec<(Domain, u16, Carrier)>>>,
     tasks: [JoinHandle<()>; 2],
 }
@@ -23,7 +23,7 @@ struct Upstream {
 type Says = Arc<dyn Fn(&[u8], Carrier) -> Vec<Vec<u8>> + Send + Sync>;
 
 impl Upstream {
-    async fn that(says: impl Fn(&[u8], Carrier) -> Vec<Vec<u8>> + Send + Sync + 'static) -> Self {
+    pub async fn that(says: impl Fn(&[u8], Carrier) -> Vec<Vec<u8>> + Send + Sync + 'static) -> Self {
         let says: Says = Arc::new(says);
         let asked = Arc::new(Mutex::new(Vec::new()));
         let (udp, tcp) = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port");
@@ -67,7 +67,7 @@ impl Upstream {
         }
     }
 
-    fn asked(&self) -> Vec<(Domain, u16, Carrier)> {
+    pub fn asked(&self) -> Vec<(Domain, u16, Carrier)> {
         self.asked.lock().expect("asked").clone()
     }
 }
@@ -78,10 +78,10 @@ impl Drop for Upstream {
     }
 }
 
-struct Rr<'a>(&'a str, u16, u32, &'a [u8]);
+pub struct Rr<'a>(pub &'a str, pub u16, pub u32, pub &'a [u8]);
 
 /// A reply to `query`, with RA and AD as a validating resolver has it.
-fn reply(query: &[u8], rcode: u16, answers: &[Rr<'_>], authorities: &[Rr<'_>]) -> Vec<u8> {
+pub fn reply(query: &[u8], rcode: u16, answers: &[Rr<'_>], authorities: &[Rr<'_>]) -> Vec<u8> {
     let mut r = Reader::new(query);
     let header = r.header().expect("header");
     let name = r.plain_name().expect("name");
@@ -99,7 +99,7 @@ fn reply(query: &[u8], rcode: u16, answers: &[Rr<'_>], authorities: &[Rr<'_>]) -
     w.into_bytes()
 }
 
-const SOA: Rr<'static> = Rr(
+pub const SOA: Rr<'static> = Rr(
     "example",
     types::SOA,
     900,
@@ -114,11 +114,11 @@ async fn forwarding(upstreams: &[&Upstream]) -> (Arc<Records>, Arc<Frontend>) {
     (records, frontend)
 }
 
-fn parsed(answer: &[u8]) -> Message {
+pub fn parsed(answer: &[u8]) -> Message {
     Message::from_vec(answer).expect("another implementation reads the answer")
 }
 
-fn ede(message: &Message) -> Option<u16> {
+pub fn ede(message: &Message) -> Option<u16> {
     use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
     match message.edns.as_ref()?.option(EdnsCode::Unknown(15))? {
         EdnsOption::Unknown(_, ede) => Some(u16::from_be_bytes([ede[0], ede[1]])),
@@ -131,7 +131,7 @@ fn lines(records: &[hickory_proto::rr::Record]) -> Vec<String> {
 }
 
 /// As [`lines`], where time may have passed.
-fn without_ttl(records: &[hickory_proto::rr::Record]) -> Vec<String> {
+pub fn without_ttl(records: &[hickory_proto::rr::Record]) -> Vec<String> {
     let strip = |line: String| {
         line.split(' ')
             .enumerate()

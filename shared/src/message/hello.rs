@@ -3,7 +3,7 @@
 use super::words::{Mode, Relationship};
 use super::{Map, MessageError, VERSIONS};
 use crate::cbor::Writer;
-use crate::name::Name;
+use crate::name::{Name, Scheme, Schemes};
 use bytes::Bytes;
 
 /// A greeting.
@@ -40,6 +40,8 @@ pub struct Terms {
     pub reach: Reach,
     /// Stands for what the speaker lets pass of what is told and asked on this link, both ways; 0: everything.
     pub filter: u64,
+    /// Names of which schemes the speaker knows: records of others are not for it.
+    pub schemes: Schemes,
 }
 
 /// How much a provider knows without asking: what another needs to tell whether its silence means absence.
@@ -58,6 +60,9 @@ pub struct Reach {
 
 /// Most providers that a reach lists: as many as a provider has links.
 pub const REACH_MAX: usize = 256;
+
+/// Spreads a filter and a set of schemes over the number that stands for both: odd, so that nothing is lost.
+const UNLIKE: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The distance that stands for none: no question goes as far.
 pub const WHOLE: u8 = 16;
@@ -89,10 +94,20 @@ impl Terms {
             takes_all: true,
             reach: Reach::whole(),
             filter: 0,
+            schemes: Scheme::ALL,
         }
     }
 
-    const FIELDS: usize = 9;
+    /// As `filter`, for what passes of all that there may be: a speaker that does not know every scheme lets less pass than it says.
+    pub fn passing(&self) -> u64 {
+        if Scheme::ALL & !self.schemes == 0 {
+            return self.filter;
+        }
+        let unlike = (self.filter ^ self.schemes).wrapping_mul(UNLIKE);
+        unlike | 1
+    }
+
+    const FIELDS: usize = 10;
 
     fn fields(&self, w: &mut Writer) {
         w.uint(7).uint(self.relationship as u64);
@@ -104,6 +119,7 @@ impl Terms {
         }
         w.uint(13).uint(u64::from(self.reach.partial));
         w.uint(14).uint(u64::from(self.reach.filtered)).uint(15).uint(self.filter);
+        w.uint(64).uint(self.schemes);
     }
 
     pub(super) fn write(&self, w: &mut Writer) {
@@ -133,6 +149,7 @@ struct TermsRead {
     partial: Option<u8>,
     filtered: Option<u8>,
     filter: Option<u64>,
+    schemes: Option<Schemes>,
 }
 
 impl TermsRead {
@@ -148,6 +165,7 @@ impl TermsRead {
             13 => self.partial = Some(distance(map, "partial")?),
             14 => self.filtered = Some(distance(map, "filtered")?),
             15 => self.filter = Some(map.r.uint()?),
+            64 => self.schemes = Some(map.r.uint()?),
             _ => return Ok(false),
         }
         Ok(true)
@@ -166,6 +184,7 @@ impl TermsRead {
                 filtered: self.filtered.ok_or(MessageError::Missing("filtered"))?,
             },
             filter: self.filter.ok_or(MessageError::Missing("filter"))?,
+            schemes: self.schemes.unwrap_or(Scheme::FIRST),
         })
     }
 }

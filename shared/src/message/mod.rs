@@ -38,6 +38,7 @@ pub use words::{Mode, Relationship, WordError};
 use crate::cbor::{CborError, Reader, Writer};
 use crate::limits::{FRAME_BYTES_MAX, RECORD_BYTES_MAX, UNCRITICAL_FROM};
 use crate::name::Name;
+use crate::record::signed::SignedRecord;
 use bytes::Bytes;
 
 /// The versions of this protocol that this crate speaks, best first.
@@ -216,7 +217,7 @@ impl Map<'_, '_> {
     /// A record's bytes, copied: a slice of the frame would keep the whole frame in memory as long as the record.
     fn record(&mut self) -> Result<Bytes, MessageError> {
         let bytes = self.r.bytes()?;
-        if bytes.len() > RECORD_BYTES_MAX {
+        if bytes.len() > SignedRecord::bytes_max(bytes.first()) {
             return Err(MessageError::Value("record"));
         }
         Ok(Bytes::copy_from_slice(bytes))
@@ -227,6 +228,7 @@ impl Map<'_, '_> {
 mod tests {
     use super::*;
     use crate::limits::BATCH_RECORDS_MAX;
+    use crate::name::Scheme;
     use crate::time::{UnixMicros, UnixSecs};
 
     fn hello() -> Hello {
@@ -253,6 +255,7 @@ mod tests {
                 filtered: 1,
             },
             filter: 1 << 50,
+            schemes: Scheme::ALL,
         }
     }
 
@@ -350,12 +353,13 @@ mod tests {
         for (message, bytes) in [
             (
                 Message::Hello(hello()),
-                "0000005daf0001018101024672\
+                "00000060b00001018101024672\
                  65636f7264\
                  035007070707070707070707070707070707\
                  045009090909090909090909090909090909\
                  0583011901f400\
-                 0702080309000af50bf40c82011b00000100000000000d020e010f1b0004000000000000",
+                 0702080309000af50bf40c82011b00000100000000000d020e010f1b0004000000000000\
+                 18400e",
             ),
             (
                 Message::Batch(batch()),
@@ -426,6 +430,25 @@ mod tests {
         };
         assert_eq!(with(63), Err(MessageError::UnknownField(63)));
         assert_eq!(with(64), Ok(Message::Ack(ack())));
+    }
+
+    #[test]
+    fn who_says_nothing_of_schemes_knows_the_first_and_lets_less_than_everything_pass() {
+        let body = Message::Terms(Terms::mutual()).to_frame().split_off(4);
+        let mut before = body[..body.len() - 3].to_vec();
+        before[0] -= 1;
+        let Ok(Message::Terms(terms)) = Message::decode(&before) else {
+            panic!("an older peer's terms")
+        };
+        assert_eq!((terms.schemes, terms.filter), (Scheme::FIRST, 0));
+        assert_ne!(terms.passing(), 0);
+        assert_eq!(Terms::mutual().passing(), 0);
+        let later = Terms {
+            schemes: Scheme::ALL | 1 << 9,
+            ..Terms::mutual()
+        };
+        assert_eq!(decoded(Message::Terms(later.clone())), Ok(Message::Terms(later.clone())));
+        assert_eq!(later.passing(), 0, "a later version knows all that there is here");
     }
 
     #[test]

@@ -560,7 +560,7 @@ pub fn is_dns_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_dns_label) && !text.rsplit('.').next().is_some_and(is_number)
 }
 
-fn is_owner(owner: &str) -> bool {
+pub(super) fn is_owner(owner: &str) -> bool {
     let rest = owner.strip_prefix("*.").unwrap_or(if owner == "*" { "" } else { owner });
     owner.len() <= OWNER_BYTES_MAX
         && (rest.is_empty() && (owner.is_empty() || owner == "*") || !rest.is_empty() && rest.split('.').all(is_dns_label))

@@ -9,6 +9,7 @@
 //! that does not know one passes over it. Any other unknown field is refused.
 
 pub mod binding;
+pub mod pkarr;
 pub mod rank;
 pub mod rdata;
 pub mod signed;
@@ -18,10 +19,11 @@ pub use binding::{Address, Binding, BindingError, Delegate, DnsData, Opaque, Ser
 use crate::cbor::{CborError, Reader, Writer};
 use crate::key::{self, Genesis, KeyError, Link, PublicKey};
 use crate::limits::{
-    BINDINGS_MAX, CHAIN_LINKS_MAX, FUTURE_PEER_SECS, FUTURE_PUT_SECS, LIFETIME_SECS_MAX, RECORD_BYTES_MAX, RECORD_BYTES_MIN, SCOPE_MAX,
-    SEQUENCE_MAX, TTL_SECS_MAX, UNCRITICAL_FROM,
+    BINDINGS_MAX, CHAIN_LINKS_MAX, FUTURE_PEER_SECS, FUTURE_PUT_SECS, LEASE_SECS_MAX, LIFETIME_SECS_MAX, RECORD_BYTES_MAX,
+    RECORD_BYTES_MIN, SCOPE_MAX, SEQUENCE_MAX, TTL_SECS_DEFAULT, TTL_SECS_MAX, UNCRITICAL_FROM, VALUE_BYTES_MAX,
 };
 use crate::name::{Name, Scheme};
+use crate::record::pkarr::PacketError;
 use crate::time::{Ttl, UnixMicros, UnixSecs};
 
 /// The version of the record format that this crate reads and writes.
@@ -30,7 +32,7 @@ pub const VERSION: u64 = 1;
 /// What a publisher says about a name at one time.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Record {
-    /// What the name commits to.
+    /// What the name commits to. Of a pkarr name it is the key alone, of a value nobody's.
     pub genesis: Genesis,
     /// The rotations so far: their number is the key epoch.
     pub chain: Vec<Link>,
@@ -56,6 +58,15 @@ pub enum Body {
     },
     /// The key is lost: nothing of this epoch counts any more. Has no expiry.
     Revoked,
+    /// A pkarr packet: see [`pkarr`]. It is kept for as long as it is leased.
+    Packet {
+        /// The least TTL of its RRs.
+        ttl: Ttl,
+        /// Its RRs under the key, as far as they can be answered in DNS: all of them [`Binding::Dns`].
+        bindings: Vec<Binding>,
+    },
+    /// The bytes that a `content` name is the hash of: it is [`signed::VALUE_HEAD`] and the bytes. It is kept for as long as it is leased.
+    Value(Name),
 }
 
 /// How a record stands to the present.
@@ -75,9 +86,15 @@ pub enum RecordError {
     /// Larger than any record.
     #[error("{0} bytes is larger than a record may be ({RECORD_BYTES_MAX})")]
     TooLarge(usize),
+    /// Larger than any value.
+    #[error("a value of {0} bytes is larger than one may be ({VALUE_BYTES_MAX}): put its parts, and a value that lists their names")]
+    TooLargeValue(usize),
     /// Smaller than any record.
     #[error("{0} bytes is too short for a record (at least {RECORD_BYTES_MIN})")]
     TooShort(usize),
+    /// Not a pkarr packet.
+    #[error("pkarr packet: {0}")]
+    Packet(#[from] PacketError),
     /// Another envelope than the one.
     #[error("not the one envelope that is accepted (COSE_Sign1, tag 18, protected {{1: -19}}, nothing unprotected): differs at byte {0}")]
     Envelope(usize),
@@ -132,7 +149,11 @@ pub enum RecordError {
 impl Record {
     /// The name that this is a record of.
     pub fn name(&self) -> Name {
-        self.genesis.name()
+        match &self.body {
+            Body::Live { .. } | Body::Revoked => self.genesis.name(),
+            Body::Packet { .. } => Name::pkarr(*self.genesis.key.as_bytes()),
+            Body::Value(name) => *name,
+        }
     }
 
     /// How many rotations it reveals.
@@ -153,11 +174,41 @@ impl Record {
         matches!(self.body, Body::Revoked)
     }
 
-    /// When it stops being served; `None` for a revocation, which never does.
+    /// When it stops being served, by what it says itself; `None` for a revocation, which never does, and for what is leased.
     pub fn expiry(&self) -> Option<UnixSecs> {
         match &self.body {
             Body::Live { expiry, .. } => Some(*expiry),
+            Body::Revoked | Body::Packet { .. } | Body::Value(_) => None,
+        }
+    }
+
+    /// When it stops being served where it is kept until `keep_until`: at its expiry; what says nothing of one, with its lease.
+    pub fn served_until(&self, keep_until: UnixSecs) -> Option<UnixSecs> {
+        match &self.body {
+            Body::Live { expiry, .. } => Some(*expiry),
             Body::Revoked => None,
+            Body::Packet { .. } | Body::Value(_) => Some(keep_until),
+        }
+    }
+
+    /// When it may be forgotten where it is kept until `keep_until`; `None`: never. A record kept to its end is kept on as a floor
+    /// until no older one can be valid; one whose lease ends earlier goes with the lease; a packet stays a floor for as long after
+    /// its timestamp as a record would; a revocation stays for ever.
+    pub fn forgotten_at(&self, keep_until: UnixSecs) -> Option<UnixSecs> {
+        match &self.body {
+            Body::Live { expiry, .. } if keep_until < *expiry => Some(keep_until),
+            Body::Live { .. } | Body::Revoked => self.forget_at(),
+            Body::Packet { .. } => Some(keep_until.max(self.sequence.secs().plus(LIFETIME_SECS_MAX))),
+            Body::Value(_) => Some(keep_until),
+        }
+    }
+
+    /// Until when it can be kept at `now` by whoever promised `keep_until`: to its expiry; what is leased, for as long as any lease is.
+    pub fn bounded(&self, keep_until: UnixSecs, now: UnixSecs) -> UnixSecs {
+        match &self.body {
+            Body::Live { expiry, .. } => keep_until.min(*expiry),
+            Body::Revoked => keep_until,
+            Body::Packet { .. } | Body::Value(_) => keep_until.min(now.plus(LEASE_SECS_MAX)),
         }
     }
 
@@ -165,21 +216,27 @@ impl Record {
     pub fn ttl_at(&self, now: UnixSecs) -> Ttl {
         match &self.body {
             Body::Live { expiry, ttl, .. } => Ttl(ttl.0.min(TTL_SECS_MAX).min(u32::try_from(expiry.since(now)).unwrap_or(u32::MAX))),
-            Body::Revoked => Ttl(crate::limits::TTL_SECS_DEFAULT),
+            Body::Revoked => Ttl(TTL_SECS_DEFAULT),
+            Body::Packet { ttl, .. } => Ttl(ttl.0.min(TTL_SECS_MAX)),
+            // It cannot change: only that it is kept can.
+            Body::Value(_) => Ttl(TTL_SECS_MAX),
         }
     }
 
     /// Its bindings; none for a revocation.
     pub fn bindings(&self) -> &[Binding] {
         match &self.body {
-            Body::Live { bindings, .. } => bindings,
-            Body::Revoked => &[],
+            Body::Live { bindings, .. } | Body::Packet { bindings, .. } => bindings,
+            Body::Revoked | Body::Value(_) => &[],
         }
     }
 
-    /// When it may be forgotten: nothing older can be valid after sequence + 400 days. `None`: never.
+    /// When it may be forgotten however long it is leased: nothing older can be valid after sequence + 400 days. `None`: never.
     pub fn forget_at(&self) -> Option<UnixSecs> {
-        (!self.is_revoked()).then(|| self.sequence.secs().plus(LIFETIME_SECS_MAX))
+        match &self.body {
+            Body::Live { .. } => Some(self.sequence.secs().plus(LIFETIME_SECS_MAX)),
+            Body::Revoked | Body::Packet { .. } | Body::Value(_) => None,
+        }
     }
 
     /// Whether `provider` may hold it.
@@ -213,6 +270,9 @@ impl Record {
     /// # Errors
     /// As [`Record::decode_payload`]: what could not be read is not written.
     pub fn encode_payload(&self) -> Result<Vec<u8>, RecordError> {
+        if matches!(self.body, Body::Packet { .. } | Body::Value(_)) {
+            return Err(RecordError::Envelope(0));
+        }
         self.check()?;
         let mut w = Writer::new();
         let live = usize::from(!self.is_revoked()) * 2;
@@ -241,6 +301,7 @@ impl Record {
             Body::Revoked => {
                 w.uint(field::REVOKED).bool(true);
             }
+            Body::Packet { .. } | Body::Value(_) => {}
         }
         Ok(w.into_bytes())
     }

@@ -6,15 +6,23 @@
 //! signed: ["Signature1", h'a10132', "dialtone/record/v1", payload]
 //! ```
 //!
-//! Exactly this envelope is accepted, byte for byte, so nothing unsigned can vary: the bytes that arrived are the
+//! A packet of pkarr has an envelope of its own ([`super::pkarr`]), and so has a value that its name is the hash of:
+//!
+//! ```text
+//! 02 | the bytes (1 to 60,000)          nothing is signed: that they are the name's is seen from the name
+//! ```
+//!
+//! Exactly these envelopes are accepted, each known by its first byte, byte for byte, so nothing unsigned can vary: the bytes that arrived are the
 //! bytes that are stored, pushed, served and verified. Nothing re-encodes.
 
 use crate::cbor::Writer;
-use crate::key::{KeyError, SecretKey};
-use crate::limits::{RECORD_BYTES_MAX, RECORD_BYTES_MIN};
-use crate::name::Name;
+use crate::key::{Genesis, KeyError, PublicKey, SecretKey};
+use crate::limits::{RECORD_BYTES_MAX, RECORD_BYTES_MIN, VALUE_BYTES_MAX};
+use crate::name::{Name, Scheme};
+use crate::record::pkarr::Packet;
 use crate::record::rank::Rank;
-use crate::record::{Record, RecordError};
+use crate::record::{Body, Record, RecordError};
+use crate::time::UnixMicros;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::cmp::Ordering;
@@ -24,6 +32,7 @@ use std::sync::Arc;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SignedRecord {
     bytes: Bytes,
+    /// What is signed of an envelope that has a payload.
     payload: std::ops::Range<usize>,
     record: Record,
     name: Name,
@@ -88,6 +97,52 @@ impl SignedRecord {
     /// # Errors
     /// [`RecordError`], the first thing found wrong.
     pub fn decode(bytes: Bytes) -> Result<Self, RecordError> {
+        match bytes.first() {
+            Some(&PACKET_HEAD) => Self::decoded(Packet::open(&bytes)?.record()?, 0..0, bytes),
+            Some(&VALUE_HEAD) => Self::decode_value(bytes),
+            _ => Self::decode_envelope(bytes),
+        }
+    }
+
+    /// Most bytes of an envelope that begins like this.
+    pub fn bytes_max(first: Option<&u8>) -> usize {
+        match first {
+            Some(&VALUE_HEAD) => 1 + VALUE_BYTES_MAX,
+            _ => RECORD_BYTES_MAX,
+        }
+    }
+
+    /// The record that `value` is of its own name.
+    ///
+    /// # Errors
+    /// [`RecordError::TooLargeValue`], or [`RecordError::TooShort`] for no bytes at all.
+    pub fn of_value(value: &[u8]) -> Result<VerifiedRecord, RecordError> {
+        let mut bytes = Vec::with_capacity(1 + value.len());
+        bytes.push(VALUE_HEAD);
+        bytes.extend_from_slice(value);
+        Self::decode_value(bytes.into()).map(Self::believed)
+    }
+
+    fn decode_value(bytes: Bytes) -> Result<Self, RecordError> {
+        let value = &bytes[1..];
+        match value.len() {
+            0 => Err(RecordError::TooShort(bytes.len())),
+            1..=VALUE_BYTES_MAX => {
+                let record = Record {
+                    genesis: Genesis::of(PublicKey::from_bytes([0; 32])),
+                    chain: Vec::new(),
+                    // There is but one record of the name, from ever.
+                    sequence: UnixMicros(1),
+                    scope: Vec::new(),
+                    body: Body::Value(Name::of_content(value)),
+                };
+                Self::decoded(record, 0..0, bytes)
+            }
+            _ => Err(RecordError::TooLargeValue(value.len())),
+        }
+    }
+
+    fn decode_envelope(bytes: Bytes) -> Result<Self, RecordError> {
         if bytes.len() > RECORD_BYTES_MAX {
             return Err(RecordError::TooLarge(bytes.len()));
         }
@@ -96,6 +151,10 @@ impl SignedRecord {
         }
         let payload = open_envelope(&bytes).map_err(RecordError::Envelope)?;
         let record = Record::decode_payload(&bytes[payload.clone()])?;
+        Self::decoded(record, payload, bytes)
+    }
+
+    fn decoded(record: Record, payload: std::ops::Range<usize>, bytes: Bytes) -> Result<Self, RecordError> {
         let name = record.name();
         let digest = Sha256::digest(&bytes).into();
         Ok(Self {
@@ -107,11 +166,23 @@ impl SignedRecord {
         })
     }
 
-    /// The only door: strict Ed25519 by the key that the name commits to.
+    /// The only door: strict Ed25519 by the key that the name commits to, or is. A value is believed as it is: its name was made from it.
     ///
     /// # Errors
     /// [`VerifyError::Key`] or [`VerifyError::Signature`].
     pub fn verify(self) -> Result<VerifiedRecord, VerifyError> {
+        match self.record.body {
+            Body::Live { .. } | Body::Revoked => {}
+            Body::Value(_) => return Ok(self.believed()),
+            Body::Packet { .. } => {
+                let packet = Packet::open(&self.bytes).map_err(|_| VerifyError::Signature)?;
+                return if packet.verify()? {
+                    Ok(self.believed())
+                } else {
+                    Err(VerifyError::Signature)
+                };
+            }
+        }
         let key = self.record.signing_key()?;
         let signature = self.bytes.last_chunk().ok_or(VerifyError::Signature)?;
         let message = to_be_signed(RECORD_DOMAIN, &self.bytes[self.payload.clone()]);
@@ -193,6 +264,19 @@ impl VerifiedRecord {
         &self.bytes
     }
 
+    /// The value, of a `content` name.
+    pub fn value(&self) -> Option<Bytes> {
+        matches!(self.record.body, Body::Value(_)).then(|| self.bytes.slice(1..))
+    }
+
+    /// The packet, of a `pkarr` name.
+    pub fn packet(&self) -> Option<Packet<'_>> {
+        match self.record.body {
+            Body::Packet { .. } => Packet::open(&self.bytes).ok(),
+            Body::Live { .. } | Body::Revoked | Body::Value(_) => None,
+        }
+    }
+
     /// Its place in the order.
     pub fn rank(&self) -> &Rank {
         &self.rank
@@ -258,6 +342,11 @@ pub(crate) fn to_be_signed(domain: &str, payload: &[u8]) -> Vec<u8> {
     w.into_bytes()
 }
 
+/// The first byte of the envelope of a value: its scheme.
+pub const VALUE_HEAD: u8 = Scheme::Content as u8;
+/// The first byte of the envelope of a pkarr packet: its scheme.
+pub const PACKET_HEAD: u8 = Scheme::Pkarr as u8;
+const _: () = assert!(VALUE_HEAD != FRAME[0] && PACKET_HEAD != FRAME[0]);
 /// The external_aad of a record.
 pub const RECORD_DOMAIN: &str = "dialtone/record/v1";
 /// `{1: -19}`: Ed25519 (RFC 9864).

@@ -52,6 +52,11 @@ fn the_published_vectors_hold() {
         assert_eq!(decoded.is_ok(), late, "{}", text(vector, "what"));
         assert!(decoded.is_err() || decoded.unwrap().verify().is_err());
     }
+    for vector in list(&all, "packets").iter().chain(list(&all, "values")) {
+        let verified = SignedRecord::decode(bytes(vector, "envelope").into()).unwrap().verify().unwrap();
+        assert_eq!(verified.name().to_string(), text(vector, "name"));
+        assert_eq!(verified.rank().to_string(), text(vector, "rank"));
+    }
     for vector in list(&all["receipts"], "receipts") {
         let promise = Receipt::decode(&bytes(vector, "receipt")).unwrap().verify().unwrap();
         assert_eq!(promise.provider.to_string(), text(&all["receipts"], "provider"));
@@ -93,6 +98,7 @@ fn the_table_of_limits_is_the_codes() {
         MEDIA_TYPE_BYTES_MAX LIFETIME_SECS_MAX TTL_SECS_DEFAULT TTL_SECS_MAX FUTURE_PUT_SECS FUTURE_PEER_SECS SEQUENCE_MAX
         CBOR_DEPTH_MAX UNCRITICAL_FROM FRAME_BYTES_MAX BATCH_RECORDS_MAX STATEMENT_ROWS_MAX STATEMENT_BYTES_MAX
         STATEMENT_ROW_BYTES_MAX PRICE_BYTES_MAX INVITE_ADDRESSES_MAX INVITE_ADDRESS_BYTES_MAX INVITE_BYTES_MAX
+        LEASE_SECS_MAX PACKET_DNS_BYTES_MAX VALUE_BYTES_MAX
     );
     let source: Vec<&str> = include_str!("../../src/limits.rs")
         .lines()

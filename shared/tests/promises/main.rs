@@ -8,6 +8,7 @@
 //! - [`bindings`]: what each kind of binding may hold, and which go together;
 //! - [`rdata`]: which DNS data may be published;
 //! - [`tampering`]: no byte of a signed record can vary;
+//! - [`packets`]: packets of pkarr are records too;
 //! - [`time`]: lifetimes, clocks that are ahead, floors;
 //! - [`rotation`]: the one possible history of a name's keys;
 //! - [`rank`]: the total order of a name's records, a join;
@@ -23,6 +24,7 @@ mod documents;
 mod envelope;
 mod invites;
 mod names;
+mod packets;
 mod proofs;
 mod rank;
 mod rdata;

@@ -1,9 +1,10 @@
 //! `dialtone key backup` and `restore`: the recovery seed as words that can be written down, and all keys made from them again.
 
-use super::make;
+use super::{make, new_passphrase};
 use crate::bindings::{self, Salt};
 use crate::config::{Client, ClientArgs};
 use crate::exit::{Exit, Failure, Outcome};
+use crate::passphrase::PassphraseArgs;
 use crate::{failures, output};
 use bip39::Mnemonic;
 use clap::Args;
@@ -33,6 +34,8 @@ pub struct BackupArgs {
     /// The recovery seed [default: the one in the offline folder beside FILE]
     #[arg(long, value_name = "FILE")]
     seed: Option<PathBuf>,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
 }
 
 /// Make all the files of a key again from the words of `dialtone key backup`
@@ -61,9 +64,14 @@ pub struct RestoreArgs {
     /// The first key, if it was made elsewhere (`dialtone key new --from`)
     #[arg(long, value_name = "PEM")]
     from: Option<PathBuf>,
+    /// Encrypt all secrets under a passphrase, which is asked twice on the terminal
+    #[arg(long)]
+    encrypt: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -80,7 +88,7 @@ pub fn run(args: &BackupArgs) -> Outcome {
             .map_err(failures::key_file)?
             .recovery_seed(),
     };
-    let seed = key_files::load_recovery_seed(&path).map_err(failures::key_file)?;
+    let seed = key_files::load_recovery_seed_with(&path, &args.passphrase.asking()).map_err(failures::key_file)?;
     let genesis = &public.chain.genesis;
     let links = public.chain.links.len();
     let made =
@@ -120,12 +128,7 @@ pub fn run(args: &BackupArgs) -> Outcome {
 /// The words are wrong, or make another name; something is in the way.
 pub async fn restore(args: &RestoreArgs) -> Outcome {
     let seed = read_words()?;
-    let first = args
-        .from
-        .as_deref()
-        .map(key_files::load_secret)
-        .transpose()
-        .map_err(failures::key_file)?;
+    let first = args.from.as_deref().map(|path| args.passphrase.secret(path)).transpose()?;
     let salt = args.salt.clone().unwrap_or_default().0;
     let start = first
         .as_ref()
@@ -160,6 +163,7 @@ pub async fn restore(args: &RestoreArgs) -> Outcome {
         epoch,
         salt,
         links,
+        passphrase: new_passphrase(args.encrypt, &args.passphrase, &args.file)?,
     };
     make(&args.file, &wanted, args.json)
 }

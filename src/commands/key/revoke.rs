@@ -4,6 +4,7 @@ use crate::commands::publish::put::{self, PutArgs};
 use crate::config::ClientArgs;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::failures;
+use crate::passphrase::PassphraseArgs;
 use clap::Args;
 use dialtone_resolver::io::key_files;
 use dialtone_shared::Body;
@@ -28,6 +29,8 @@ pub struct RevokeArgs {
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
+    passphrase: PassphraseArgs,
+    #[command(flatten)]
     put: PutArgs,
     #[command(flatten)]
     client: ClientArgs,
@@ -39,7 +42,7 @@ pub struct RevokeArgs {
 /// As `publish`.
 pub async fn run(args: RevokeArgs) -> Outcome {
     let public = key_files::load_public(&args.file).map_err(failures::key_file)?;
-    let signer = key_files::load_signer(&args.file).map_err(failures::key_file)?;
+    let signer = args.passphrase.signer(&args.file)?;
     let left = public.chain.links.len() - public.epoch;
     if !args.yes && !args.put.dry_run && args.put.sign_only.is_none() {
         let then = match left {

@@ -3,8 +3,10 @@
 use crate::commands::publish::put::{self, PutArgs};
 use crate::config::ClientArgs;
 use crate::exit::{Exit, Failure, Outcome};
+use crate::passphrase::PassphraseArgs;
 use crate::{failures, output};
 use clap::Args;
+use dialtone_resolver::io::key_files;
 use dialtone_resolver::io::key_rotation::{self, Rotated};
 use dialtone_shared::{Body, VerifiedRecord};
 use std::path::{Path, PathBuf};
@@ -28,6 +30,8 @@ pub struct RotateArgs {
     /// Sign what the name stands for at the provider with the new key, and put it there; look at it first with --dry-run: a thief may have changed it
     #[arg(long)]
     republish: bool,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
     #[command(flatten)]
     put: PutArgs,
     #[command(flatten)]
@@ -54,7 +58,8 @@ pub async fn run(args: RotateArgs) -> Outcome {
                 .help("with --republish it shows what the provider holds, which would be signed anew")),
         };
     }
-    let Rotated { public, superseded } = key_rotation::rotate(&args.file, args.link.as_deref()).map_err(failures::key_file)?;
+    let asking = args.passphrase.asking();
+    let Rotated { public, superseded } = key_rotation::rotate(&args.file, args.link.as_deref(), &asking).map_err(failures::key_file)?;
     output::remark(format!(
         "rotated  {} is at key epoch {}; {} more keys may follow",
         public.name(),
@@ -63,7 +68,15 @@ pub async fn run(args: RotateArgs) -> Outcome {
     ));
     output::remark(format!("the key before is kept as {}", superseded.display()));
     match held {
-        Some(held) => put::again(&args.file, held.as_ref(), &args.put, &args.client).await,
+        Some(held) => {
+            put::again(
+                &key_files::load_signer_with(&args.file, &asking).map_err(failures::key_file)?,
+                held.as_ref(),
+                &args.put,
+                &args.client,
+            )
+            .await
+        }
         None => {
             output::line(public.name())?;
             output::remark(format!(
@@ -78,7 +91,7 @@ pub async fn run(args: RotateArgs) -> Outcome {
 /// An empty record that nobody asked for would say that the name stands for nothing.
 fn nothing_to_republish(file: &Path, held: Option<&VerifiedRecord>) -> Outcome {
     let reason = match held.map(|held| &held.record().body) {
-        Some(Body::Live { .. }) => return Ok(()),
+        Some(Body::Live { .. } | Body::Packet { .. } | Body::Value(_)) => return Ok(()),
         Some(Body::Revoked) => "the provider holds its revocation: what it stood for before is not known there any more",
         None => "the provider holds no record of it",
     };

@@ -11,12 +11,13 @@ use dialtone_resolver::io::clock;
 use dialtone_resolver::io::environment::state_folder;
 use dialtone_resolver::io::floor_file::FloorKeeper;
 use dialtone_resolver::publish::{Acknowledged, Publisher, PutIf};
-use dialtone_resolver::settings::{FLOOR_NAMES_MAX, VISIBLE_EVERY_MAX};
+use dialtone_resolver::settings::{FLOOR_NAMES_MAX, ProviderAt, VISIBLE_EVERY_MAX};
 use dialtone_resolver::update::{Next, Plan, Update, UpdateError};
 use dialtone_resolver::view;
 use dialtone_shared::VerifiedRecord;
 use dialtone_shared::receipt::Signer;
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
@@ -27,7 +28,11 @@ pub struct Changed {
     pub record: VerifiedRecord,
     /// How it differs from what was held, for scripts.
     pub changes: Value,
-    /// What each provider said to it.
+    /// The providers that it was put at.
+    pub at: Vec<ProviderAt>,
+    /// Where receipts are kept.
+    pub state: Option<PathBuf>,
+    /// What each of them said to it.
     pub puts: Vec<Result<Acknowledged, PutError>>,
 }
 
@@ -53,13 +58,7 @@ pub async fn change(signer: &Signer, edit: Edit, insists: bool, how: &PutArgs, c
     }
     let client = Client::load(client)?;
     let publisher = Publisher::new(accounts(&client));
-    let writer = Writer {
-        signer,
-        publisher: &publisher,
-        floor: floor(&client),
-        builds_upon: edit.how != How::Replace,
-        how,
-    };
+    let writer = Writer::new(signer, &publisher, &client, edit.how, how);
     let reads = writer.read().await;
     if reads.iter().all(Result::is_err)
         && let Some(Err(error)) = reads.iter().find(|read| read.is_err())
@@ -75,32 +74,78 @@ pub async fn change(signer: &Signer, edit: Edit, insists: bool, how: &PutArgs, c
     warn_of_plain_token(&client);
     let mut update = Update::new(edit, signer.chain.len() as u32, insists);
     if how.dry_run {
-        let plan = writer.plan(&mut update, &reads)?;
+        let plan = writer.plan(&mut update, &reads).map_err(|stop| stop.failure(signer))?;
         let record = put::sign(signer, plan.sequence, &plan.says)?;
         if !how.json {
             show_changes(&plan, signer);
         }
         return print_record(&record, how.json);
     }
-    let changed = writer.put_where_held(update, reads).await?;
+    let changed = writer.put_where_held(update, reads).await.map_err(|stop| stop.failure(signer))?;
     report(&publisher, &changed, how).await
 }
 
 /// Who writes, where, and what it knows.
-struct Writer<'a> {
+pub struct Writer<'a> {
     signer: &'a Signer,
     publisher: &'a Publisher,
+    /// The providers.
+    pub at: &'a [ProviderAt],
+    /// The folder of what must outlive the process.
+    pub state: Option<PathBuf>,
     floor: Option<FloorKeeper>,
     /// Whether anything of what is held stays: then it must not be too old.
     builds_upon: bool,
     how: &'a PutArgs,
 }
 
-type Read = Result<Option<VerifiedRecord>, PutError>;
+/// Why nothing was put.
+#[derive(Debug)]
+pub enum Stop {
+    /// What is held stands against it.
+    Held(UpdateError),
+    /// Anything else.
+    Other(Failure),
+}
 
-impl Writer<'_> {
+/// What one provider serves.
+pub type Read = Result<Option<VerifiedRecord>, PutError>;
+
+impl Stop {
+    /// As the verb ends with it, with what is held shown where somebody has to decide.
+    pub fn failure(self, signer: &Signer) -> Failure {
+        match self {
+            Self::Held(error) => refused(signer, error),
+            Self::Other(failure) => failure,
+        }
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Other(failure)
+    }
+}
+
+impl<'a> Writer<'a> {
+    /// Who writes with this key at the providers of `client`.
+    pub fn new(signer: &'a Signer, publisher: &'a Publisher, client: &'a Client, edits: How, how: &'a PutArgs) -> Self {
+        Self {
+            signer,
+            publisher,
+            at: &client.providers.value,
+            state: state(client),
+            floor: floor(client),
+            builds_upon: edits != How::Replace,
+            how,
+        }
+    }
+
     /// Plans, shows, signs and puts until nobody comes in between.
-    async fn put_where_held(&self, mut update: Update, mut reads: Vec<Read>) -> Result<Changed, Failure> {
+    ///
+    /// # Errors
+    /// [`Stop`]: nothing was put in the last round.
+    pub async fn put_where_held(&self, mut update: Update, mut reads: Vec<Read>) -> Result<Changed, Stop> {
         let Self {
             signer, publisher, how, ..
         } = *self;
@@ -119,7 +164,7 @@ impl Writer<'_> {
             }
             match update.judge(record.rank(), &puts) {
                 Next::Again if how.if_match.is_none() => {
-                    output::remark("somebody else published meanwhile: looking again");
+                    output::remark("what is held is not what was read: looking again");
                     sleep(Duration::from_millis(rand::random_range(PAUSE_MS))).await;
                     reads = self.read().await;
                 }
@@ -130,25 +175,29 @@ impl Writer<'_> {
                         show_held(&held);
                     }
                     let changes = changes_json(&plan);
-                    return Ok(Changed { record, changes, puts });
+                    return Ok(Changed {
+                        record,
+                        changes,
+                        at: self.at.to_vec(),
+                        state: self.state.clone(),
+                        puts,
+                    });
                 }
             }
         }
     }
 
     /// The next plan, if what was read can be believed and is what was expected.
-    fn plan(&self, update: &mut Update, reads: &[Read]) -> Result<Plan, Failure> {
+    fn plan(&self, update: &mut Update, reads: &[Read]) -> Result<Plan, Stop> {
         let name = self.signer.name();
-        let plan = update
-            .plan(reads, clock::now_micros())
-            .map_err(|error| refused(self.signer, error))?;
+        let plan = update.plan(reads, clock::now_micros()).map_err(Stop::Held)?;
         let held = plan.base.as_ref().map(|base| *base.rank());
         if let Some(wanted) = self.how.if_match
             && held != Some(wanted)
         {
             plan.base.as_ref().into_iter().for_each(show_held);
             let provider = name.to_string();
-            return Err(failures::put(PutError::ConditionFailed { provider, held }));
+            return Err(failures::put(PutError::ConditionFailed { provider, held }).into());
         }
         let seen = self.floor.as_ref().filter(|_| self.builds_upon).and_then(|floor| floor.rank(&name));
         match (&held, seen) {
@@ -158,7 +207,8 @@ impl Writer<'_> {
                 format!("what is held (rank {held}) is older than what this machine published (rank {seen})"),
             )
             .help("ask another provider with --provider: this one lost something, or holds it back")
-            .help("to say everything anew, whatever is held, use --replace")),
+            .help("to say everything anew, whatever is held, use --replace")
+            .into()),
             (None, Some(seen)) => {
                 output::remark(format!(
                     "note: a record was published here once (rank {seen}) and is not held any more: this one begins anew"
@@ -171,7 +221,7 @@ impl Writer<'_> {
 
     /// What each provider serves. Where all of it is older than what this machine published, it is asked again for a while: what was put at one
     /// provider is on its way to the others.
-    async fn read(&self) -> Vec<Read> {
+    pub async fn read(&self) -> Vec<Read> {
         let name = self.signer.name();
         let seen = self.floor.as_ref().filter(|_| self.builds_upon).and_then(|floor| floor.rank(&name));
         let began = Instant::now();
@@ -207,6 +257,7 @@ fn refused(signer: &Signer, error: UpdateError) -> Failure {
                 .help("publish with the version that wrote it")
                 .help("or say everything anew, with --replace")
         }
+        UpdateError::NothingHeld => failure(Exit::Absent).help("say what the name stands for, such as --address 192.0.2.7"),
         UpdateError::NothingToRemove(_) => failure(Exit::Absent).help("`dialtone resolve` shows what the name stands for"),
         UpdateError::Conflict { held, .. } => {
             show_held(held);
@@ -290,10 +341,15 @@ fn changes_json(plan: &Plan) -> Value {
     })
 }
 
+/// The folder of what must outlive the process.
+pub fn state(client: &Client) -> Option<PathBuf> {
+    client.state.value.clone().or_else(state_folder)
+}
+
 /// The highest rank of each name that this machine published. It is none of the stub's floors: what was published here a moment ago may well be
 /// on its way to the provider that is asked. Where it cannot be kept, nothing is remembered.
 fn floor(client: &Client) -> Option<FloorKeeper> {
-    let folder = client.state.value.clone().or_else(state_folder)?.join("published");
+    let folder = state(client)?.join("published");
     FloorKeeper::on_disk(&folder, FLOOR_NAMES_MAX)
         .inspect_err(|error| tracing::warn!(folder = %folder.display(), %error, "what was published is not remembered"))
         .ok()

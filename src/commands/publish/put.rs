@@ -3,7 +3,7 @@
 use super::change::Changed;
 use crate::config::{Client, ClientArgs};
 use crate::exit::{Failure, Outcome};
-use crate::{failures, output, show};
+use crate::{failures, leases, output, show};
 use clap::Args;
 use dialtone_resolver::edit::Says;
 use dialtone_resolver::error::PutError;
@@ -34,11 +34,14 @@ pub struct PutArgs {
     /// Then wait until it is visible at this provider, too, for 30 s at most; repeat it for more
     #[arg(long, value_name = "URL")]
     pub wait_visible_at: Vec<ProviderAt>,
+    /// Put it at every provider at once, and be content once so many of them, or of those of --wait-visible-at, serve it
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub until_visible: Option<u16>,
     /// Sign and print it, but put it nowhere
     #[arg(long)]
     pub dry_run: bool,
     /// Sign it into this file, to be put from anywhere by `dialtone publish --signed FILE`
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["dry_run", "if_match", "wait_visible_at"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dry_run", "if_match", "wait_visible_at", "until_visible"])]
     pub sign_only: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
@@ -78,7 +81,7 @@ pub async fn put_body(signer: &Signer, body: &Body, scope: &[Name], how: &PutArg
         record = sign_at(publish::next_sequence(now, Some(last)))?;
         puts = publisher.put(&record, condition).await;
     }
-    report(&publisher, &Changed::plainly(record, puts), how).await
+    report(&publisher, &Changed::plainly(record, &client, puts), how).await
 }
 
 /// What the providers hold of the name whose key is in `file`; `None`: nothing that is served.
@@ -95,13 +98,12 @@ pub async fn held(file: &Path, client: &ClientArgs) -> Result<Option<VerifiedRec
 ///
 /// # Errors
 /// As [`run`].
-pub async fn again(file: &Path, held: Option<&VerifiedRecord>, how: &PutArgs, client: &ClientArgs) -> Outcome {
-    let signer = key_files::load_signer(file).map_err(failures::key_file)?;
+pub async fn again(signer: &Signer, held: Option<&VerifiedRecord>, how: &PutArgs, client: &ClientArgs) -> Outcome {
     let says = held.and_then(|held| Says::of(held.record())).unwrap_or_else(Says::nothing);
     for binding in &says.bindings {
         output::remark(format!("signs    {}", show::binding(binding)));
     }
-    put_body(&signer, &says.body(clock::now_micros().secs()), &says.scope, how, client).await
+    put_body(signer, &says.body(clock::now_micros().secs()), &says.scope, how, client).await
 }
 
 /// Puts a record that was signed elsewhere, as it is.
@@ -123,14 +125,19 @@ pub async fn put_signed(path: &Path, how: &PutArgs, client: &ClientArgs) -> Outc
     warn_of_plain_token(&client);
     let publisher = Publisher::new(accounts(&client));
     let puts = publisher.put(&record, how.if_match.map_or(PutIf::Always, PutIf::Held)).await;
-    report(&publisher, &Changed::plainly(record, puts), how).await
+    report(&publisher, &Changed::plainly(record, &client, puts), how).await
 }
 
 impl Changed {
     /// What was put without looking at what is held.
-    fn plainly(record: VerifiedRecord, puts: Vec<Result<Acknowledged, PutError>>) -> Self {
-        let changes = Value::Null;
-        Self { record, changes, puts }
+    fn plainly(record: VerifiedRecord, client: &Client, puts: Vec<Result<Acknowledged, PutError>>) -> Self {
+        Self {
+            record,
+            changes: Value::Null,
+            at: client.providers.value.clone(),
+            state: super::change::state(client),
+            puts,
+        }
     }
 }
 
@@ -206,39 +213,36 @@ pub async fn report(publisher: &Publisher, done: &Changed, how: &PutArgs) -> Out
             },
         }
     }
+    leases::keep(done.state.as_deref(), &kept);
     if !how.json && !kept.is_empty() {
         print_kept(record, &kept)?;
     }
     let mut seen = Vec::new();
-    if !kept.is_empty() && !how.wait_visible_at.is_empty() {
-        match publisher
-            .wait_until_visible(record.name(), record.rank(), &how.wait_visible_at, VISIBLE_PATIENCE)
-            .await
-        {
-            Ok(visible) => seen = visible,
+    let (enough, at) = match how.until_visible {
+        None => (how.wait_visible_at.len(), how.wait_visible_at.clone()),
+        Some(enough) => (usize::from(enough), [done.at.as_slice(), &how.wait_visible_at].concat()),
+    };
+    if !kept.is_empty() && enough > 0 {
+        let watch = publisher.wait_until_visible_at(enough, record.name(), record.rank(), &at, VISIBLE_PATIENCE);
+        match watch.await {
+            Ok(visible) => {
+                seen = visible;
+                if let Some(failure) = failed.take_if(|_| how.until_visible.is_some()) {
+                    output::remark(failure.to_string().trim_end());
+                }
+            }
             Err(missing) => {
                 failed = failed.or(Some(failures::not_visible(missing)));
             }
         }
     }
     if how.json && !kept.is_empty() {
-        output::json(&json!({
-            "name": record.name().to_string(),
-            "rank": record.rank().to_string(),
-            "size_bytes": record.bytes().len(),
-            "expiry": record.record().expiry().map(|expiry| expiry.0),
-            "changes": done.changes,
-            "kept": kept.iter().map(|kept| json!({
-                "provider": kept.provider.to_string(),
-                "name": kept.promise.provider.to_string(),
-                "keep_until": kept.promise.keep_until.map(|until| until.0),
-                "receipt": to_hex(&kept.receipt),
-                "ms": output::millis_json(kept.took),
-            })).collect::<Vec<_>>(),
-            "visible": seen.iter().map(|seen| json!({
-                "provider": seen.provider.to_string(), "ms": output::millis_json(seen.after),
-            })).collect::<Vec<_>>(),
-        }))?;
+        let mut said = kept_json(done, &kept);
+        said["visible"] = seen
+            .iter()
+            .map(|seen| json!({ "provider": seen.provider.to_string(), "ms": output::millis_json(seen.after) }))
+            .collect();
+        output::json(&said)?;
     } else {
         for visible in &seen {
             output::line(format!("visible  at {} after {}", visible.provider, output::millis(visible.after)))?;
@@ -247,7 +251,30 @@ pub async fn report(publisher: &Publisher, done: &Changed, how: &PutArgs) -> Out
     failed.map_or(Ok(()), Err)
 }
 
-fn print_kept(record: &VerifiedRecord, kept: &[&Acknowledged]) -> Outcome {
+/// What was kept by whom, for scripts.
+pub fn kept_json(done: &Changed, kept: &[&Acknowledged]) -> Value {
+    let record = &done.record;
+    json!({
+        "name": record.name().to_string(),
+        "rank": record.rank().to_string(),
+        "size_bytes": record.bytes().len(),
+        "expiry": record.record().expiry().map(|expiry| expiry.0),
+        "changes": done.changes,
+        "kept": kept.iter().map(|kept| json!({
+            "provider": kept.provider.to_string(),
+            "name": kept.promise.provider.to_string(),
+            "keep_until": kept.promise.keep_until.map(|until| until.0),
+            "receipt": to_hex(&kept.receipt),
+            "ms": output::millis_json(kept.took),
+        })).collect::<Vec<_>>(),
+    })
+}
+
+/// What was kept by whom, for people.
+///
+/// # Errors
+/// Nobody reads any more.
+pub fn print_kept(record: &VerifiedRecord, kept: &[&Acknowledged]) -> Outcome {
     output::text(format!("name     {}\nrank     {}\n", record.name(), record.rank()))?;
     for kept in kept {
         let until = match kept.promise.keep_until {

@@ -35,6 +35,12 @@ impl ProviderProcess {
         Self::start(world, label, &ports(0))
     }
 
+    /// One alone whose HTTP address stays the same when it is started again.
+    pub fn at_port(world: &World, label: &'static str, port: u16) -> Self {
+        let settings = ports(0).replacen("http.listen = ['127.0.0.1:0']", &format!("http.listen = ['127.0.0.1:{port}']"), 1);
+        Self::start(world, label, &settings)
+    }
+
     /// Two that are peered; the second connects to the first.
     pub fn peered(world: &World) -> (Self, Self) {
         let name = |key: &str| world.ok(["key", "new", key, "--chain", "0"]).stdout.trim().to_owned();

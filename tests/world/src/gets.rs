@@ -129,6 +129,8 @@ impl World {
         let status = |(peer, agreement): (&Name, &_)| {
             let standing = state.standing.get(peer);
             let session = standing.and_then(|(link, end, _)| self.links[*link].ends[*end].as_ref());
+            let silent_for = standing.map_or(Duration::ZERO, |(link, end, _)| self.links[*link].silent_for(*end, self.now));
+            let progress = session.map_or(Progress::default(), Session::progress);
             PeerStatus {
                 name: *peer,
                 agreement: Clone::clone(agreement),
@@ -137,7 +139,7 @@ impl World {
                 address: None,
                 last_error: None,
                 last_code: None,
-                progress: session.map_or(Progress::default(), Session::progress),
+                progress: Progress { silent_for, ..progress },
                 brought: state.quotas.standing(peer),
                 links: Vec::new(),
             }

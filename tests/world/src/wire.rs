@@ -31,6 +31,8 @@ pub struct Link {
     pub(crate) since: Duration,
     pub(crate) woken: [Option<Duration>; 2],
     pub(crate) alive: bool,
+    /// Since when nothing comes to each end, not even a sign of life.
+    unheard: [Option<Duration>; 2],
     pub(crate) done: [Progress; 2],
     pub(crate) comparing: Comparing,
     /// Records that each end sent: name, rank and how often. Only where the world is watched.
@@ -77,6 +79,7 @@ impl Link {
             since: now,
             woken: [None; 2],
             alive: true,
+            unheard: [None; 2],
             done: Default::default(),
             comparing: Comparing::default(),
             sent: Default::default(),
@@ -86,6 +89,11 @@ impl Link {
     /// What an end has seen.
     pub fn progress(&self, end: usize) -> Progress {
         self.ends[end].as_ref().map_or(self.done[end], Session::progress)
+    }
+
+    /// How long an end has heard nothing.
+    pub(crate) fn silent_for(&self, end: usize, now: Duration) -> Duration {
+        self.unheard[end].map_or(Duration::ZERO, |since| now.saturating_sub(since))
     }
 
     /// The number of a provider's end.
@@ -109,7 +117,9 @@ impl World {
     pub fn block(&mut self, from: usize, to: usize) {
         self.network.blocked.entry((from, to)).or_insert(self.now);
         for link in self.between(from, to) {
-            self.plan(IDLE, Action::Listen(link, self.links[link].end_of(to), self.now));
+            let end = self.links[link].end_of(to);
+            self.links[link].unheard[end].get_or_insert(self.now);
+            self.plan(IDLE, Action::Listen(link, end, self.now));
         }
     }
 
@@ -121,6 +131,7 @@ impl World {
         for link in self.between(from, to) {
             let end = self.links[link].end_of(to);
             let late = self.draw(10, 500);
+            self.links[link].unheard[end] = None;
             for event in std::mem::take(&mut self.links[link].blocked[end]) {
                 self.arrive(link, end, late, event);
             }
@@ -166,6 +177,7 @@ impl World {
         self.links[link].done[end] = self.links[link].progress(end);
         self.links[link].ends[end] = None;
         self.watch.iter_mut().for_each(|watch| watch.ended((link, end)));
+        self.links[link].unheard[1 - end].get_or_insert(self.now);
         if std::mem::replace(&mut self.links[link].alive, false) {
             let later = self.draw(0, 12_000);
             self.plan(later, Action::Arrive(link, 1 - end, broke("nothing was heard any more")));

@@ -25,8 +25,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const KNOWN_AFTER: Duration = Duration::from_secs(10);
 const NEWEST_AFTER: Duration = Duration::from_secs(70);
 const URGENT_AFTER: Duration = Duration::from_secs(5);
-/// How long a link may be dead before both ends have noticed: what it would have brought is missing without anybody knowing.
-const UNHEARD: Duration = Duration::from_secs(12);
+/// How long a link may be dead before what has been told over it counts no longer as all there is: `HEARD_WITHIN`.
+const UNHEARD: Duration = Duration::from_secs(5);
 /// How long records are kept.
 const KEPT: UnixSecs = UnixSecs(BEGIN + 20 * 86_400);
 

@@ -79,6 +79,17 @@ impl Asking {
         self.resolve(&Wish::of_client(*name)).await
     }
 
+    /// Whether what is held is the newest there is: nobody has to be asked about it.
+    pub fn is_whole(&self) -> bool {
+        self.links.are_whole()
+    }
+
+    /// Whether the record of that rank is in our own store, whose changes are told.
+    pub async fn holds(&self, name: &Name, rank: &Rank) -> bool {
+        let held = self.store.get(name).await;
+        held.is_ok_and(|held| held.is_some_and(|held| held.record.rank().digest == rank.digest))
+    }
+
     /// What this provider holds of a name, all its nodes together, and as of when that is to be signed; `None`: nothing certain can be said now.
     ///
     /// # Errors

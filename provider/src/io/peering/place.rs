@@ -9,7 +9,7 @@ use crate::peering::agreement::Agreement;
 use crate::peering::dial::{self, Patience, Which};
 use crate::peering::digest::Digest;
 use crate::peering::health::{LinkState, LinkStatus, PeerStatus, Progress};
-use crate::peering::limits::{LINK_STEADY, NODES_MAX, REDIAL_QUARANTINE};
+use crate::peering::limits::{HEARD_WITHIN, LINK_STEADY, NODES_MAX, REDIAL_QUARANTINE};
 use crate::peering::quota::Standing;
 use crate::peering::step::End;
 use crate::store::Cursors;
@@ -67,6 +67,8 @@ struct Link {
     comparer: Option<mpsc::Sender<Asked>>,
     /// When a request over it last came to nothing.
     failed: Option<Duration>,
+    /// How many datagrams had been heard when it was last looked, and when that number was new.
+    heard: (u64, Duration),
 }
 
 /// How dialling one address goes.
@@ -241,7 +243,8 @@ impl Peer {
     pub fn progress(&self, store: &StoreId, progress: Progress, theirs: Option<&Terms>, digest: Option<&Arc<Digest>>) {
         let mut slot = self.slot();
         let Some(link) = slot.links.get_mut(store) else { return };
-        link.progress = progress;
+        let silent_for = link.progress.silent_for;
+        link.progress = Progress { silent_for, ..progress };
         if link.theirs.as_ref() != theirs {
             link.theirs = theirs.cloned();
         }
@@ -348,6 +351,7 @@ impl Peer {
         let mut slot = self.slot();
         for link in slot.links.values_mut() {
             link.progress.log_ends(heads);
+            link.listens(now);
         }
         let best = slot.best(agreement);
         let waits = |(target, dial): (&String, &Dial)| LinkStatus {
@@ -386,7 +390,7 @@ impl Peer {
             address: best.map(|link| link.connection.remote_address()),
             last_error: slot.last_error.clone().filter(|_| is_trouble || !steady),
             last_code: slot.last_code.filter(|_| is_trouble || !steady),
-            progress: slot.progress(best),
+            progress: slot.progress(agreement, best),
             brought,
             links,
         }
@@ -423,18 +427,27 @@ impl Slot {
     fn best(&self, agreement: &Agreement) -> Option<&Link> {
         self.links.values().max_by_key(|link| {
             let pushes = link.theirs.as_ref().map(|theirs| agreement.accept.min(theirs.pushes));
-            (link.progress.received_all, pushes, Reverse(link.since))
+            let tells = link.progress.received_all && link.progress.silent_for <= HEARD_WITHIN;
+            (tells, self.speaks_for_all(agreement, link), pushes, Reverse(link.since))
         })
     }
 
+    /// Whether what a node has told is all that its provider has. Each answers for the others; but another node of ours that began with nothing may lack what
+    /// a third has, until that one is heard too.
+    fn speaks_for_all(&self, agreement: &Agreement, link: &Link) -> bool {
+        let is_missing = |(target, dial): (&String, &Dial)| !dial.is_own && !self.is_linked(target);
+        !link.progress.began_empty || agreement.relationship != Relationship::Sibling || !self.dials.iter().any(is_missing)
+    }
+
     /// What went over all links, and how far both sides are: the peer has all when each of its nodes has.
-    fn progress(&self, best: Option<&Link>) -> Progress {
+    fn progress(&self, agreement: &Agreement, best: Option<&Link>) -> Progress {
         let before = Progress::default().after(&self.past);
         let sum = self.links.values().fold(before, |sum, link| link.progress.after(&sum));
         Progress {
             lag: self.links.values().map(|link| link.progress.lag).max().unwrap_or_default(),
             sent_all: best.is_some() && self.links.values().all(|link| link.progress.sent_all),
-            received_all: best.is_some_and(|link| link.progress.received_all),
+            received_all: best.is_some_and(|link| link.progress.received_all && self.speaks_for_all(agreement, link)),
+            silent_for: best.map_or(Duration::ZERO, |link| link.progress.silent_for),
             request_bytes_sent: self.request_bytes_sent,
             ..sum
         }
@@ -454,7 +467,17 @@ impl Link {
             digest: None,
             comparer: None,
             failed: None,
+            heard: (0, now),
         }
+    }
+
+    /// Looks whether anything was heard.
+    fn listens(&mut self, now: Duration) {
+        let datagrams = self.connection.stats().udp_rx.datagrams;
+        if datagrams != self.heard.0 {
+            self.heard = (datagrams, now);
+        }
+        self.progress.silent_for = now.saturating_sub(self.heard.1);
     }
 
     fn status(&self, store: &StoreId) -> LinkStatus {

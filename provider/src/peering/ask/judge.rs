@@ -31,6 +31,7 @@ pub fn judge(own: &Name, ask: &Ask, way: &Way, answer: Answer, now: UnixSecs) ->
     if !way.filter.passes(signed.name(), !record.scope.is_empty()) {
         return Said::Nothing(format!("the agreement with the peer {peer} does not let pass what it holds"));
     }
+    let keep_until = record.bounded(value.keep_until, now);
     if record.forget_at().is_some_and(|at| at <= now) {
         return wrong(&"with a record that nobody may keep any longer");
     }
@@ -51,7 +52,7 @@ pub fn judge(own: &Name, ask: &Ask, way: &Way, answer: Answer, now: UnixSecs) ->
             let ttl = record.record().ttl_at(now);
             Said::Found(Box::new(Found {
                 class: policy::class_of(way.relationship, value.class),
-                keep_until: value.keep_until,
+                keep_until,
                 fresh: Ttl(ttl.0.min(fresh.0)),
                 record,
             }))

@@ -5,8 +5,8 @@ use super::reach::Inbound;
 use super::whom::View;
 use crate::peering::agreement::Filter;
 use crate::peering::health::{LinkState, PeerStatus};
-use dialtone_shared::Name;
 use dialtone_shared::message::{Mode, Reach, Relationship, WHOLE, mark};
+use dialtone_shared::{Name, Scheme, Schemes};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ struct Neighbour {
     /// What our agreement lets pass, and whether the peer's lets everything pass.
     filter: Filter,
     theirs_filters: bool,
+    /// Names of which schemes it knows; until it has said so, of all.
+    schemes: Schemes,
     /// When it was last known to have told us everything.
     caught_up: Option<Duration>,
     complete: bool,
@@ -48,12 +50,16 @@ impl Neighbours {
             let reach = theirs
                 .map(|theirs| theirs.reach.clone())
                 .or_else(|| before.and_then(|before| before.reach.clone()));
-            let theirs_filters = theirs.map(|theirs| theirs.filter != 0);
+            let theirs_filters = theirs.map(|theirs| theirs.passing() != 0);
             let theirs_filters = theirs_filters.or(before.map(|before| before.theirs_filters)).unwrap_or(false);
+            let schemes = theirs.map(|theirs| theirs.schemes).or(before.map(|before| before.schemes));
+            let schemes = schemes.unwrap_or(Scheme::ALL);
             let has_all = theirs.is_some() && peer.progress.received_all;
             // Who pushes more than before has yet to push it.
             let before = before.filter(|before| before.pushes >= pushes);
-            let caught_up = has_all.then_some(now).or_else(|| before.and_then(|before| before.caught_up));
+            // A link that died unnoticed brings nothing, and does not say so: it counts as of when it was heard last.
+            let heard = now.saturating_sub(peer.progress.silent_for);
+            let caught_up = has_all.then_some(heard).or_else(|| before.and_then(|before| before.caught_up));
             // Another node of ours that is away has left everything here that it ever told: of what this provider holds we are the one to tell.
             let relationship = peer.agreement.relationship;
             let neighbour = Neighbour {
@@ -62,7 +68,8 @@ impl Neighbours {
                 pushes,
                 asked: peer.agreement.asks && theirs.is_none_or(|theirs| theirs.answers),
                 reach,
-                filter: peer.agreement.filter.clone(),
+                filter: peer.agreement.filter.within(schemes),
+                schemes,
                 theirs_filters,
                 caught_up,
                 complete: caught_up.is_some_and(|last| relationship == Relationship::Sibling || now.saturating_sub(last) <= GRACE),
@@ -175,6 +182,20 @@ mod tests {
         assert!(at(peer(LinkState::BackingOff, false), 7), "a link that breaks is given a moment");
         assert!(!at(peer(LinkState::BackingOff, false), 8));
         assert!(at(peer(LinkState::Up, true), 9));
+    }
+
+    #[test]
+    fn a_link_on_which_nothing_is_heard_any_more_says_nothing_of_what_it_may_have_missed() {
+        let mut neighbours = Neighbours::default();
+        let mut at = |secs: u64, silent: u64| {
+            let mut up = peer(LinkState::Up, true);
+            up.progress.silent_for = Duration::from_secs(silent);
+            neighbours.look(Duration::from_secs(secs), &[up]);
+            complete(&neighbours)
+        };
+        assert!(at(100, 0) && at(104, 4), "links are felt every few seconds");
+        assert!(!at(106, 6), "long before it is noticed that it broke");
+        assert!(at(107, 0));
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl Running {
         self.feed.mode() == Mode::Values
             && self.terms.accepts == Mode::Values
             // Both must count the same records.
-            && self.terms.filter.mark() == self.theirs.filter
+            && self.terms.filter.mark() == self.theirs.passing()
             && matches!(self.terms.relationship, Relationship::Mutual | Relationship::Sibling)
     }
 

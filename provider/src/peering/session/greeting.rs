@@ -67,12 +67,12 @@ impl Session {
         if self.opening.dialled.is_none() {
             self.greet(now, &agreement);
         }
-        let way = agreement.way();
+        let way = agreement.way_within(hello.terms.schemes);
         let said = self.said.clone().unwrap_or_else(|| self.terms(&agreement, true));
         let pushes = said.pushes.min(hello.terms.accepts);
         let accepts = said.accepts.min(hello.terms.pushes);
         self.progress.links = 1;
-        let position = position.map(|position| position.under([way.filter.mark(), hello.terms.filter], pushes));
+        let position = position.map(|position| position.under([way.filter.mark(), hello.terms.passing()], pushes));
         let is_worth_it = reconcile::is_worth_it(position.as_ref(), &heads, &hello.heads);
         let mut running = Box::new(Running {
             peer,
@@ -88,7 +88,7 @@ impl Session {
                 alone: !self.opening.agreements.contains_key(&self.opening.own),
             },
             share: self.opening.quotas.share(peer, agreement.limits),
-            feed: Feed::new(way, self.opening.paths.clone(), hello.terms.filter, pushes, position, heads),
+            feed: Feed::new(way, self.opening.paths.clone(), hello.terms.passing(), pushes, position, heads),
             theirs: hello.terms,
             intake: Intake::default(),
             telling: Telling::default(),

@@ -21,7 +21,7 @@ impl Session {
             return self.end(CloseCode::Protocol, "sent terms before the greeting".to_owned());
         };
         let named = terms.relationship.mirrored() == running.terms.relationship;
-        let filters = running.theirs.filter == terms.filter;
+        let filters = running.theirs.passing() == terms.passing();
         let again = running.theirs == terms;
         running.theirs = terms;
         if !named {
