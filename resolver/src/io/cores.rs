@@ -139,8 +139,8 @@ impl Core {
         let (mut lengths, mut clients) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
         while !stop.load(Ordering::Relaxed) {
             came.clear();
-            if let Err(error) = receive(&self.socket, &mut receiving, &mut questions, &mut came) {
-                if !matches!(error, Errno::EAGAIN | Errno::EINTR) {
+            if let Err(error) = receive(&self.socket, &mut receiving, &mut questions, &mut came, stop) {
+                if !matches!(error, Errno::EAGAIN | Errno::EINTR | Errno::ESHUTDOWN) {
                     tracing::debug!(%error, "receiving by UDP");
                     thread::sleep(ERROR_PAUSE);
                 }
@@ -148,7 +148,8 @@ impl Core {
             }
             let now_millis = self.frontend.now_millis();
             self.take_back(now_millis);
-            (lengths.clear(), clients.clear());
+            lengths.clear();
+            clients.clear();
             for (message, &(length, client)) in questions.chunks_exact(QUESTION_BYTES_MAX).zip(&came) {
                 let (Some(message), Some(client)) = (message.get(..length), client) else {
                     continue;
@@ -247,10 +248,15 @@ fn receive(
     headers: &mut Headers,
     buffer: &mut [u8],
     came: &mut Vec<(usize, Option<SockaddrStorage>)>,
+    stop: &AtomicBool,
 ) -> Result<(), Errno> {
     let mut rooms = buffer.chunks_exact_mut(QUESTION_BYTES_MAX);
     let mut slices: [[IoSliceMut<'_>; 1]; BATCH] = std::array::from_fn(|_| [IoSliceMut::new(rooms.next().unwrap_or_default())]);
     let received = recvmmsg(socket.as_raw_fd(), headers, slices.iter_mut(), MsgFlags::MSG_WAITFORONE, None)?;
+    // What the end of reading looks like has no sender: not to be looked at.
+    if stop.load(Ordering::SeqCst) {
+        return Err(Errno::ESHUTDOWN);
+    }
     came.extend(received.map(|message| (message.bytes, message.address)));
     Ok(())
 }
