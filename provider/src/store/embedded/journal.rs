@@ -187,8 +187,9 @@ const ITEM_HEAD_BYTES: usize = 3 + 8 + 2 + 4 + 4;
 const FINISH_BYTES: usize = 1 + 8 + 4;
 /// Longest key that is written: of a note, behind the byte that tells whose it is.
 const KEY_BYTES_MAX: usize = 1 + crate::store::NOTE_KEY_BYTES_MAX;
-/// Far above any row of a record and any note; where there should be a longer value, its batch is searched behind.
-const VALUE_BYTES_MAX: usize = 8 << 10;
+/// Above any row of a record, a value's among them, and any note; where there should be a longer value, its batch is searched behind.
+const VALUE_BYTES_MAX: usize = 64 << 10;
+const _: () = assert!(VALUE_BYTES_MAX >= dialtone_shared::limits::VALUE_BYTES_MAX + 4_096);
 
 #[cfg(test)]
 mod tests {
