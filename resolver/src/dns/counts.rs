@@ -21,6 +21,8 @@ pub struct FrontendCounts {
     pub forwarded: u64,
     /// Answers by UDP that were kept as they are sent.
     pub hot: u64,
+    /// Answers by UDP to networks beyond their rate: sent without data, and not sent.
+    pub limited: [u64; 2],
     /// Messages sent to upstream resolvers.
     pub upstream_sent: u64,
 }
@@ -33,6 +35,7 @@ pub(crate) struct Counters {
     truncated: AtomicU64,
     forwarded: AtomicU64,
     hot: AtomicU64,
+    limited: [AtomicU64; 2],
 }
 
 impl Counters {
@@ -53,6 +56,11 @@ impl Counters {
         if bits & flags::TC != 0 {
             self.truncated.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Counts an answer to a network beyond its rate: sent without data, or not at all.
+    pub(crate) fn limited(&self, is_sent: bool) {
+        self.limited[usize::from(!is_sent)].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts what a core answered by UDP from what it keeps, by code: as many as since it last said so.
@@ -76,6 +84,7 @@ impl Counters {
             truncated: load(&self.truncated),
             forwarded: load(&self.forwarded),
             hot: load(&self.hot),
+            limited: self.limited.each_ref().map(load),
             upstream_sent,
         }
     }
