@@ -25,6 +25,17 @@ pub enum Verdict {
     Drop,
 }
 
+/// Where an answer goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Way {
+    /// To whom.
+    pub client: IpAddr,
+    /// How long its question was, in bytes.
+    pub question: usize,
+    /// Whether it proved that the address is its own.
+    pub is_proved: bool,
+}
+
 /// All networks that were answered of late. Shared by all threads, without a lock.
 #[derive(Debug)]
 pub struct Limiter {
@@ -52,10 +63,10 @@ impl Limiter {
         }
     }
 
-    /// What becomes of an answer of `answer` bytes to a question of `question` bytes from `client`.
-    pub fn judge(&self, client: IpAddr, question: usize, answer: usize, now_millis: u64) -> Verdict {
-        // Who asks in another's name gains nothing by it.
-        if answer <= question || !self.is_over(client, now_millis) {
+    /// What becomes of an answer of `answer` bytes.
+    pub fn judge(&self, way: Way, answer: usize, now_millis: u64) -> Verdict {
+        // Nobody asks in another's name, or gains nothing by it.
+        if way.is_proved || answer <= way.question || !self.is_over(way.client, now_millis) {
             return Verdict::Answer;
         }
         let limited = self.limited.fetch_add(1, Ordering::Relaxed);
@@ -67,9 +78,8 @@ impl Limiter {
     }
 
     /// Makes of `answer` what may be sent, and says its length; `None`: nothing.
-    pub(crate) fn pass(&self, client: IpAddr, question: usize, answer: &mut [u8], now_millis: u64, counters: &Counters) -> Option<usize> {
-        let verdict = self.judge(client, question, answer.len(), now_millis);
-        let length = match verdict {
+    pub(crate) fn pass(&self, way: Way, answer: &mut [u8], now_millis: u64, counters: &Counters) -> Option<usize> {
+        let length = match self.judge(way, answer.len(), now_millis) {
             Verdict::Answer => return Some(answer.len()),
             Verdict::Truncate => cut(answer),
             Verdict::Drop => None,
@@ -178,9 +188,17 @@ mod tests {
         Limiter::new(settings(), 1)
     }
 
+    fn way(client: IpAddr, question: usize) -> Way {
+        Way {
+            client,
+            question,
+            is_proved: false,
+        }
+    }
+
     /// What becomes of an answer that is larger than its question.
     fn large(limiter: &Limiter, client: IpAddr, now: u64) -> Verdict {
-        limiter.judge(client, 80, 500, now)
+        limiter.judge(way(client, 80), 500, now)
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -215,7 +233,7 @@ mod tests {
         let (mut sent, mut received, mut is_over) = (0, 0, false);
         for at in 0..100_000 {
             let (question, answer) = (random.random_range(28..200), random.random_range(28..1_232));
-            let verdict = limiter.judge(SOMEBODY, question, answer.max(question + 1), START + 5 * at);
+            let verdict = limiter.judge(way(SOMEBODY, question), answer.max(question + 1), START + 5 * at);
             is_over |= verdict != Verdict::Answer;
             if is_over {
                 sent += question;
@@ -259,10 +277,15 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_no_larger_than_its_question_is_always_sent_and_counts_for_nothing() {
+    fn what_is_no_larger_than_its_question_and_what_goes_to_a_proved_address_is_sent_and_counts_for_nothing() {
         let limiter = limiter();
         for _ in 0..1_000 {
-            assert_eq!(limiter.judge(SOMEBODY, 800, 800, START), Verdict::Answer);
+            assert_eq!(limiter.judge(way(SOMEBODY, 800), 800, START), Verdict::Answer);
+            let proved = Way {
+                is_proved: true,
+                ..way(SOMEBODY, 40)
+            };
+            assert_eq!(limiter.judge(proved, 1_232, START), Verdict::Answer);
         }
         assert_eq!(large(&limiter, SOMEBODY, START), Verdict::Answer);
     }

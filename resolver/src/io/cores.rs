@@ -6,10 +6,11 @@
 //!                        └ has to wait: a task of the runtime sends it, and what may be kept comes back here
 //! ```
 
-use crate::dns::frontend::{Carrier, Frontend, Reply, Via};
+use crate::dns::edns::add_to_bare;
+use crate::dns::frontend::{Carrier, Frontend, Given, Reply, Via};
 use crate::dns::glance::Key;
 use crate::dns::hot::{Answers, Fill};
-use crate::dns::rate::Limiter;
+use crate::dns::rate::{Limiter, Way};
 use crate::dns::response::UDP_BYTES_MAX;
 use crate::dns::settings::{ListenerSettings, QUESTION_BYTES_MAX};
 use crate::io::listeners::{ERROR_PAUSE, SHUTDOWN_GRACE, all_back, told};
@@ -182,48 +183,57 @@ impl Core {
         let key = Key::of(message, self.frontend.recursion_for(client.ip()));
         if let Some(key) = &key
             && let Some(length) = self.answers.answer(key, message, self.frontend.generations(), now_millis, room)
+            && let Some((length, is_proved)) = self.with_cookie(key, client, room, length)
         {
             self.by_rcode[usize::from(room[3] & 0x0f)] += 1;
-            return self.pass(client, message.len(), room.get_mut(..length)?, now_millis);
+            let way = way(client, message, is_proved);
+            return self.limiter.pass(way, room.get_mut(..length)?, now_millis, self.frontend.counters());
         }
-        match self.the_long_way(key, message.to_vec(), client, now_millis)? {
+        let given = self.the_long_way(key, message.to_vec(), client, now_millis)?;
+        match given.reply {
             Reply::Send(bytes) => {
                 let room = room.get_mut(..bytes.len())?;
                 room.copy_from_slice(&bytes);
-                self.pass(client, message.len(), room, now_millis)
+                let way = way(client, message, given.is_proved);
+                self.limiter.pass(way, room, now_millis, self.frontend.counters())
             }
             Reply::Drop => None,
         }
     }
 
-    /// What of an answer may go to where it says that the question came from.
-    fn pass(&self, client: SocketAddr, question: usize, answer: &mut [u8], now_millis: u64) -> Option<usize> {
-        self.limiter
-            .pass(client.ip(), question, answer, now_millis, self.frontend.counters())
+    /// Adds a cookie to an answer of `length` bytes if one came, and says its length, and whether that proves the address; `None` if there is no
+    /// place for it.
+    fn with_cookie(&self, key: &Key, client: SocketAddr, room: &mut [u8], length: usize) -> Option<(usize, bool)> {
+        let Some(cookie) = key.cookie() else {
+            return Some((length, false));
+        };
+        let shown = self.frontend.show(cookie, client.ip());
+        Some((add_to_bare(room, length, &shown.option, key.limit())?, shown.is_proof))
     }
 
     /// The reply, if it takes no waiting; else a task waits for it and sends it.
-    fn the_long_way(&mut self, key: Option<Key>, message: Vec<u8>, client: SocketAddr, now_millis: u64) -> Option<Reply> {
-        let (frontend, question) = (Arc::clone(&self.frontend), message.len());
+    fn the_long_way(&mut self, key: Option<Key>, message: Vec<u8>, client: SocketAddr, now_millis: u64) -> Option<Given> {
+        let (frontend, unproved) = (Arc::clone(&self.frontend), way(client, &message, false));
         let via = Via {
             carrier: Carrier::Udp,
             client,
         };
-        let mut answering = Box::pin(async move { frontend.answer_and_fill(&message, via).await });
-        if let Poll::Ready((reply, fill)) = answering.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            if let (Some(key), Some(fill)) = (key, fill) {
-                self.answers.keep(&key, &fill, self.frontend.generations(), now_millis);
+        let mut answering = Box::pin(async move { frontend.give(&message, via).await });
+        if let Poll::Ready(given) = answering.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            if let (Some(key), Some(fill)) = (key, &given.fill) {
+                self.answers.keep(&key, fill, self.frontend.generations(), now_millis);
             }
-            return Some(reply);
+            return Some(given);
         }
         // No slot, no answer: who asked will ask again.
         let slot = Arc::clone(&self.slots).try_acquire_owned().ok()?;
         let (socket, back) = (Arc::clone(&self.socket), Arc::clone(&self.back));
         let (frontend, limiter) = (Arc::clone(&self.frontend), Arc::clone(&self.limiter));
         self.runtime.spawn(async move {
-            let (reply, fill) = answering.await;
+            let Given { reply, fill, is_proved } = answering.await;
+            let way = Way { is_proved, ..unproved };
             if let Reply::Send(mut bytes) = reply
-                && let Some(length) = limiter.pass(client.ip(), question, &mut bytes, frontend.now_millis(), frontend.counters())
+                && let Some(length) = limiter.pass(way, &mut bytes, frontend.now_millis(), frontend.counters())
                 && let Err(error) = socket.send_to(bytes.get(..length).unwrap_or_default(), client)
             {
                 tracing::debug!(%client, %error, "answering by UDP");
@@ -293,6 +303,14 @@ fn send(socket: &UdpSocket, headers: &mut Headers, out: &[u8], lengths: &[usize]
                 sent += 1;
             }
         }
+    }
+}
+
+fn way(client: SocketAddr, message: &[u8], is_proved: bool) -> Way {
+    Way {
+        client: client.ip(),
+        question: message.len(),
+        is_proved,
     }
 }
 
