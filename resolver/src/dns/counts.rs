@@ -23,6 +23,10 @@ pub struct FrontendCounts {
     pub hot: u64,
     /// Answers by UDP to networks beyond their rate: sent without data, and not sent.
     pub limited: [u64; 2],
+    /// Questions of networks that are not answered.
+    pub denied: u64,
+    /// Questions that others would have had to be asked for, of networks beyond what they may cause.
+    pub unsearched: u64,
     /// Messages sent to upstream resolvers.
     pub upstream_sent: u64,
 }
@@ -36,6 +40,7 @@ pub(crate) struct Counters {
     forwarded: AtomicU64,
     hot: AtomicU64,
     limited: [AtomicU64; 2],
+    denied: AtomicU64,
 }
 
 impl Counters {
@@ -58,6 +63,11 @@ impl Counters {
         }
     }
 
+    /// Counts a question of a network that is not answered.
+    pub(crate) fn denied(&self) {
+        self.denied.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Counts an answer to a network beyond its rate: sent without data, or not at all.
     pub(crate) fn limited(&self, is_sent: bool) {
         self.limited[usize::from(!is_sent)].fetch_add(1, Ordering::Relaxed);
@@ -73,7 +83,7 @@ impl Counters {
         self.hot.fetch_add(total, Ordering::Relaxed);
     }
 
-    pub(crate) fn read(&self, upstream_sent: u64) -> FrontendCounts {
+    pub(crate) fn read(&self, upstream_sent: u64, unsearched: u64) -> FrontendCounts {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let by_carrier = self.by_carrier.each_ref().map(load);
         FrontendCounts {
@@ -85,6 +95,8 @@ impl Counters {
             forwarded: load(&self.forwarded),
             hot: load(&self.hot),
             limited: self.limited.each_ref().map(load),
+            denied: load(&self.denied),
+            unsearched,
             upstream_sent,
         }
     }

@@ -1,5 +1,7 @@
 //! A question's way through the house: whose name is it, what is known of it, and what is said.
 
+use crate::dns::access::{Access, Denied, is_private};
+use crate::dns::accounts::Accounts;
 use crate::dns::cookie::{Cookie, Cookies, OPTION_BYTES, Shown};
 use crate::dns::counts::{Counters, FrontendCounts};
 use crate::dns::edns::{add_option, dress};
@@ -10,13 +12,13 @@ use crate::dns::hot::Fill;
 use crate::dns::links::Follow;
 use crate::dns::place::{Place, Zone};
 use crate::dns::question::Query;
-use crate::dns::rate::is_private;
 use crate::dns::rcode::{AnswerError, Ede, Rcode, ede, of_error};
 use crate::dns::response::{Response, TCP_BYTES_MAX, ede_option, encode_refusal, udp_limit};
 use crate::dns::settings::{FrontendSettings, NEGATIVE_TTL_SECS_MAX, NSID_BYTES_MAX, ORIGIN_BYTES_MAX, RECORD_UDP_GAIN};
 use crate::dns::walk::Walk;
 use crate::dns::wire::{CLASS_IN, flags};
 use crate::io::alias_file::AliasFile;
+use crate::io::allowance::{Allowance, within};
 use crate::io::links::{Linked, Links};
 use crate::io::upstream::Upstream;
 use crate::io::validator::Validator;
@@ -93,6 +95,16 @@ pub struct Given {
     pub is_proved: bool,
 }
 
+impl Given {
+    fn nothing() -> Self {
+        Self {
+            reply: Reply::Drop,
+            fill: None,
+            is_proved: false,
+        }
+    }
+}
+
 /// The DNS frontend over a source of records.
 #[derive(Debug)]
 pub struct Frontend {
@@ -105,6 +117,9 @@ pub struct Frontend {
     links: Option<Links>,
     forward_for_everyone: bool,
     nsid: Option<Vec<u8>>,
+    access: Access,
+    /// What others may be asked for; and whether for private networks too.
+    searches: (Arc<Accounts>, bool),
     cookies: Cookies,
     counters: Counters,
     generations: Arc<Generations>,
@@ -208,6 +223,11 @@ impl Frontend {
             links,
             forward_for_everyone: settings.forward_for_everyone,
             nsid: settings.nsid.map(String::into_bytes),
+            access: Access::new(settings.access),
+            searches: (
+                Arc::new(Accounts::new(settings.searches.rule(), rand::random())),
+                settings.searches.private,
+            ),
             cookies: Cookies::new(rand::random()),
             counters: Counters::default(),
             generations: Arc::default(),
@@ -233,7 +253,12 @@ impl Frontend {
     pub async fn give(&self, query: &[u8], via: Via) -> Given {
         let begun = self.generations.begin();
         let trace = Trace::default();
+        let denied = self.access.denies(via.client.ip());
+        if denied.is_some() {
+            self.counters.denied();
+        }
         let given = match Query::read(query) {
+            _ if denied == Some(Denied::Drop) => Given::nothing(),
             Ok(query) => {
                 let limit = match via.carrier {
                     Carrier::Udp => udp_limit(&query),
@@ -242,7 +267,13 @@ impl Frontend {
                 let wants = query.edns.map(|edns| edns.wants);
                 let shown = wants.and_then(|wants| wants.cookie).map(|cookie| self.show(&cookie, via.client.ip()));
                 let spared = limit - shown.map_or(0, |_| OPTION_BYTES);
-                let mut answer = self.answer_query(&query, via, spared, &trace, shown.as_ref()).await;
+                let mut answer = match denied {
+                    Some(_) => refused("this address is not answered").encode(&query, spared, false),
+                    None => {
+                        let allowance = self.allowance(via, shown.as_ref());
+                        within(allowance, self.answer_query(&query, via, spared, &trace, shown.as_ref())).await
+                    }
+                };
                 // For whoever asks without a cookie, nothing may have been left out for its sake.
                 let is_for_all = shown.is_none() || answer.len() + EXTENDED_ERROR_BYTES_MAX <= spared;
                 let fill = trace.into_slots().filter(|_| is_for_all).map(|slots| Fill {
@@ -264,8 +295,7 @@ impl Frontend {
             }
             Err(refusal) => Given {
                 reply: encode_refusal(&refusal).map_or(Reply::Drop, Reply::Send),
-                fill: None,
-                is_proved: false,
+                ..Given::nothing()
             },
         };
         let sent = match &given.reply {
@@ -274,6 +304,24 @@ impl Frontend {
         };
         self.counters.answered(via.carrier, sent);
         given
+    }
+
+    /// Whether questions of `client` are answered at all.
+    pub(crate) fn answers(&self, client: IpAddr) -> bool {
+        self.access.denies(client).is_none()
+    }
+
+    /// What others may be asked for who asks; `None`: anything.
+    fn allowance(&self, via: Via, shown: Option<&Shown>) -> Option<Allowance> {
+        let (searches, private) = &self.searches;
+        let client = via.client.ip();
+        let is_held = !searches.is_without_limit() && (*private || !is_private(client));
+        is_held.then(|| Allowance {
+            searches: Arc::clone(searches),
+            client,
+            is_proved: via.carrier != Carrier::Udp || shown.is_some_and(|shown| shown.is_proof),
+            now_millis: self.now_millis(),
+        })
     }
 
     /// What a cookie of `client` proves, and what is sent back for it.
@@ -303,7 +351,8 @@ impl Frontend {
 
     /// What has been answered so far.
     pub fn counts(&self) -> FrontendCounts {
-        self.counters.read(self.upstream.as_ref().map_or(0, |upstream| upstream.sent()))
+        let sent = self.upstream.as_ref().map_or(0, |upstream| upstream.sent());
+        self.counters.read(sent, self.searches.0.refused())
     }
 
     /// The origin.
@@ -433,6 +482,10 @@ fn refuse(query: &Query) -> Option<Response> {
         _ => return None,
     };
     Some(Response::code(rcode, ede))
+}
+
+fn refused(why: &'static str) -> Response {
+    Response::code(Rcode::Refused, Some(Ede::new(ede::PROHIBITED, why)))
 }
 
 fn failed(error: &AnswerError) -> Response {

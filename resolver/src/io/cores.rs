@@ -180,7 +180,11 @@ impl Core {
     /// Writes the answer to `message` into `room` and says its length; `None` if there is none to be sent from here.
     fn answer(&mut self, message: &[u8], client: SockaddrStorage, now_millis: u64, room: &mut [u8]) -> Option<usize> {
         let client = address_of(&client)?;
-        let key = Key::of(message, self.frontend.recursion_for(client.ip()));
+        // Who is not answered goes the long way, where it is said how.
+        let key = match self.frontend.answers(client.ip()) {
+            true => Key::of(message, self.frontend.recursion_for(client.ip())),
+            false => None,
+        };
         if let Some(key) = &key
             && let Some(length) = self.answers.answer(key, message, self.frontend.generations(), now_millis, room)
             && let Some((length, is_proved)) = self.with_cookie(key, client, room, length)
