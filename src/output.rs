@@ -62,6 +62,13 @@ pub fn step(took: Duration, says: impl fmt::Display) -> Outcome {
     line(format!("{:>12}  {says}", millis(took)))
 }
 
+/// How many columns and rows the terminal has that standard output is shown on; `None`: it is no terminal.
+pub fn screen() -> Option<(usize, usize)> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    let known = size.ws_col > 0 && size.ws_row > 0;
+    known.then_some((usize::from(size.ws_col), usize::from(size.ws_row)))
+}
+
 /// A remark for the person at the terminal, on standard error. Whether anybody reads it does not matter.
 pub fn remark(remark: impl fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "{remark}");

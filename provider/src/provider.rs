@@ -9,6 +9,7 @@ use crate::accounting::{Admission, Ledger};
 use crate::admin::{self, Admin};
 use crate::error::StartError;
 use crate::identity;
+use crate::io::answers;
 use crate::io::audit::Auditor;
 use crate::io::clock::{Clock, SystemClock};
 use crate::io::coherence::Links;
@@ -32,6 +33,7 @@ use crate::service::{self, Service};
 use crate::settings::{AnonymousPuts, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, PeerSettings, Settings, SettingsError, WATCH_BODIES_AT_A_TIME};
 use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
 use crate::store::{RecordStore, StoreError};
+use dialtone_resolver::dns::generations::{Generations, Millis};
 use dialtone_resolver::dns::{Domain, Frontend, FrontendSettings, ListenerSettings};
 use dialtone_resolver::io::listeners as dns;
 use dialtone_resolver::{RecordSource, view};
@@ -156,7 +158,12 @@ impl Provider {
         keeping.tasks.spawn(upkeep.clone().count(exact, keeping.told()));
         keeping.tasks.spawn(upkeep.keep_books(keeping.told()));
 
+        let generations = Arc::new(Generations::new());
+        keeping
+            .tasks
+            .spawn(answers::follow(Arc::clone(&store), Arc::clone(&generations), keeping.told()));
         let batcher = Batcher {
+            generations: Arc::clone(&generations),
             store: Arc::clone(&store),
             signer: Arc::clone(&signer),
             clock: Arc::clone(&clock),
@@ -212,7 +219,8 @@ impl Provider {
             dns: listeners.dns.iter().filter_map(|(udp, _)| udp.local_addr().ok()).collect(),
             peering: peering.local_addr(),
         };
-        let frontend = Arc::new(frontend(&settings, Arc::clone(&source))?);
+        let frontend = frontend(&settings, Arc::clone(&source))?.following(generations, millis(&clock));
+        let frontend = Arc::new(frontend);
         registry.register_collector(Box::new(scraped::Dns(Arc::clone(&frontend))));
         let (udp, tcp) = listeners.dns.into_iter().unzip();
         let mut told = listening.told();
@@ -449,6 +457,12 @@ fn frontend(settings: &Settings, source: Arc<StoreSource>) -> Result<Frontend, S
         ..FrontendSettings::new(origin)
     };
     Ok(Frontend::new(source, settings)?)
+}
+
+/// The clock by which records expire is the one by which answers made from them do.
+fn millis(clock: &Arc<dyn Clock>) -> Millis {
+    let clock = Arc::clone(clock);
+    Millis::new(move || clock.now().0 / 1_000)
 }
 
 fn dns_listeners() -> ListenerSettings {

@@ -1,6 +1,6 @@
 //! Keys on disk: made whole, never overwritten, refused when exposed, and understood by OpenSSL.
 
-use dialtone_resolver::io::key_files::{NewKey, create, load_public, load_recovery_seed, load_secret, load_signer};
+use dialtone_resolver::io::key_files::{NewKey, NoPassphrase, create, load_public, load_recovery_seed, load_secret, load_signer};
 use dialtone_resolver::io::key_rotation::rotate;
 use dialtone_resolver::keyfile::{ContentsError, KeyFileError, PublicFile, to_hex};
 use dialtone_shared::key::KeyChain;
@@ -62,7 +62,7 @@ fn a_key_that_is_a_link_to_another_place_is_rotated_there() {
     for file in [&paths.private, &paths.public] {
         std::os::unix::fs::symlink(file, linked.with_file_name(file.file_name().unwrap())).unwrap();
     }
-    let rotated = rotate(&linked, Some(&paths.link(1))).unwrap();
+    let rotated = rotate(&linked, Some(&paths.link(1)), &NoPassphrase).unwrap();
     assert_eq!(rotated.public.epoch, 1);
     assert!(linked.is_symlink(), "the link stays one");
     let next = load_secret(&paths.link(1)).unwrap();

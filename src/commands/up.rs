@@ -28,7 +28,7 @@ use world::World;
 /// SIGTERM; with --once it does the round and leaves with status 0 only if every step truly worked.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  dialtone up\n  dialtone up --once\n  dialtone up --providers 8 --topology ring --live\n  dialtone up --providers 3 --data ./here --http-port 8080 --json"
+    after_help = "Examples:\n  dialtone up\n  dialtone up --once\n  dialtone up --providers 8 --topology ring\n  dialtone up --providers 3 --data ./here --http-port 8080 --json"
 )]
 pub struct UpArgs {
     /// How many providers
@@ -40,9 +40,9 @@ pub struct UpArgs {
     /// In what form the providers push changes to each other: none, digest, pointers or values
     #[arg(long, value_name = "MODE", default_value = "values")]
     pub mode: Mode,
-    /// Show the links in a table that is drawn again every second, with a little traffic
-    #[arg(long)]
-    pub live: bool,
+    /// Show the links in a table that is drawn again every second, with a little traffic [default: with more than two providers, in a terminal]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub live: Option<bool>,
     /// Records put in a second while the table is shown, each looked up at five providers
     #[arg(long, value_name = "RATE", default_value_t = 5, value_parser = clap::value_parser!(u16).range(0..=1000))]
     pub traffic: u16,
@@ -77,7 +77,7 @@ pub async fn run(args: UpArgs) -> Outcome {
     let world = World::start(&args, home.path()).await?;
     let outcome = visit(&args, &world).await;
     if outcome.is_ok() && !args.once {
-        let signal = if args.live {
+        let signal = if args.is_live() {
             tokio::select! {
                 signal = signals.told_to_go() => signal,
                 shown = show(&args, &world) => {
@@ -106,16 +106,26 @@ async fn show(args: &UpArgs, world: &World) -> Outcome {
     let pause = Duration::from_secs(1).checked_div(u32::from(args.traffic)).unwrap_or(Duration::MAX);
     let mut put = tokio::time::interval(pause.min(FOREVER));
     put.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let clears = std::io::stdout().is_terminal();
     let mut drawn = 0;
     loop {
         tokio::select! {
             _ = draw.tick() => {
-                let table = live::table(world, traffic.seen());
-                // Up over the table before, and each line to its end: what is above stays.
-                let up = if clears && drawn > 0 { format!("\x1b[{drawn}A\x1b[J") } else { String::new() };
+                // The window may have another size by now.
+                let screen = output::screen().map(|(columns, rows)| live::Screen {
+                    columns,
+                    // A line stays free above, and the cursor stands in one below.
+                    rows: rows.saturating_sub(2),
+                });
+                let table = live::table(world, traffic.seen(), screen);
+                if screen.is_none() {
+                    output::text(format!("\n{table}"))?;
+                    continue;
+                }
+                // Over the table before, line by line: what is above stays, and a whole screen that is cleared would be kept by some terminals.
+                let up = if drawn > 0 { format!("\x1b[{drawn}A") } else { String::new() };
                 drawn = table.lines().count() + 1;
-                output::text(format!("{up}\n{table}"))?;
+                let lines = table.replace('\n', "\x1b[K\n");
+                output::text(format!("{up}\x1b[K\n{lines}\x1b[J"))?;
             }
             _ = put.tick(), if args.traffic > 0 => traffic.step(world).await,
         }
@@ -139,6 +149,14 @@ async fn visit(args: &UpArgs, world: &World) -> Outcome {
         output::text(world.go_on())?;
     }
     Ok(())
+}
+
+impl UpArgs {
+    /// Whether the table is shown. Two providers are for trying commands on, and these stand above it.
+    fn is_live(&self) -> bool {
+        let default = self.providers > 2 && !self.json && std::io::stdout().is_terminal();
+        self.live.unwrap_or(default)
+    }
 }
 
 /// The data folder; a temporary one goes away with it.

@@ -72,6 +72,7 @@ fn every_verb_has_help_with_its_purpose_and_its_usage() {
         "key",
         "publish",
         "unpublish",
+        "lease",
         "resolve",
         "provider",
         "dns",
@@ -91,6 +92,7 @@ fn every_verb_has_help_with_its_purpose_and_its_usage() {
         "up",
         "publish",
         "unpublish",
+        "lease",
         "resolve",
         "provider",
         "dns",
@@ -162,6 +164,40 @@ fn every_example_that_a_page_names_exists() {
             assert!(exists, "{} names the example {name}, which is not there", doc.display());
         }
     }
+}
+
+#[test]
+fn every_decision_is_in_their_list_under_its_own_title_and_no_number_stands_twice() {
+    let folder = root().join("docs/decisions");
+    let files = std::fs::read_dir(&folder)
+        .expect("decisions")
+        .map(|entry| entry.expect("a page").file_name());
+    let mut wanted: Vec<String> = files
+        .map(|file| file.into_string().expect("a plain name"))
+        .filter(|file| file != "README.md")
+        .map(|file| {
+            let text = std::fs::read_to_string(folder.join(&file)).expect("a decision");
+            let title = text.lines().next().unwrap_or_default().trim_start_matches("# ").to_owned();
+            let (number, title) = title.split_once(' ').unwrap_or_else(|| panic!("{file} has no title"));
+            let number = number.trim_end_matches([':', '.']);
+            assert!(file.starts_with(&format!("{number}-")), "{file} calls itself {number}");
+            format!("- [{number}]({file}) {title}")
+        })
+        .collect();
+    wanted.sort();
+    let numbers: BTreeSet<&str> = wanted.iter().filter_map(|line| line.split(['[', ']']).nth(1)).collect();
+    assert_eq!(numbers.len(), wanted.len(), "a number stands twice: {wanted:#?}");
+    let list = std::fs::read_to_string(folder.join("README.md")).expect("their list");
+    let listed: Vec<&str> = list.lines().filter(|line| line.starts_with("- [")).collect();
+    // Several are at work: a decision later than the last that is listed may still be on its way into the list.
+    let last = listed.last().copied().unwrap_or_default();
+    wanted.retain(|line| line.as_str() <= last);
+    assert_eq!(
+        listed,
+        wanted,
+        "docs/decisions/README.md is to have these lines:\n{}",
+        wanted.join("\n")
+    );
 }
 
 #[test]

@@ -96,6 +96,7 @@ fn a_provider_that_is_not_there_yet_or_comes_back_with_nothing_gets_the_record()
     fs::remove_dir_all(world.path("late")).unwrap();
     at.run(&world);
     until(&world, &name, &at, "192.0.2.1");
+    keeper.said("put again at");
     assert_eq!(keeper.signal("INT").code(), Some(0));
 }
 

@@ -240,7 +240,7 @@ fn of_several_providers_so_many_are_enough() {
         said.status == Some(0) && said.stderr.contains(&nobody),
         "who failed is said all the same: {said}"
     );
-    run(&world, &first, &["--until-visible", "0"]).failed(2, &["--until-visible"]);
+    run(&world, &first, &["--until-visible", "0"]).failed(3, &["--until-visible"]);
 }
 
 #[test]

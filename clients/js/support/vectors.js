@@ -3,9 +3,10 @@
  */
 
 import { compare, concat, fromHex, toHex, utf8 } from "../src/bytes.js";
+import { verify } from "../src/ed25519.js";
 import { Domain, seal, toBeSigned } from "../src/envelope.js";
 import { commitmentTo, decodeGenesis, encodeGenesis, nameOf } from "../src/keys.js";
-import { Name } from "../src/name.js";
+import { Name, Scheme } from "../src/name.js";
 import { Rank } from "../src/rank.js";
 import { verifyProof, verifyReceipt, verifyStatus } from "../src/receipts.js";
 import { encodePayload, forgetAt } from "../src/record.js";
@@ -57,6 +58,29 @@ export const PROMISES = {
     equal(nameOf(decodeGenesis(fromHex(genesis))).toString(), name);
     equal(toHex(encodeGenesis({ key: whole.key, salt: undefined, next: undefined })), bare_genesis);
     equal(nameOf(decodeGenesis(fromHex(bare_genesis))).toString(), bare_name);
+  },
+
+  async packets(given) {
+    let last;
+    for (const { relay_payload, envelope, name, rank } of given) {
+      const bytes = fromHex(envelope);
+      const [key, timestamp, dns, signature] = [bytes.slice(1, 33), bytes.slice(33, 41), bytes.slice(41, -64), bytes.slice(-64)];
+      equal(new Name(bytes.slice(0, 33)).toString(), name);
+      equal(toHex(concat(signature, timestamp, dns)), relay_payload);
+      const micros = BigInt(`0x${toHex(timestamp)}`);
+      ok(await verify(key, concat(utf8(`3:seqi${micros}e1:v${dns.length}:`), dns), signature), name);
+      equal(rank, `0.0.${micros}.${toHex(sha256(bytes))}`);
+      if (last) ok(compare(last, bytes) < 0, "each outranks those before it, by its bytes alone");
+      last = bytes;
+    }
+  },
+
+  values(given) {
+    for (const { value, envelope, name, rank } of given) {
+      equal(toHex(concat(Uint8Array.of(Scheme.Content), fromHex(value))), envelope);
+      equal(Name.ofContent(fromHex(value)).toString(), name);
+      equal(rank, `0.0.1.${toHex(sha256(fromHex(envelope)))}`);
+    }
   },
 
   async records(given) {

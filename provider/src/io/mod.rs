@@ -1,5 +1,6 @@
 //! Where the world is touched: sockets, files, timers, the clock, chance. Nothing here decides.
 
+pub mod answers;
 pub mod audit;
 pub mod clock;
 pub mod coherence;

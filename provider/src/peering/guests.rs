@@ -202,7 +202,7 @@ mod tests {
 
     /// An address in a network of its own.
     fn elsewhere(number: u32) -> IpAddr {
-        IpAddr::V4(Ipv4Addr::from_bits(number << 8 | 7))
+        IpAddr::V4(Ipv4Addr::from_bits((number << 8) | 7))
     }
 
     /// How many of so many come in, each from where it is said and gone again at once.
@@ -292,7 +292,7 @@ mod tests {
         guests.knows(peer, START);
         guests.knows(harmful, START);
         // Strangers, those of the peer's own network too, use up all handshakes, and then all places.
-        let beside = IpAddr::V4(Ipv4Addr::from_bits(1 << 8 | 99));
+        let beside = IpAddr::V4(Ipv4Addr::from_bits((1 << 8) | 99));
         come_and_go(&mut guests, std::iter::repeat_n(beside, 1_000), true, START);
         while guests.all < GREETINGS_MAX - GREETINGS_KNOWN {
             let stranger = elsewhere(100 + guests.all as u32);

@@ -106,3 +106,77 @@ impl intake::Checked {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peering::agreement::Filter;
+    use crate::store::Class;
+    use dialtone_shared::message::Relationship;
+    use dialtone_shared::{Body, Genesis, Name, Record, SecretKey, SignedRecord, Ttl};
+
+    const NOW: UnixSecs = UnixSecs(1_800_000_000);
+
+    fn terms(relationship: Relationship) -> Terms {
+        Terms {
+            own: Name::key_set([1; 32]),
+            peer: Name::key_set([2; 32]),
+            relationship,
+            takes_new: true,
+            accepts: Mode::Pointers,
+            filter: Filter::default(),
+            alone: true,
+            offered: false,
+        }
+    }
+
+    /// What is held as learnt from an upstream, and a pointer to the same that a peer tells.
+    fn told(keeper: Option<Name>) -> (Held, message::Pointer) {
+        let secret = SecretKey::from_seed(&[7; 32]);
+        let record = Record {
+            genesis: Genesis::of(secret.public()),
+            chain: Vec::new(),
+            sequence: NOW.micros(),
+            scope: Vec::new(),
+            body: Body::Live {
+                expiry: NOW.plus(86_400),
+                ttl: Ttl(60),
+                bindings: Vec::new(),
+            },
+        };
+        let record = SignedRecord::sign(record, &secret).unwrap().verify().unwrap();
+        let rank = *record.rank();
+        let pointer = message::Pointer {
+            name: *record.name(),
+            epoch: rank.epoch,
+            sequence: rank.sequence,
+            digest: *rank.digest.first_chunk().unwrap(),
+            expiry: NOW.plus(86_400),
+            class: 3,
+            keep_until: NOW.plus(86_400),
+            keeper,
+        };
+        let held = Held {
+            record,
+            class: Class::Upstream,
+            keep_until: NOW.plus(86_400),
+            from: Some(Name::key_set([3; 32])),
+            account: None,
+        };
+        (held, pointer)
+    }
+
+    #[test]
+    fn what_points_back_to_us_makes_nothing_a_customers() {
+        let terms = terms(Relationship::Customer);
+        let (held, pointer) = told(Some(terms.own));
+        assert_eq!(judge(&terms, &pointer, Some(&held), false, NOW), Pointed::Same);
+        assert_eq!(judge(&terms, &pointer, None, false, NOW), Pointed::Same);
+        // What a customer has itself, or from its own, is a customer's: others may hear of it.
+        let (held, pointer) = told(None);
+        let Pointed::Renew(put) = judge(&terms, &pointer, Some(&held), false, NOW) else {
+            panic!("it goes on to more")
+        };
+        assert_eq!(put.class, Class::Customer);
+    }
+}

@@ -3,12 +3,10 @@
 //!
 //! ```text
 //! put ─▶ held there as from a customer ─▶ pushed by value: policy, modes, filters of both ends ─▶ held, as from whom it came
-//!                                      ─▶ pushed as a pointer: the same ─▶ told of, as from whom; what is held is as from the best who told of it
 //! get ─▶ held, or asked: each asks on whose behalf it may, and answers with what it may give    (at most HOPS_MAX links)
 //! ```
 //!
-//! Where to ask pointers and digests need no rule: whoever may be asked is found by asking. But whom a record goes on to depends on who told of it, by
-//! value or not.
+//! Pointers and digests need no rule of their own: they say where to ask, and whoever may be asked is found by asking.
 
 use super::agreement::{Agreement, Agreements};
 use super::ask::limits::HOPS_MAX;
@@ -231,31 +229,23 @@ impl Network {
 
     /// Who comes to hold it, and as learnt from whom: a higher class goes wherever a lower one does.
     fn spread(&self, relaxed: Relaxed, origin: &Name, name: &Name) -> BTreeMap<Name, Class> {
-        // As from whom it is known, and whether the record itself is there.
-        let mut known = BTreeMap::from([(*origin, (Class::Customer, true))]);
+        let mut held = BTreeMap::from([(*origin, Class::Customer)]);
         let mut todo = vec![*origin];
         while let Some(one) = todo.pop() {
-            let Some((class, held)) = known.get(&one).copied() else { continue };
+            let Some(class) = held.get(&one).copied() else { continue };
             for other in self.peers(&one) {
                 let Some((ours, theirs)) = self.link(&one, &other) else { continue };
-                let by_value = held && self.pushes(&one, &other, relaxed);
                 let goes = self.exports(ours.relationship, class, relaxed)
-                    && (by_value || self.points(&one, &other))
+                    && self.pushes(&one, &other, relaxed)
                     && self.passes(&one, &other, name, relaxed);
-                if !goes {
-                    continue;
-                }
-                let told = (learnt(theirs.relationship, class), by_value);
-                let before = known.get(&other).copied();
-                let after = before.map_or(told, |(class, held)| (class.max(told.0), held || told.1));
-                if before != Some(after) {
-                    known.insert(other, after);
+                let class = learnt(theirs.relationship, class);
+                if goes && held.get(&other).is_none_or(|before| *before < class) {
+                    held.insert(other, class);
                     todo.push(other);
                 }
             }
         }
-        let held = |(name, (class, held)): (Name, (Class, bool))| held.then_some((name, class));
-        known.into_iter().filter_map(held).collect()
+        held
     }
 
     /// Whether somebody who is asked, or asks on, has it and may give it.
@@ -301,12 +291,6 @@ impl Network {
 
     fn exports(&self, relationship: Relationship, class: Class, relaxed: Relaxed) -> bool {
         matches!(relaxed, Relaxed::Roles | Relaxed::All) || policy::exports(relationship, class)
-    }
-
-    /// Whether at least pointers go from one to the other.
-    fn points(&self, from: &Name, to: &Name) -> bool {
-        self.link(from, to)
-            .is_some_and(|(ours, theirs)| ours.push.min(theirs.accept) >= Mode::Pointers)
     }
 
     fn pushes(&self, from: &Name, to: &Name, relaxed: Relaxed) -> bool {

@@ -14,6 +14,7 @@ use crate::io::clock::Clock;
 use crate::metrics::Metrics;
 use crate::settings::COMMIT_PUTS_MAX;
 use crate::store::{Held, Outcome, Put, RecordStore};
+use dialtone_resolver::dns::generations::Generations;
 use dialtone_shared::receipt::{Receipt, Signer, issue};
 use dialtone_shared::{Name, Rank, UnixSecs};
 use std::sync::Arc;
@@ -141,6 +142,8 @@ pub struct Batcher {
     pub ledger: Arc<Ledger>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Which names changed: said before who put them is answered, so that what was put is what is got.
+    pub generations: Arc<Generations>,
 }
 
 impl Batcher {
@@ -179,6 +182,7 @@ impl Batcher {
     }
 
     async fn keep(&self, batch: Vec<Waiting>) {
+        let names: Vec<Name> = batch.iter().map(|waiting| *waiting.put.record.name()).collect();
         let mut puts = Vec::with_capacity(batch.len());
         let mut answers = Vec::with_capacity(batch.len());
         for Waiting { put, before, answer } in batch {
@@ -186,7 +190,12 @@ impl Batcher {
             puts.push(put);
         }
         let begun = Instant::now();
-        let outcomes = match self.store.put(puts).await {
+        let put = self.store.put(puts).await;
+        // Of an error nobody knows whether it was kept.
+        for name in &names {
+            self.generations.changed(name);
+        }
+        let outcomes = match put {
             Ok(outcomes) => outcomes,
             Err(error) => {
                 tracing::warn!("{} puts were not kept: {error}", answers.len());

@@ -5,11 +5,13 @@ use async_trait::async_trait;
 use dialtone_provider::io::audit::Auditor;
 use dialtone_provider::io::clock::SystemClock;
 use dialtone_provider::io::peering::requests::Answers;
+use dialtone_provider::peering::agreement::{Agreement, Filter};
 use dialtone_provider::peering::audit::Finding;
 use dialtone_provider::store::{MemoryStore, RecordStore};
 use dialtone_shared::message::{Answer, Refused, Request, Response, Value};
 use dialtone_shared::proof::{Proof, Verdict};
 use dialtone_shared::{Name, Ttl};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,6 +81,24 @@ async fn a_provider_that_was_away_hears_of_every_wrong_when_it_is_back() {
     let b = Provider::new(2, vec![a.dialled()]).await;
     until("b has them", async || b.evidence.counts().kept == 10).await;
     assert_eq!(verdicts(&b).await.len(), 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_that_a_filter_kept_back_is_told_when_it_lets_it_pass() {
+    let at = now();
+    let kept_back: BTreeSet<Name> = (0..3).map(|index| *twin(index, at, 50).name()).collect();
+    let filtered = |filter: Filter| Agreement {
+        filter,
+        ..awaited(named(2))
+    };
+    let a = Provider::new(1, vec![filtered(Filter::new(BTreeSet::new(), kept_back, true))]).await;
+    a.put((0..10).map(|index| twin(index, at, 50)).collect()).await;
+    a.put((0..10).map(|index| twin(index, at, 51)).collect()).await;
+    until("they are filed", async || a.evidence.counts().kept == 10).await;
+    let b = Provider::new(2, vec![a.dialled()]).await;
+    until("b has what may pass", async || b.evidence.counts().kept == 7).await;
+    a.handle.agree(vec![filtered(Filter::default())]).expect("an agreement");
+    until("and now the rest", async || b.evidence.counts().kept == 10).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

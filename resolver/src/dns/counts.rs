@@ -19,6 +19,8 @@ pub struct FrontendCounts {
     pub truncated: u64,
     /// Questions that were for upstream resolvers, from the cache or not.
     pub forwarded: u64,
+    /// Answers by UDP that were kept as they are sent.
+    pub hot: u64,
     /// Messages sent to upstream resolvers.
     pub upstream_sent: u64,
 }
@@ -30,6 +32,7 @@ pub(crate) struct Counters {
     by_rcode: [AtomicU64; 7],
     truncated: AtomicU64,
     forwarded: AtomicU64,
+    hot: AtomicU64,
 }
 
 impl Counters {
@@ -52,6 +55,16 @@ impl Counters {
         }
     }
 
+    /// Counts what a core answered by UDP from what it keeps, by code: as many as since it last said so.
+    pub(crate) fn answered_again(&self, by_rcode: [u64; 16]) {
+        let total = by_rcode.iter().sum();
+        self.by_carrier[Carrier::Udp as usize].fetch_add(total, Ordering::Relaxed);
+        for (rcode, count) in by_rcode.into_iter().enumerate().filter(|(_, count)| *count > 0) {
+            self.by_rcode[rcode.min(self.by_rcode.len() - 1)].fetch_add(count, Ordering::Relaxed);
+        }
+        self.hot.fetch_add(total, Ordering::Relaxed);
+    }
+
     pub(crate) fn read(&self, upstream_sent: u64) -> FrontendCounts {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let by_carrier = self.by_carrier.each_ref().map(load);
@@ -62,6 +75,7 @@ impl Counters {
             by_rcode: self.by_rcode.each_ref().map(load),
             truncated: load(&self.truncated),
             forwarded: load(&self.forwarded),
+            hot: load(&self.hot),
             upstream_sent,
         }
     }

@@ -3,6 +3,8 @@
 use crate::dns::counts::{Counters, FrontendCounts};
 use crate::dns::edns::{add_option, dress};
 use crate::dns::forward::Asked;
+use crate::dns::generations::{Generations, Millis, Trace};
+use crate::dns::hot::Fill;
 use crate::dns::links::Follow;
 use crate::dns::place::{Place, Zone};
 use crate::dns::question::Query;
@@ -90,6 +92,8 @@ pub struct Frontend {
     forward_for_everyone: bool,
     nsid: Option<Vec<u8>>,
     counters: Counters,
+    generations: Arc<Generations>,
+    clock: Millis,
 }
 
 /// Why a frontend cannot be made from its settings. The operator's turn.
@@ -190,18 +194,36 @@ impl Frontend {
             forward_for_everyone: settings.forward_for_everyone,
             nsid: settings.nsid.map(String::into_bytes),
             counters: Counters::default(),
+            generations: Arc::default(),
+            clock: Millis::since_now(),
         })
+    }
+
+    /// The same, whose answers end when `generations` says that a name changed, and by `clock`: those of its source.
+    pub fn following(self, generations: Arc<Generations>, clock: Millis) -> Self {
+        Self {
+            generations,
+            clock,
+            ..self
+        }
     }
 
     /// Answers the message `query`, whatever it is. Takes as long as the source and the upstream take, within their time-outs.
     pub async fn answer(&self, query: &[u8], via: Via) -> Reply {
+        self.answer_and_fill(query, via).await.0
+    }
+
+    /// As [`Frontend::answer`], with what may be kept of it for whoever asks the same.
+    pub async fn answer_and_fill(&self, query: &[u8], via: Via) -> (Reply, Option<Fill>) {
+        let begun = self.generations.begin();
+        let trace = Trace::default();
         let reply = match Query::read(query) {
             Ok(query) => {
                 let limit = match via.carrier {
                     Carrier::Udp => udp_limit(&query),
                     Carrier::Tcp | Carrier::Tls | Carrier::Https | Carrier::Quic => TCP_BYTES_MAX,
                 };
-                let mut answer = self.answer_query(&query, via, limit).await;
+                let mut answer = self.answer_query(&query, via, limit, &trace).await;
                 if let Some(edns) = query.edns {
                     dress(&mut answer, edns.wants, via.carrier, self.nsid.as_deref(), limit);
                 }
@@ -210,7 +232,32 @@ impl Frontend {
             Err(refusal) => encode_refusal(&refusal),
         };
         self.counters.answered(via.carrier, reply.as_deref());
-        reply.map_or(Reply::Drop, Reply::Send)
+        let Some(answer) = reply else { return (Reply::Drop, None) };
+        let fill = trace.into_slots().map(|slots| Fill {
+            answer: answer.clone(),
+            slots,
+            begun,
+        });
+        (Reply::Send(answer), fill)
+    }
+
+    /// Which names changed.
+    pub fn generations(&self) -> &Generations {
+        &self.generations
+    }
+
+    /// What time it is for what is kept.
+    pub fn now_millis(&self) -> u64 {
+        self.clock.now()
+    }
+
+    /// Whether names that are not answered for here are looked up upstream for `client`.
+    pub fn recursion_for(&self, client: IpAddr) -> bool {
+        self.upstream.is_some() && (self.forward_for_everyone || is_private(client))
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// What has been answered so far.
@@ -223,11 +270,8 @@ impl Frontend {
         &self.zone.origin
     }
 
-    async fn answer_query(&self, query: &Query, via: Via, limit: usize) -> Vec<u8> {
-        let upstream = self
-            .upstream
-            .as_ref()
-            .filter(|_| self.forward_for_everyone || is_private(via.client.ip()));
+    async fn answer_query(&self, query: &Query, via: Via, limit: usize, trace: &Trace) -> Vec<u8> {
+        let upstream = self.upstream.as_ref().filter(|_| self.recursion_for(via.client.ip()));
         let encode = |response: &Response| response.encode(query, limit, upstream.is_some());
         if let Some(refusal) = refuse(query) {
             return encode(&refusal);
@@ -239,6 +283,8 @@ impl Frontend {
             aliases: self.aliases.as_ref(),
             upstream: self.upstream.as_ref(),
             may_chase: upstream.is_some() && query.recursion_desired(),
+            trace,
+            generations: &self.generations,
         };
         if let Place::Legacy = place {
             let linked = match (&self.links, upstream) {
@@ -273,6 +319,7 @@ impl Frontend {
             };
         }
         let mut response = walk.answer(query, place).await.unwrap_or_else(|error| failed(&error));
+        trace.known();
         let bytes = encode(&response);
         let (most, of) = RECORD_UDP_GAIN;
         if query.question.kind == TYPE_RECORD && via.carrier == Carrier::Udp && bytes.len() * of > query.bytes * most {

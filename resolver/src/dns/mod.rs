@@ -4,7 +4,8 @@
 //! goes from there to the data, [`answer`] turns a record into DNS (with [`services`] for what has an owner of its own), [`local`] knows
 //! the names that never leave the house, [`forward`] judges what upstream resolvers say and [`upstream_cache`] keeps it, [`response`] writes the bytes,
 //! [`edns`] adds the courtesies of the way it came, [`https`] says what an HTTP request asks, [`rcode`] says what went wrong. [`aliases`] is the file that maps legacy names onto flat ones, [`links`] are their owners' own; [`zone`] and [`rdata_text`] read zone
-//! files into bindings. Sockets and files are in [`crate::io`].
+//! files into bindings. What is asked again goes a short way instead: [`glance`] makes a key of its question, [`hot`] keeps the bytes that were
+//! answered, [`generations`] knows whether they still hold. Sockets and files are in [`crate::io`].
 
 pub mod aliases;
 pub mod answer;
@@ -13,6 +14,9 @@ pub mod domain;
 pub mod edns;
 pub mod forward;
 pub mod frontend;
+pub mod generations;
+pub mod glance;
+pub mod hot;
 pub mod https;
 pub mod links;
 pub mod local;

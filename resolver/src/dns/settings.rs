@@ -50,6 +50,8 @@ pub struct Authority {
 pub struct ListenerSettings {
     /// Most questions by UDP that wait for an answer; more are dropped, and asked again by who asked.
     pub udp_in_flight: usize,
+    /// Most bytes of answers by UDP that are kept as they are sent, on all cores together.
+    pub udp_cache_bytes: usize,
     /// Most TCP connections.
     pub tcp_connections: usize,
     /// Most TCP connections of one IPv4 address or IPv6 /64.
@@ -94,6 +96,7 @@ impl Default for ListenerSettings {
     fn default() -> Self {
         Self {
             udp_in_flight: 4_096,
+            udp_cache_bytes: 256 << 20,
             tcp_connections: 1_024,
             tcp_per_client: 64,
             tcp_in_flight: 64,

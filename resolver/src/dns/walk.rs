@@ -4,6 +4,7 @@ use crate::dns::aliases::Mapped;
 use crate::dns::answer::{Found, Spot, flat_domain, ordered_addresses, step_domain};
 use crate::dns::domain::Domain;
 use crate::dns::forward::Asked;
+use crate::dns::generations::{Generations, Trace};
 use crate::dns::local::Local;
 use crate::dns::place::{Place, Zone};
 use crate::dns::question::Query;
@@ -35,6 +36,10 @@ pub struct Walk<'a> {
     pub upstream: Option<&'a Arc<Upstream>>,
     /// Whether an alias of a legacy name is followed there for who asks.
     pub may_chase: bool,
+    /// What the answer turns out to be made from.
+    pub trace: &'a Trace,
+    /// Which names changed.
+    pub generations: &'a Generations,
 }
 
 /// What one step of the way came to.
@@ -132,6 +137,10 @@ impl Walk<'_> {
             ttl: u32::MAX,
             ede,
         };
+        if let Place::Alias(_) | Place::Mapped(_) | Place::Legacy = place {
+            // The file of aliases may change, and what others say has caches and rules of its own.
+            self.trace.spoil();
+        }
         Ok(match place {
             Place::Flat { name, labels } => self.flat(name, labels, at, owner, kind).await?,
             Place::Mapped(mapped) => bounded(self.flat(&mapped.name, &mapped.labels, at, owner, kind).await?, mapped),
@@ -204,6 +213,7 @@ impl Walk<'_> {
             ttl,
             ede,
         };
+        self.trace.consulted(name, self.generations);
         let (record, ttl) = match self.source.lookup(name).await? {
             Lookup::Found { record, ttl } => (record, ttl),
             Lookup::Absent { ttl } => return Ok(none(Rcode::NxDomain, ttl.0, None)),
@@ -249,8 +259,12 @@ impl Walk<'_> {
         let mut at_hand = Vec::with_capacity(names.len());
         let until = Instant::now() + HINTS_PATIENCE;
         for name in names {
-            if let Ok(Ok(Lookup::Found { record, .. })) = timeout_at(until, self.source.lookup(&name)).await {
-                at_hand.push((name, ordered_addresses(record.record())));
+            self.trace.consulted(&name, self.generations);
+            match timeout_at(until, self.source.lookup(&name)).await {
+                Ok(Ok(Lookup::Found { record, .. })) => at_hand.push((name, ordered_addresses(record.record()))),
+                Ok(Ok(Lookup::Absent { .. })) => {}
+                // Whoever asks next may get them.
+                Ok(Err(_)) | Err(_) => self.trace.spoil(),
             }
         }
         at_hand

@@ -1,7 +1,7 @@
 //! The frontend's plain sockets: UDP and TCP. Those under TLS and QUIC are in [`encrypted`](crate::io::encrypted).
 
 use crate::dns::frontend::{Carrier, Frontend, Reply, Via};
-use crate::dns::settings::{ListenerSettings, QUESTION_BYTES_MAX};
+use crate::dns::settings::ListenerSettings;
 use crate::io::connections::{Connections, Seat};
 use crate::io::conversation::converse;
 use std::future::{Future, poll_fn};
@@ -25,7 +25,7 @@ pub async fn bind(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
     for _ in 0..PORT_TRIES {
         let tcp = TcpListener::bind(address).await.map_err(|error| refused("TCP", error))?;
         let chosen = tcp.local_addr()?;
-        match UdpSocket::bind(chosen).await {
+        match bind_udp(chosen).await {
             Ok(udp) => return Ok((udp, tcp)),
             // The port was free for TCP alone: another one.
             Err(error) if address.port() == 0 && error.kind() == io::ErrorKind::AddrInUse => {}
@@ -46,7 +46,7 @@ pub async fn serve(
     let (stop, stopped) = watch::channel(false);
     let mut listeners = JoinSet::new();
     for socket in udp {
-        listeners.spawn(serve_udp(Arc::clone(&frontend), Arc::new(socket), settings, stopped.clone()));
+        listeners.spawn(serve_udp(Arc::clone(&frontend), socket, settings, stopped.clone()));
     }
     let connections = Arc::new(Connections::new(settings.tcp_connections, settings.tcp_per_client));
     for listener in tcp {
@@ -59,9 +59,28 @@ pub async fn serve(
     connections.all_gone(SHUTDOWN_GRACE).await;
 }
 
-async fn serve_udp(frontend: Arc<Frontend>, socket: Arc<UdpSocket>, settings: ListenerSettings, mut stopped: watch::Receiver<bool>) {
+#[cfg(target_os = "linux")]
+use crate::io::cores::serve as serve_udp;
+
+/// The port may be shared, so that each core has a socket; that nobody else has it is known from TCP.
+#[cfg(target_os = "linux")]
+async fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = crate::io::cores::bind_shared(address)?;
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(socket)
+}
+
+#[cfg(not(target_os = "linux"))]
+async fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    UdpSocket::bind(address).await
+}
+
+/// Where datagrams cannot be had many at a time: one after the other.
+#[cfg(not(target_os = "linux"))]
+async fn serve_udp(frontend: Arc<Frontend>, socket: UdpSocket, settings: ListenerSettings, mut stopped: watch::Receiver<bool>) {
+    let socket = Arc::new(socket);
     let slots = Arc::new(Semaphore::new(settings.udp_in_flight));
-    let mut buffer = vec![0; QUESTION_BYTES_MAX];
+    let mut buffer = vec![0; crate::dns::settings::QUESTION_BYTES_MAX];
     loop {
         let (length, client) = tokio::select! {
             () = told(&mut stopped) => break,
@@ -96,6 +115,7 @@ async fn serve_udp(frontend: Arc<Frontend>, socket: Arc<UdpSocket>, settings: Li
     all_back(&slots, settings.udp_in_flight).await;
 }
 
+#[cfg(not(target_os = "linux"))]
 async fn send_udp(socket: &UdpSocket, reply: Reply, client: SocketAddr) {
     if let Reply::Send(bytes) = reply
         && let Err(error) = socket.send_to(&bytes, client).await
@@ -182,7 +202,7 @@ pub(super) async fn at_once(answering: &mut Answering) -> Option<Reply> {
 }
 
 /// Waits until all of the `count` slots have been given back, but not for ever.
-async fn all_back(slots: &Semaphore, count: usize) {
+pub(super) async fn all_back(slots: &Semaphore, count: usize) {
     let count = u32::try_from(count).unwrap_or(u32::MAX);
     if timeout(SHUTDOWN_GRACE, slots.acquire_many(count)).await.is_err() {
         tracing::warn!("stopped while questions were still being answered");

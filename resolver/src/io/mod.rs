@@ -6,6 +6,8 @@ pub mod clock;
 mod connections;
 pub mod connector;
 mod conversation;
+#[cfg(target_os = "linux")]
+mod cores;
 pub mod discover;
 pub mod driver;
 pub mod encrypted;

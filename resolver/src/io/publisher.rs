@@ -13,9 +13,8 @@ use crate::together::{self, Pending};
 use bytes::Bytes;
 use dialtone_shared::{Name, Rank, VerifiedRecord};
 use hyper::Method;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::OnceCell;
 use tokio::time::{sleep, timeout};
 
 /// The publishing client. Cheap to clone.
@@ -28,8 +27,15 @@ pub struct Publisher {
 #[derive(Debug)]
 struct Known {
     account: Account,
-    /// The provider's own name, asked once.
-    name: OnceCell<Name>,
+    /// The provider's own name, as far as it was asked.
+    name: Mutex<Option<Name>>,
+}
+
+impl Known {
+    /// A panic elsewhere leaves no half of a name behind.
+    fn name(&self) -> MutexGuard<'_, Option<Name>> {
+        self.name.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Publisher {
@@ -37,7 +43,7 @@ impl Publisher {
     pub fn new(accounts: Vec<Account>) -> Self {
         let known = |account| Known {
             account,
-            name: OnceCell::new(),
+            name: Mutex::new(None),
         };
         Self {
             http: HttpClient::new(),
@@ -123,7 +129,7 @@ impl Publisher {
         self.wait_until_visible_at(providers.len(), name, rank, providers, patience).await
     }
 
-    /// As [`Publisher::wait_until_visible`], until `enough` of `providers` serve it, whichever they are. Those that did, in the order in which they did.
+    /// As [`Publisher::wait_until_visible`], until `enough` of `providers` serve it, whichever they are. Those that did, in the order of `providers`.
     ///
     /// # Errors
     /// [`NotVisible`].
@@ -144,7 +150,7 @@ impl Publisher {
         let (mut missing, mut reasons) = (Vec::new(), Vec::new());
         while seen.len() < enough && !watches.is_empty() {
             match together::next(&mut watches).await {
-                (_, Ok(visible)) => seen.push(visible),
+                (index, Ok(visible)) => seen.push((index, visible)),
                 (index, Err(reason)) => {
                     missing.extend(providers.get(index).map(ProviderAt::to_string));
                     reasons.push(reason);
@@ -152,7 +158,8 @@ impl Publisher {
             }
         }
         if seen.len() >= enough {
-            return Ok(seen);
+            seen.sort_unstable_by_key(|(index, _)| *index);
+            return Ok(seen.into_iter().map(|(_, visible)| visible).collect());
         }
         reasons.dedup();
         Err(NotVisible {
@@ -167,14 +174,7 @@ impl Publisher {
         let ProviderAt::Http(base) = provider else {
             return Err(PutError::NoHttp(provider.to_string()));
         };
-        let issuer = known
-            .name
-            .get_or_try_init(|| async { self.http.info(base).await.map(|info| info.name) })
-            .await
-            .map_err(|error| PutError::NotReached {
-                provider: provider.to_string(),
-                reason: error.to_string(),
-            })?;
+        let issuer = self.issuer(known, base).await?;
         let url = format!("{base}/v1/records/{}", record.name());
         let (authorization, etag);
         let mut headers = vec![("content-type", RECORD_MEDIA_TYPE), ("accept", RECEIPT_MEDIA_TYPE)];
@@ -196,13 +196,32 @@ impl Publisher {
             .ask(Method::PUT, &url, &headers, record.bytes().clone(), HTTP_TIMEOUT)
             .await
             .map_err(|reason| not_put(provider, reason))?;
-        let (promise, receipt) = read_put(provider, &answer, issuer, record)?;
+        let (promise, receipt) = read_put(provider, &answer, &issuer, record).inspect_err(|error| {
+            // Another provider may have taken its place since it was asked: the next put asks again.
+            if matches!(error, PutError::Receipt { .. }) {
+                *known.name() = None;
+            }
+        })?;
         Ok(Acknowledged {
             provider: provider.clone(),
             promise,
             receipt,
             took: began.elapsed(),
         })
+    }
+
+    /// Who has to sign a provider's receipts.
+    async fn issuer(&self, known: &Known, base: &str) -> Result<Name, PutError> {
+        let asked = *known.name();
+        if let Some(name) = asked {
+            return Ok(name);
+        }
+        let info = self.http.info(base).await.map_err(|error| PutError::NotReached {
+            provider: known.account.at.to_string(),
+            reason: error.to_string(),
+        })?;
+        *known.name() = Some(info.name);
+        Ok(info.name)
     }
 
     async fn held_at(&self, known: &Known, name: &Name) -> Result<Option<VerifiedRecord>, PutError> {

@@ -2,6 +2,7 @@
 
 mod encrypted;
 mod forwarding;
+mod hot;
 mod links;
 mod malformed;
 mod names_under_the_origin;

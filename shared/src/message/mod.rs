@@ -372,7 +372,7 @@ mod tests {
                 "00000011a4000301000211038601020304\
                  1901f406",
             ),
-            (Message::Branch(branch()), "0000000fa40006011bffffffffffffffff020303f5"),
+            (Message::Branch(branch()), "00000011a40006011bffffffffffffffff020303f5"),
         ] {
             let frame = message.to_frame();
             assert_eq!(hex::encode(&frame), bytes.replace(char::is_whitespace, ""));

@@ -190,7 +190,7 @@ impl Keeper<'_> {
         let now = clock::now_micros();
         for (_, put) in &puts {
             match put {
-                Ok(kept) => tracing::info!(provider = %kept.provider, "put again"),
+                Ok(kept) => output::remark(format!("put again at {}", kept.provider)),
                 Err(error) => output::remark(failures::put(error.clone()).to_string().trim_end()),
             }
         }

@@ -11,8 +11,9 @@ use super::Node;
 use super::disk::ready;
 use super::wire::Link;
 use dialtone_provider::peering::agreement::{Agreement, Agreements};
+use dialtone_provider::peering::session::Session;
 use dialtone_provider::store::{Class, RecordStore};
-use dialtone_shared::message::{Ack, Entry, Message, Pointer, Relationship, Value};
+use dialtone_shared::message::{Ack, Entry, Message, Mode, Pointer, Relationship, Value};
 use dialtone_shared::{Name, SignedRecord, UnixSecs, VerifiedRecord};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -152,11 +153,12 @@ impl Watch {
         match message {
             Message::Batch(batch) => {
                 let (mut records, mut offers) = (Vec::new(), Vec::new());
+                let offering = batch.lane == 1 && link.ends[at.1].as_ref().is_some_and(Session::only_offers);
                 for entry in &batch.entries {
                     let value = match entry {
                         Entry::Value(value) => value,
                         Entry::Pointer(pointer) => {
-                            offers.extend((batch.lane == 1).then(|| pointer.clone()));
+                            offers.extend(offering.then(|| pointer.clone()));
                             continue;
                         }
                         Entry::Mention(_) => continue,
@@ -178,7 +180,13 @@ impl Watch {
                     offers,
                 });
             }
-            Message::Ack(ack) if !nodes[from].liar => self.acknowledged(at, from, ack, &*nodes[from].store, nodes[from].wall(now)),
+            Message::Ack(ack) if !nodes[from].liar => {
+                // Where less than values was agreed meanwhile, what was offered is a pointer like others, and may have been forgotten with them.
+                let pushed = link.ends[at.1].as_ref().and_then(Session::theirs).map(|theirs| theirs.pushes);
+                let accepted = nodes[from].agreements.get(&nodes[to].name).map(|agreement| agreement.accept);
+                let by_value = [pushed, accepted] == [Some(Mode::Values); 2];
+                self.acknowledged(at, (from, by_value), ack, &*nodes[from].store, nodes[from].wall(now));
+            }
             _ => {}
         }
     }
@@ -217,8 +225,8 @@ impl Watch {
         }
     }
 
-    /// What an acknowledgement covers is durable, as far as it was taken at all.
-    fn acknowledged(&mut self, at: (usize, usize), node: usize, ack: &Ack, store: &dyn RecordStore, wall: UnixSecs) {
+    /// What an acknowledgement covers is durable, as far as it was taken at all. `by_value`: values are agreed.
+    fn acknowledged(&mut self, at: (usize, usize), (node, by_value): (usize, bool), ack: &Ack, store: &dyn RecordStore, wall: UnixSecs) {
         let owed = self.owed.entry(at).or_default();
         let (covered, rest): (Vec<_>, Vec<_>) = owed.drain(..).partition(|owed| owed.lane == ack.lane && owed.cursor <= ack.cursor);
         *owed = rest;
@@ -229,6 +237,7 @@ impl Watch {
         let past = wall.max(self.latest[node]);
         for offer in covered
             .iter()
+            .filter(|_| by_value)
             .flat_map(|owed| &owed.offers)
             .filter(|offer| !ack.wants.contains(&offer.name))
         {

@@ -225,8 +225,8 @@ fn opening(node: &Node, connection: &Connection, dialled: Option<Name>) -> Resul
         heads: *node.store.watch().borrow(),
         quotas: node.quotas.clone(),
         paths: node.paths.clone(),
-        inbound: node.inbound.borrow().clone(),
-        branches: node.branches.borrow().clone(),
+        inbound: node.inbound.read(),
+        branches: node.branches.read(),
     })
 }
 

@@ -1,6 +1,7 @@
 //! Peering, running: listens, dials, keeps one link with each node of each peer, and says how they are.
 
 pub mod ask;
+mod board;
 mod checks;
 mod comparing;
 pub mod deferred;
@@ -15,6 +16,7 @@ pub mod requests;
 
 use crate::io::clock::Clock;
 use crate::io::evidence::Evidence;
+use crate::io::peering::board::Board;
 use crate::io::peering::checks::Turns;
 use crate::io::peering::node::{Guest, Node};
 use crate::io::peering::place::Answered;
@@ -146,8 +148,8 @@ pub async fn start_on(sockets: &dyn Sockets, context: PeeringContext) -> Result<
         stopping: watch::Sender::new(false),
         peers: RwLock::default(),
         agreements: watch::Sender::default(),
-        inbound: watch::Sender::new(reach::unknown(&agreements)),
-        branches: watch::Sender::new(Arc::default()),
+        inbound: Board::new(reach::unknown(&agreements)),
+        branches: Board::new(Arc::default()),
         answers: OnceLock::new(),
     });
     node.agree(agreements);
@@ -210,7 +212,7 @@ impl PeeringHandle {
 
     /// What the peers push and what lies behind them, as far as is known: every peer is told what follows for it when that changes.
     pub fn reaches(&self, inbound: Vec<Inbound>) {
-        self.node.inbound.send_if_modified(|told| {
+        self.node.inbound.write(|told| {
             let news = **told != *inbound;
             if news {
                 *told = inbound.into();

@@ -2,6 +2,7 @@
 
 use crate::io::clock::Clock;
 use crate::io::evidence::Evidence;
+use crate::io::peering::board::Board;
 use crate::io::peering::checks::Turns;
 use crate::io::peering::place::Peer;
 use crate::io::peering::reconcile::Comparisons;
@@ -47,9 +48,9 @@ pub(super) struct Node {
     /// With whom, as things stand.
     pub agreements: watch::Sender<Arc<Agreements>>,
     /// What the peers push and what lies behind them; every link tells its peer how much we know without asking.
-    pub inbound: watch::Sender<Arc<[Inbound]>>,
+    pub inbound: Board<Arc<[Inbound]>>,
     /// What the peers say of where they stand in the tree that records take.
-    pub branches: watch::Sender<Arc<Branches>>,
+    pub branches: Board<Arc<Branches>>,
     /// Who answers requests, once there is somebody.
     pub answers: OnceLock<Arc<dyn Answers>>,
     /// Who keeps proofs, once there is somebody.
@@ -106,7 +107,7 @@ fn lock(guests: &Mutex<Guests>) -> MutexGuard<'_, Guests> {
 impl Node {
     /// The peer with that store says that it stands there in the tree; `None`: it has no place in it, or the link is over.
     pub fn stands(&self, store: [u8; 16], branch: Option<Branch>) {
-        self.branches.send_if_modified(|branches| {
+        self.branches.write(|branches| {
             let news = branches.get(&store) != branch.as_ref();
             if news {
                 let branches = Arc::make_mut(branches);

@@ -242,7 +242,9 @@ impl Candidate {
     pub fn behind(&self, visited: &[u64]) -> usize {
         let Some(reach) = &self.reach else { return FURTHER };
         let asks = reach.asks.iter().filter(|mark| !visited.contains(mark)).count();
-        if asks == 0 && reach.partial >= WHOLE { 0 } else { asks + FURTHER }
+        // Whatever a filter may have kept from it, it has to ask for too.
+        let knows_all = reach.partial >= WHOLE && reach.filtered >= WHOLE;
+        if asks == 0 && knows_all { 0 } else { asks + FURTHER }
     }
 }
 

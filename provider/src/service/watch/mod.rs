@@ -56,6 +56,8 @@ impl Service {
             .get::<Remote>()
             .map_or(Ipv4Addr::LOCALHOST.into(), |remote: &Remote| remote.0);
         let closing = head.extensions.get::<Closing>().cloned();
+        // While nobody watched nobody looked.
+        self.board.set_whole(self.source.is_whole());
         let watcher = self.join(&wanted, from)?;
         // From here on every change is marked: what is read below is at most newer.
         let left_off = self.left_off(&head.headers);

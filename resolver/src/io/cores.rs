@@ -1,0 +1,302 @@
+//! The hot path's sockets: a thread for each core with a socket and answers of its own, many datagrams in one system call.
+//!
+//! ```text
+//! receive many ─ kept? ─ yes ──────────────────────────► send many
+//!                  └ no: the long way, tried at once ─ ready ─┘ (and kept here)
+//!                        └ has to wait: a task of the runtime sends it, and what may be kept comes back here
+//! ```
+
+use crate::dns::frontend::{Carrier, Frontend, Reply, Via};
+use crate::dns::glance::Key;
+use crate::dns::hot::{Answers, Fill};
+use crate::dns::response::UDP_BYTES_MAX;
+use crate::dns::settings::{ListenerSettings, QUESTION_BYTES_MAX};
+use crate::io::listeners::{ERROR_PAUSE, SHUTDOWN_GRACE, all_back, told};
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, MultiHeaders, Shutdown, SockaddrStorage, recvmmsg, sendmmsg, shutdown};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::timeout;
+
+/// Answers on `socket`, which shares its port, and on as many more as there are cores, until it is time to stop.
+pub(super) async fn serve(
+    frontend: Arc<Frontend>,
+    socket: tokio::net::UdpSocket,
+    settings: ListenerSettings,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let slots = Arc::new(Semaphore::new(settings.udp_in_flight));
+    let (running, mut ended) = mpsc::channel::<()>(1);
+    match start(&frontend, socket, &settings, &slots, running) {
+        Ok(cores) => {
+            tokio::select! {
+                () = told(&mut stopped) => {}
+                _none = ended.recv() => tracing::error!("a thread that answers by UDP failed, please tell us"),
+            }
+            drop(cores);
+            if timeout(SHUTDOWN_GRACE, ended.recv()).await.is_err() {
+                tracing::warn!("a thread that answers by UDP did not end");
+            }
+            all_back(&slots, settings.udp_in_flight).await;
+        }
+        Err(error) => tracing::error!(%error, "cannot answer by UDP"),
+    }
+}
+
+fn start(
+    frontend: &Arc<Frontend>,
+    socket: tokio::net::UdpSocket,
+    settings: &ListenerSettings,
+    slots: &Arc<Semaphore>,
+    running: mpsc::Sender<()>,
+) -> io::Result<Cores> {
+    let first = socket.into_std()?;
+    first.set_nonblocking(false)?;
+    let address = first.local_addr()?;
+    let count = thread::available_parallelism().map_or(1, usize::from).min(CORES_MAX);
+    let mut sockets = vec![first];
+    for _ in 1..count {
+        sockets.push(bind_shared(address)?);
+    }
+    let mut cores = Cores {
+        sockets: Vec::with_capacity(count),
+        stop: Arc::default(),
+    };
+    for socket in sockets {
+        let socket = Arc::new(socket);
+        // Only in case the end of reading should not wake it.
+        socket.set_read_timeout(Some(LOOK_UP_EVERY))?;
+        let core = Core {
+            frontend: Arc::clone(frontend),
+            runtime: Handle::current(),
+            socket: Arc::clone(&socket),
+            slots: Arc::clone(slots),
+            back: Arc::default(),
+            answers: Answers::new(settings.udp_cache_bytes / count, rand::random()),
+            by_rcode: [0; 16],
+        };
+        let (stop, running) = (Arc::clone(&cores.stop), running.clone());
+        cores.sockets.push(socket);
+        thread::Builder::new().name("dns".to_owned()).spawn(move || {
+            core.run(&stop);
+            drop(running);
+        })?;
+    }
+    Ok(cores)
+}
+
+/// A UDP socket whose port others of this process share.
+pub(super) fn bind_shared(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::DGRAM, None)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+/// All threads of an address. They end when this is dropped.
+struct Cores {
+    sockets: Vec<Arc<UdpSocket>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Drop for Cores {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        for socket in &self.sockets {
+            // Says that it is not connected, and wakes who reads all the same.
+            let _not_connected = shutdown(socket.as_raw_fd(), Shutdown::Read);
+        }
+    }
+}
+
+/// One thread.
+struct Core {
+    frontend: Arc<Frontend>,
+    runtime: Handle,
+    socket: Arc<UdpSocket>,
+    slots: Arc<Semaphore>,
+    back: Arc<Mutex<Vec<(Key, Fill)>>>,
+    answers: Answers,
+    by_rcode: [u64; 16],
+}
+
+impl Core {
+    fn run(mut self, stop: &AtomicBool) {
+        let runtime = self.runtime.clone();
+        let _entered = runtime.enter();
+        let (mut receiving, mut sending) = (MultiHeaders::preallocate(BATCH, None), MultiHeaders::preallocate(BATCH, None));
+        let mut questions = vec![0; BATCH * QUESTION_BYTES_MAX];
+        let mut out = vec![0; BATCH * UDP_BYTES_MAX];
+        let mut came = Vec::with_capacity(BATCH);
+        let (mut lengths, mut clients) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
+        while !stop.load(Ordering::Relaxed) {
+            came.clear();
+            if let Err(error) = receive(&self.socket, &mut receiving, &mut questions, &mut came, stop) {
+                if !matches!(error, Errno::EAGAIN | Errno::EINTR | Errno::ESHUTDOWN) {
+                    tracing::debug!(%error, "receiving by UDP");
+                    thread::sleep(ERROR_PAUSE);
+                }
+                continue;
+            }
+            let now_millis = self.frontend.now_millis();
+            self.take_back(now_millis);
+            lengths.clear();
+            clients.clear();
+            for (message, &(length, client)) in questions.chunks_exact(QUESTION_BYTES_MAX).zip(&came) {
+                let (Some(message), Some(client)) = (message.get(..length), client) else {
+                    continue;
+                };
+                let start = lengths.len() * UDP_BYTES_MAX;
+                let Some(room) = out.get_mut(start..start + UDP_BYTES_MAX) else {
+                    break;
+                };
+                if let Some(length) = self.answer(message, client, now_millis, room) {
+                    lengths.push(length);
+                    clients.push(Some(client));
+                }
+            }
+            // Before anybody has an answer: who has one can ask how many there were.
+            if self.by_rcode != [0; 16] {
+                self.frontend.counters().answered_again(std::mem::take(&mut self.by_rcode));
+            }
+            send(&self.socket, &mut sending, &out, &lengths, &clients);
+        }
+    }
+
+    /// Writes the answer to `message` into `room` and says its length; `None` if there is none to be sent from here.
+    fn answer(&mut self, message: &[u8], client: SockaddrStorage, now_millis: u64, room: &mut [u8]) -> Option<usize> {
+        let client = address_of(&client)?;
+        let key = Key::of(message, self.frontend.recursion_for(client.ip()));
+        if let Some(key) = &key
+            && let Some(length) = self.answers.answer(key, message, self.frontend.generations(), now_millis, room)
+        {
+            self.by_rcode[usize::from(room[3] & 0x0f)] += 1;
+            return Some(length);
+        }
+        match self.the_long_way(key, message.to_vec(), client, now_millis)? {
+            Reply::Send(bytes) => {
+                room.get_mut(..bytes.len())?.copy_from_slice(&bytes);
+                Some(bytes.len())
+            }
+            Reply::Drop => None,
+        }
+    }
+
+    /// The reply, if it takes no waiting; else a task waits for it and sends it.
+    fn the_long_way(&mut self, key: Option<Key>, message: Vec<u8>, client: SocketAddr, now_millis: u64) -> Option<Reply> {
+        let frontend = Arc::clone(&self.frontend);
+        let via = Via {
+            carrier: Carrier::Udp,
+            client,
+        };
+        let mut answering = Box::pin(async move { frontend.answer_and_fill(&message, via).await });
+        if let Poll::Ready((reply, fill)) = answering.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            if let (Some(key), Some(fill)) = (key, fill) {
+                self.answers.keep(&key, &fill, self.frontend.generations(), now_millis);
+            }
+            return Some(reply);
+        }
+        // No slot, no answer: who asked will ask again.
+        let slot = Arc::clone(&self.slots).try_acquire_owned().ok()?;
+        let (socket, back) = (Arc::clone(&self.socket), Arc::clone(&self.back));
+        self.runtime.spawn(async move {
+            let (reply, fill) = answering.await;
+            if let Reply::Send(bytes) = reply
+                && let Err(error) = socket.send_to(&bytes, client)
+            {
+                tracing::debug!(%client, %error, "answering by UDP");
+            }
+            if let (Some(key), Some(fill)) = (key, fill) {
+                let mut back = back.lock().unwrap_or_else(PoisonError::into_inner);
+                if back.len() < BACK_MAX {
+                    back.push((key, fill));
+                }
+            }
+            drop(slot);
+        });
+        None
+    }
+
+    /// Keeps what tasks brought back since the last batch.
+    fn take_back(&mut self, now_millis: u64) {
+        // Whoever holds it is writing to it: the next batch will do.
+        let Ok(mut back) = self.back.try_lock() else { return };
+        if back.is_empty() {
+            return;
+        }
+        let fills = std::mem::take(&mut *back);
+        drop(back);
+        for (key, fill) in fills {
+            self.answers.keep(&key, &fill, self.frontend.generations(), now_millis);
+        }
+    }
+}
+
+type Headers = MultiHeaders<SockaddrStorage>;
+
+/// Waits for a datagram and takes all that are there: of each its length, and who sent it.
+fn receive(
+    socket: &UdpSocket,
+    headers: &mut Headers,
+    buffer: &mut [u8],
+    came: &mut Vec<(usize, Option<SockaddrStorage>)>,
+    stop: &AtomicBool,
+) -> Result<(), Errno> {
+    let mut rooms = buffer.chunks_exact_mut(QUESTION_BYTES_MAX);
+    let mut slices: [[IoSliceMut<'_>; 1]; BATCH] = std::array::from_fn(|_| [IoSliceMut::new(rooms.next().unwrap_or_default())]);
+    let received = recvmmsg(socket.as_raw_fd(), headers, slices.iter_mut(), MsgFlags::MSG_WAITFORONE, None)?;
+    // What the end of reading looks like has no sender: not to be looked at.
+    if stop.load(Ordering::SeqCst) {
+        return Err(Errno::ESHUTDOWN);
+    }
+    came.extend(received.map(|message| (message.bytes, message.address)));
+    Ok(())
+}
+
+/// Sends one datagram of each length from the rooms of `out`; who cannot be reached is left out.
+fn send(socket: &UdpSocket, headers: &mut Headers, out: &[u8], lengths: &[usize], clients: &[Option<SockaddrStorage>]) {
+    let mut sent = 0;
+    while sent < lengths.len() {
+        let mut rooms = out.chunks_exact(UDP_BYTES_MAX).zip(lengths).skip(sent);
+        let slices: [[IoSlice<'_>; 1]; BATCH] = std::array::from_fn(|_| {
+            [IoSlice::new(
+                rooms.next().and_then(|(room, &length)| room.get(..length)).unwrap_or_default(),
+            )]
+        });
+        match sendmmsg(socket.as_raw_fd(), headers, slices.iter(), &clients[sent..], [], MsgFlags::empty()) {
+            Ok(results) => sent += results.count().max(1),
+            Err(Errno::EINTR) => {}
+            Err(error) => {
+                tracing::debug!(%error, "answering by UDP");
+                sent += 1;
+            }
+        }
+    }
+}
+
+fn address_of(client: &SockaddrStorage) -> Option<SocketAddr> {
+    if let Some(v4) = client.as_sockaddr_in() {
+        return Some(SocketAddr::V4(SocketAddrV4::from(*v4)));
+    }
+    client.as_sockaddr_in6().map(|v6| SocketAddr::V6(SocketAddrV6::from(*v6)))
+}
+
+/// Most datagrams in one system call: more save next to nothing, and the first of them waits for the last.
+const BATCH: usize = 64;
+
+/// Most threads of one address: beyond this the network is the end, not the processor.
+const CORES_MAX: usize = 64;
+
+/// Most answers that wait to be kept by a core: as many as may be under way.
+const BACK_MAX: usize = 4_096;
+
+/// How often a thread that nobody asks looks whether it is to stop.
+const LOOK_UP_EVERY: Duration = Duration::from_secs(1);

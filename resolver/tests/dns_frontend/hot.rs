@@ -1,0 +1,246 @@
+//! What is asked again goes a short way: with the same answer as the long one, for as long as that holds, and not longer.
+
+use crate::sockets::Served;
+use crate::world::{Ask, ORIGIN, Records, frontend, name, settings};
+use dialtone_resolver::dns::glance::Key;
+use dialtone_resolver::dns::hot::Answers;
+use dialtone_resolver::dns::wire::Reader;
+use dialtone_resolver::dns::{Carrier, Frontend, ListenerSettings, Reply, Via};
+use dialtone_shared::Binding;
+use dialtone_shared::record::rdata::{TYPE_RECORD, types};
+use dialtone_shared::record::{Address, Service, Transport};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::UdpSocket;
+use tokio::time::timeout;
+
+fn address(last: u8) -> Binding {
+    Binding::Address(Address::of(IpAddr::from([192, 0, 2, last])))
+}
+
+fn via() -> Via {
+    Via {
+        carrier: Carrier::Udp,
+        client: SocketAddr::from(([127, 0, 0, 1], 4_000)),
+    }
+}
+
+async fn exchange(socket: &UdpSocket, message: &[u8]) -> Vec<u8> {
+    let mut buffer = vec![0; 4_096];
+    socket.send(message).await.expect("sent");
+    let length = timeout(PATIENCE, socket.recv(&mut buffer))
+        .await
+        .expect("in time")
+        .expect("received");
+    buffer.truncate(length);
+    buffer
+}
+
+/// As any client does it: what is lost where too much comes at once is asked again.
+async fn exchange_again(socket: &UdpSocket, message: &[u8]) -> Vec<u8> {
+    for _ in 0..PATIENCE.as_secs() {
+        socket.send(message).await.expect("sent");
+        let mut buffer = vec![0; 4_096];
+        if let Ok(received) = timeout(Duration::from_secs(1), socket.recv(&mut buffer)).await {
+            buffer.truncate(received.expect("received"));
+            return buffer;
+        }
+    }
+    panic!("no answer in {PATIENCE:?}");
+}
+
+async fn client(served: &Served) -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("socket");
+    socket.connect(served.address).await.expect("connected");
+    socket
+}
+
+#[tokio::test]
+async fn an_answer_that_is_kept_ends_with_the_record_it_was_made_from() {
+    let records = Arc::new(Records::default());
+    records.publish("web", 3_600, vec![address(1)]);
+    let house = frontend(&records, settings());
+    let served = Served::start(Arc::clone(&house), ListenerSettings::default()).await;
+    let socket = client(&served).await;
+    let question = Ask::of(&format!("{}.{ORIGIN}", name("web")), types::A).bytes();
+    let first = exchange(&socket, &question).await;
+    assert_eq!(exchange(&socket, &question).await[..first.len() - 20], first[..first.len() - 20]);
+    assert!(house.counts().hot > 0, "the second was kept");
+    records.publish("web", 3_600, vec![address(2)]);
+    house.generations().changed(&name("web"));
+    let changed = exchange(&socket, &question).await;
+    assert!(changed.windows(4).any(|bytes| bytes == [192, 0, 2, 2]), "{changed:?}");
+}
+
+#[tokio::test]
+async fn a_name_that_was_absent_is_there_once_it_is_published() {
+    let records = Arc::new(Records::default());
+    let house = frontend(&records, settings());
+    let served = Served::start(Arc::clone(&house), ListenerSettings::default()).await;
+    let socket = client(&served).await;
+    let question = Ask::of(&format!("{}.{ORIGIN}", name("web")), types::A).bytes();
+    for _ in 0..2 {
+        assert_eq!(exchange(&socket, &question).await[3] & 0xf, 3, "NXDOMAIN");
+    }
+    assert_eq!(house.counts().hot, 1, "kept as well");
+    records.publish("web", 3_600, vec![address(1)]);
+    house.generations().changed(&name("web"));
+    assert_eq!(exchange(&socket, &question).await[3] & 0xf, 0);
+}
+
+/// All that there is to ask, in some order.
+fn question(random: &mut StdRng) -> Vec<u8> {
+    const KINDS: [u16; 12] = [
+        types::A,
+        types::AAAA,
+        types::HTTPS,
+        types::SRV,
+        types::CNAME,
+        types::SOA,
+        types::NS,
+        types::ANY,
+        41,
+        252,
+        0,
+        TYPE_RECORD,
+    ];
+    let whose = name(["web", "empty", "gone", "nobody", "service"][random.random_range(0..5)]);
+    let under = ["", "_https._tcp.", "www.", "_443._tcp."][random.random_range(0..4)];
+    let of = match random.random_range(0..12) {
+        0 => "localhost".to_owned(),
+        1 => format!("typo.{ORIGIN}"),
+        2 => ORIGIN.to_owned(),
+        3 => "alt".to_owned(),
+        4 => "example.com".to_owned(),
+        _ => format!("{under}{whose}.{ORIGIN}"),
+    };
+    let letters: String = of
+        .chars()
+        .map(|letter| {
+            if random.random_bool(0.3) {
+                letter.to_ascii_uppercase()
+            } else {
+                letter
+            }
+        })
+        .collect();
+    let mut ask = Ask::of(&letters, KINDS[random.random_range(0..KINDS.len())]);
+    ask.flags = [0, 0x0100, 0x0110, 0x0130, 0x0010][random.random_range(0..5)];
+    ask.edns = match random.random_range(0..3) {
+        0 => None,
+        _ => Some((
+            [0, 512, 600, 1_200, 1_232, 4_096, 65_535][random.random_range(0..7)],
+            u8::from(random.random_bool(0.05)),
+            random.random(),
+        )),
+    };
+    ask.padding = if ask.edns.is_some() && random.random_bool(0.2) {
+        random.random_range(1..600)
+    } else {
+        0
+    };
+    ask.class = if random.random_bool(0.03) { 3 } else { 1 };
+    let mut message = ask.bytes();
+    message[..2].copy_from_slice(&random.random::<[u8; 2]>());
+    if random.random_bool(0.3) {
+        for _ in 0..random.random_range(1..4) {
+            let at = random.random_range(0..message.len());
+            message[at] ^= 1 << random.random_range(0..8);
+        }
+    }
+    if random.random_bool(0.05) {
+        message.truncate(random.random_range(0..=message.len()));
+    }
+    message
+}
+
+/// An answer with its TTLs taken out, so that time makes no difference.
+fn timeless(mut answer: Vec<u8>) -> Vec<u8> {
+    let mut r = Reader::new(&answer);
+    let header = r.header().expect("a header");
+    for _ in 0..header.counts[0] {
+        r.plain_name().and_then(|_| r.u32()).expect("a question");
+    }
+    let mut ttls = Vec::new();
+    for _ in 0..header.counts[1..].iter().sum() {
+        let record = r.record().expect("a record");
+        if record.kind != types::OPT {
+            ttls.push(record.ttl_at);
+        }
+    }
+    for at in ttls {
+        answer[at..at + 4].fill(0);
+    }
+    answer
+}
+
+fn whole_house() -> Arc<Frontend> {
+    let records = Arc::new(Records::default());
+    records.publish(
+        "web",
+        60,
+        vec![address(1), Binding::Service(Service::of("https", Transport::Tcp, 443))],
+    );
+    records.publish("service", 60, vec![Binding::Service(Service::of("https", Transport::Tcp, 443))]);
+    records.publish("empty", 60, Vec::new());
+    records.revoke("gone");
+    frontend(&records, settings())
+}
+
+#[tokio::test]
+async fn the_same_question_gets_the_same_answer_by_the_short_way_and_the_long() {
+    let house = whole_house();
+    let mut random = StdRng::seed_from_u64(5);
+    // Little room, so that answers also go and come back.
+    let mut answers = Answers::new(64 << 10, 5);
+    let (mut now_millis, mut short) = (0, 0);
+    let mut out = [0; 1_232];
+    for round in 0..GENERATED {
+        let message = question(&mut random);
+        now_millis += random.random_range(0..5);
+        let (reply, fill) = house.answer_and_fill(&message, via()).await;
+        let Some(key) = Key::of(&message, house.recursion_for(via().client.ip())) else {
+            continue;
+        };
+        if let Some(length) = answers.answer(&key, &message, house.generations(), now_millis, &mut out) {
+            short += 1;
+            let Reply::Send(long) = reply else {
+                panic!("round {round}: the long way says nothing to {message:?}")
+            };
+            assert_eq!(timeless(out[..length].to_vec()), timeless(long), "round {round}: {message:?}");
+        }
+        if let Some(fill) = fill {
+            answers.keep(&key, &fill, house.generations(), now_millis);
+        }
+    }
+    assert!(short > GENERATED / 50, "only {short} went the short way");
+}
+
+#[tokio::test]
+async fn between_malformed_messages_every_honest_question_is_answered() {
+    let house = whole_house();
+    let served = Served::start(Arc::clone(&house), ListenerSettings::default()).await;
+    let (honest, hostile) = (client(&served).await, client(&served).await);
+    let mut random = StdRng::seed_from_u64(7);
+    let asked = Ask::of(&format!("{}.{ORIGIN}", name("web")), types::A).bytes();
+    for round in 0..MALFORMED {
+        let mut message = question(&mut random);
+        message.truncate(random.random_range(0..=message.len()));
+        hostile.send(&message).await.expect("sent");
+        if round % 100 == 0 {
+            let answer = exchange_again(&honest, &asked).await;
+            assert_eq!((answer[3] & 0xf, answer[7]), (0, 1), "round {round}");
+        }
+    }
+}
+
+/// How many questions are made up: enough to meet every kind of each with every other.
+const GENERATED: u32 = 20_000;
+
+/// How many messages are broken.
+const MALFORMED: u32 = 30_000;
+
+const PATIENCE: Duration = Duration::from_secs(60);
