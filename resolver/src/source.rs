@@ -8,6 +8,21 @@ use dialtone_shared::hip::Hit;
 use dialtone_shared::{Name, Ttl, VerifiedRecord};
 use std::fmt;
 
+/// What a record is asked for by.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Sought {
+    /// Its name.
+    Name(Name),
+    /// The tag of the key that speaks for its name.
+    Hit(Hit),
+}
+
+impl From<Name> for Sought {
+    fn from(name: Name) -> Self {
+        Self::Name(name)
+    }
+}
+
 /// Something that can be asked for the record of a name.
 #[async_trait]
 pub trait RecordSource: Send + Sync + fmt::Debug + 'static {

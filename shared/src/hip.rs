@@ -55,6 +55,12 @@ impl Hit {
         Self::from_address(Ipv6Addr::from_bits(bits))
     }
 
+    /// The labels of its name in the reverse tree, each a digit in lower case: what [`Self::from_nibbles`] takes.
+    pub fn nibbles(&self) -> [u8; 32] {
+        let bits = self.address().to_bits();
+        std::array::from_fn(|at| b"0123456789abcdef"[(bits >> (4 * at) & 15) as usize])
+    }
+
     /// The RDATA of the HIP RR of a key.
     pub fn rdata(key: &PublicKey) -> Vec<u8> {
         let mut rdata = vec![16, ALGORITHM, 0, 32];
@@ -126,6 +132,7 @@ mod tests {
         let hit = Hit::from_address("2001:25:9dbc:2ff3:b95a:8ae4:712:f3b3".parse().unwrap()).unwrap();
         let nibbles = "3.b.3.f.2.1.7.0.4.e.a.8.a.5.9.b.3.f.f.2.c.b.d.9.5.2.0.0.1.0.0.2";
         let parsed = |text: &str| Hit::from_nibbles(text.split('.').map(str::as_bytes).collect::<Vec<_>>().into_iter());
+        assert!(hit.nibbles().iter().eq(nibbles.as_bytes().iter().step_by(2)));
         assert_eq!((parsed(nibbles), parsed(&nibbles.to_uppercase())), (Some(hit), Some(hit)));
         assert_eq!((parsed(&nibbles[2..]), parsed(&nibbles.replace('c', "g"))), (None, None));
         assert_eq!(Hit::from_address("2001:db8::1".parse().unwrap()), None);

@@ -65,6 +65,7 @@ pub async fn put(args: PutValueArgs) -> Outcome {
     let how = PutArgs {
         if_match: None,
         wait_visible_at: args.wait_visible_at,
+        until_visible: None,
         dry_run: args.dry_run,
         sign_only: None,
         json: args.json,
@@ -80,15 +81,15 @@ pub async fn get(args: GetValueArgs) -> Outcome {
     let client = Client::load(&args.client)?;
     let name = petnames::resolve(&args.name, &client.map.value)?;
     if name.scheme() != Scheme::Content {
-        return Err(Failure::new(Exit::BadInput, &name, "not the name of a value").help("look at it with `dialtone resolve`"));
+        return Err(Failure::new(Exit::BadInput, name, "not the name of a value").help("look at it with `dialtone resolve`"));
     }
     let stub = Stub::connect(client.stub_settings()).await.map_err(failures::stub)?;
-    let value = match stub.lookup(&name).await.map_err(|error| failures::lookup(&name, error))? {
+    let value = match stub.lookup(&name).await.map_err(|error| failures::lookup(name, error))? {
         Lookup::Found { record, .. } => record.value(),
         Lookup::Absent { .. } => None,
     };
     let value = value.ok_or_else(|| {
-        Failure::new(Exit::Absent, &name, "nobody keeps this value").help("whoever has it may put it again: the name stays the same")
+        Failure::new(Exit::Absent, name, "nobody keeps this value").help("whoever has it may put it again: the name stays the same")
     })?;
     match args.output {
         Some(path) => std::fs::write(&path, &value).map_err(|error| Failure::file(&path, &error)),

@@ -137,8 +137,8 @@ impl Walk<'_> {
             ttl: u32::MAX,
             ede,
         };
-        if let Place::Alias(_) | Place::Mapped(_) | Place::Legacy = place {
-            // The file of aliases may change, and what others say has caches and rules of its own.
+        if let Place::Alias(_) | Place::Mapped(_) | Place::Legacy | Place::Hit(_) = place {
+            // The file of aliases may change, what others say has caches and rules of its own, and any name may come to have a tag.
             self.trace.spoil();
         }
         Ok(match place {
