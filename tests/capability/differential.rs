@@ -39,7 +39,7 @@ fn ten_thousand_questions_about_a_zone_are_answered_as_knot_and_unbound_answer_t
             .each_ref()
             .map(|socket| exchange(socket, &question, PATIENCE).unwrap_or_else(|| panic!("no answer to\n{question}")));
         let asked = question.queries[0].clone();
-        assert_eq!(our.queries, [asked.clone()], "the question is repeated to the letter");
+        assert_eq!(our.queries, std::slice::from_ref(&asked), "the question is repeated to the letter");
         let said = Gist::of(&our);
         differences.note("Knot", &asked, &said, &Gist::of(&knots));
         differences.note("unbound", &asked, &said, &Gist::of(&unbounds));

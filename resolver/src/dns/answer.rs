@@ -5,6 +5,7 @@
 //! | address  | A, AAAA            |          |
 //! | service  | HTTPS (`https` on 443) | SRV, TLSA, SVCB, HTTPS: see [`services`] |
 //! | delegate | CNAME where nothing else stands; otherwise A and AAAA are those of its first step | |
+//! | (its key) | HIP (RFC 8005), unless it says one itself | |
 //! | dns      | itself             | itself; `*` as RFC 4592 says |
 //!
 //! A name whose services are all at one other name, and that has no address, is found at that name's addresses: clients that know no
@@ -15,6 +16,7 @@ use crate::dns::rebase::rebased;
 use crate::dns::response::{Rdata, Rr};
 use crate::dns::services;
 use bytes::Bytes;
+use dialtone_shared::hip::Hit;
 use dialtone_shared::record::rdata::types;
 use dialtone_shared::record::{Address, Binding, Delegate, DnsData, Service, Step, Target};
 use dialtone_shared::{Name, Record, Ttl};
@@ -135,6 +137,9 @@ impl Spot<'_> {
                     .into_iter()
                     .map(|rdata| (rdata, self.ttl.0)),
             );
+        }
+        if let (true, types::HIP, true, Some(key)) = (found.is_empty(), self.kind, labels.is_empty(), self.record.key()) {
+            found.push((Hit::rdata(&key).into(), self.ttl.0));
         }
         if found.is_empty() {
             return match self.only_target() {

@@ -17,6 +17,7 @@ use crate::io::upstream::Upstream;
 use crate::source::{Lookup, RecordSource};
 use bytes::Bytes;
 use dialtone_shared::Name;
+use dialtone_shared::hip::Hit;
 use dialtone_shared::record::rdata::{TYPE_RECORD, types};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -145,8 +146,8 @@ impl Walk<'_> {
             ttl: u32::MAX,
             ede,
         };
-        if let Place::Alias(_) | Place::Mapped(_) | Place::Legacy = place {
-            // The file of aliases may change, and what others say has caches and rules of its own.
+        if let Place::Alias(_) | Place::Mapped(_) | Place::Legacy | Place::Hit(_) = place {
+            // The file of aliases may change, what others say has caches and rules of its own, and any name may come to have a tag.
             self.trace.spoil();
         }
         Ok(match place {
@@ -169,6 +170,7 @@ impl Walk<'_> {
                 },
                 None => none(Rcode::NoError, at, None),
             },
+            Place::Hit(hit) => self.hit(hit, at, owner, kind).await?,
             Place::Local(local) => {
                 let zone = |text: &str| Domain::from_text(text).unwrap_or_else(|_| Domain::root());
                 match (local, kind) {
@@ -180,6 +182,34 @@ impl Walk<'_> {
                 }
             }
             Place::Legacy => Step::Upstream,
+        })
+    }
+
+    /// What stands at a tag: the name, its host identity, and its record.
+    async fn hit(&self, hit: &Hit, at: &Domain, owner: &Domain, kind: u16) -> Result<Step, AnswerError> {
+        let none = |rcode, ttl| Step::None {
+            rcode,
+            zone: at.clone(),
+            ttl,
+            ede: None,
+        };
+        let Some((record, ttl)) = self.source.by_hit(hit).await? else {
+            return Ok(none(Rcode::NxDomain, u32::MAX));
+        };
+        let rdata = match kind {
+            types::PTR => flat_domain(record.name(), &self.zone.origin).map(Rdata::Name),
+            types::HIP => record.record().key().map(|key| Rdata::Bytes(Hit::rdata(&key).into())),
+            TYPE_RECORD => Some(Rdata::Bytes(record.bytes().clone())),
+            _ => None,
+        };
+        Ok(match rdata {
+            Some(rdata) => Step::Records(vec![Rr {
+                owner: owner.clone(),
+                kind,
+                ttl: ttl.0,
+                rdata,
+            }]),
+            None => none(Rcode::NoError, ttl.0),
         })
     }
 

@@ -76,6 +76,7 @@ pub mod types {
     pub const SSHFP: u16 = 44;
     pub const TLSA: u16 = 52;
     pub const SMIMEA: u16 = 53;
+    pub const HIP: u16 = 55;
     pub const SVCB: u16 = 64;
     pub const HTTPS: u16 = 65;
     pub const SPF: u16 = 99;
