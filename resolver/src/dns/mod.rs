@@ -30,6 +30,7 @@ pub mod question;
 pub mod rate;
 pub mod rcode;
 pub mod rdata_text;
+mod rebase;
 pub mod response;
 pub mod services;
 pub mod settings;
