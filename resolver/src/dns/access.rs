@@ -176,11 +176,31 @@ mod tests {
 
     #[test]
     fn a_list_of_who_may_shuts_out_the_others_and_a_denial_wins() {
-        let access = access(&["192.0.2.0/24", "2001:db8::/32", "203.0.113.7"], &["192.0.2.128/25", "2001:db8:bad::/48"]);
-        for address in ["192.0.2.0", "192.0.2.127", "::ffff:192.0.2.1", "203.0.113.7", "2001:db8::1", "2001:db8:bac:ffff::"] {
+        let access = access(
+            &["192.0.2.0/24", "2001:db8::/32", "203.0.113.7"],
+            &["192.0.2.128/25", "2001:db8:bad::/48"],
+        );
+        for address in [
+            "192.0.2.0",
+            "192.0.2.127",
+            "::ffff:192.0.2.1",
+            "203.0.113.7",
+            "2001:db8::1",
+            "2001:db8:bac:ffff::",
+        ] {
             assert!(may(&access, address), "{address}");
         }
-        for address in ["192.0.1.255", "192.0.2.128", "192.0.2.255", "192.0.3.0", "203.0.113.8", "2001:db8:bad::1", "2001:db9::", "::1", "::"] {
+        for address in [
+            "192.0.1.255",
+            "192.0.2.128",
+            "192.0.2.255",
+            "192.0.3.0",
+            "203.0.113.8",
+            "2001:db8:bad::1",
+            "2001:db9::",
+            "::1",
+            "::",
+        ] {
             assert!(!may(&access, address), "{address}");
         }
     }
@@ -188,7 +208,14 @@ mod tests {
     #[test]
     fn networks_that_overlap_are_as_good_as_one_by_one() {
         let access = access(&[], &["10.0.0.0/8", "10.1.0.0/16", "10.1.2.3", "0.0.0.0/32", "255.255.255.255"]);
-        for (address, expected) in [("10.1.2.4", false), ("10.255.255.255", false), ("11.0.0.0", true), ("0.0.0.0", false), ("0.0.0.1", true), ("255.255.255.255", false)] {
+        for (address, expected) in [
+            ("10.1.2.4", false),
+            ("10.255.255.255", false),
+            ("11.0.0.0", true),
+            ("0.0.0.0", false),
+            ("0.0.0.1", true),
+            ("255.255.255.255", false),
+        ] {
             assert_eq!(may(&access, address), expected, "{address}");
         }
         assert!(!may(&self::access(&[], &["::/0"]), "192.0.2.1"));
@@ -197,7 +224,17 @@ mod tests {
 
     #[test]
     fn what_is_no_network_is_refused() {
-        for text in ["", "192.0.2", "192.0.2.1/24", "192.0.2.0/33", "::/129", "192.0.2.0/-1", "example.com", "2001:db8::1/32", "192.0.2.0/"] {
+        for text in [
+            "",
+            "192.0.2",
+            "192.0.2.1/24",
+            "192.0.2.0/33",
+            "::/129",
+            "192.0.2.0/-1",
+            "example.com",
+            "2001:db8::1/32",
+            "192.0.2.0/",
+        ] {
             assert!(text.parse::<Network>().is_err(), "{text}");
         }
     }

@@ -85,8 +85,15 @@ impl Accounts {
         for _ in 0..TRIES {
             let Some((way, was)) = choose(ways, mark) else { break };
             until = (was & UNTIL).clamp(now, most) + one;
-            let counted = if until > line && self.rule.hold_secs == 0 { until - one } else { until.min(most) };
-            if way.compare_exchange(was, mark | counted & UNTIL, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            let counted = if until > line && self.rule.hold_secs == 0 {
+                until - one
+            } else {
+                until.min(most)
+            };
+            if way
+                .compare_exchange(was, mark | counted & UNTIL, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+            {
                 break;
             }
         }
@@ -161,7 +168,9 @@ mod tests {
         let accounts = Accounts::new(RULE, 1);
         assert_eq!(taken(&accounts, SOMEBODY, 0, START), 50);
         for second in 1..5 {
-            let got: usize = (0..100).map(|at| taken(&accounts, SOMEBODY, 0, START + 1_000 * second + 10 * at)).sum();
+            let got: usize = (0..100)
+                .map(|at| taken(&accounts, SOMEBODY, 0, START + 1_000 * second + 10 * at))
+                .sum();
             assert!((99..=150).contains(&got), "{got}");
         }
         assert_eq!(accounts.refused(), 401_000 - 50 - 400 - 49);

@@ -265,7 +265,9 @@ impl Frontend {
                     Carrier::Tcp | Carrier::Tls | Carrier::Https | Carrier::Quic => TCP_BYTES_MAX,
                 };
                 let wants = query.edns.map(|edns| edns.wants);
-                let shown = wants.and_then(|wants| wants.cookie).map(|cookie| self.show(&cookie, via.client.ip()));
+                let shown = wants
+                    .and_then(|wants| wants.cookie)
+                    .map(|cookie| self.show(&cookie, via.client.ip()));
                 let spared = limit - shown.map_or(0, |_| OPTION_BYTES);
                 let mut answer = match denied {
                     Some(_) => refused("this address is not answered").encode(&query, spared, false),

@@ -191,7 +191,9 @@ impl Core {
         {
             self.by_rcode[usize::from(room[3] & 0x0f)] += 1;
             let way = way(client, message, is_proved);
-            return self.limiter.pass(way, room.get_mut(..length)?, now_millis, self.frontend.counters());
+            return self
+                .limiter
+                .pass(way, room.get_mut(..length)?, now_millis, self.frontend.counters());
         }
         let given = self.the_long_way(key, message.to_vec(), client, now_millis)?;
         match given.reply {

@@ -2,10 +2,10 @@
 
 use crate::sockets::Served;
 use crate::world::{Ask, ORIGIN, Records, frontend, name, settings};
+use dialtone_resolver::dns::frontend::Given;
 use dialtone_resolver::dns::glance::Key;
 use dialtone_resolver::dns::hot::Answers;
 use dialtone_resolver::dns::wire::Reader;
-use dialtone_resolver::dns::frontend::Given;
 use dialtone_resolver::dns::{Carrier, Frontend, ListenerSettings, Reply, Via};
 use dialtone_shared::Binding;
 use dialtone_shared::record::rdata::{TYPE_RECORD, types};

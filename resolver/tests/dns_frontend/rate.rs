@@ -208,10 +208,7 @@ async fn a_cookie_of_a_length_that_none_has_is_an_error_and_one_of_another_make_
     let served = Served::start(house(), ListenerSettings::default()).await;
     let socket = client(served.address).await;
     for length in 0..=45 {
-        socket
-            .send(&with_cookie("web", types::A, &vec![7; length]))
-            .await
-            .expect("sent");
+        socket.send(&with_cookie("web", types::A, &vec![7; length])).await.expect("sent");
         let answer = receive_udp(&socket).await;
         let expected = if matches!(length, 8 | 16..=40) { 0 } else { 1 };
         assert_eq!(answer[3] & 0xf, expected, "{length}");
