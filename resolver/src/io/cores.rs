@@ -19,6 +19,7 @@ use nix::sys::socket::{MsgFlags, MultiHeaders, Shutdown, SockaddrStorage, recvmm
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -68,7 +69,13 @@ fn start(
     let count = thread::available_parallelism().map_or(1, usize::from).min(CORES_MAX);
     let mut sockets = vec![first];
     for _ in 1..count {
-        sockets.push(bind_shared(address)?);
+        match bind_shared(address) {
+            Ok(socket) => sockets.push(socket),
+            Err(error) => {
+                tracing::warn!(%error, %address, "answering by UDP on {} cores of {count}", sockets.len());
+                break;
+            }
+        }
     }
     let mut cores = Cores {
         sockets: Vec::with_capacity(count),
@@ -78,20 +85,26 @@ fn start(
         let socket = Arc::new(socket);
         // Only in case the end of reading should not wake it.
         socket.set_read_timeout(Some(LOOK_UP_EVERY))?;
-        let core = Core {
-            frontend: Arc::clone(frontend),
-            runtime: Handle::current(),
+        cores.sockets.push(Arc::clone(&socket));
+        let (stop, running, runtime) = (Arc::clone(&cores.stop), running.clone(), Handle::current());
+        let (frontend, limiter, slots) = (Arc::clone(frontend), Arc::clone(limiter), Arc::clone(slots));
+        let bytes_max = settings.udp_cache_bytes / count;
+        let core = move || Core {
+            frontend: Arc::clone(&frontend),
+            runtime: runtime.clone(),
             socket: Arc::clone(&socket),
-            limiter: Arc::clone(limiter),
-            slots: Arc::clone(slots),
+            limiter: Arc::clone(&limiter),
+            slots: Arc::clone(&slots),
             back: Arc::default(),
-            answers: Answers::new(settings.udp_cache_bytes / count, rand::random()),
+            answers: Answers::new(bytes_max, rand::random()),
             by_rcode: [0; 16],
         };
-        let (stop, running) = (Arc::clone(&cores.stop), running.clone());
-        cores.sockets.push(socket);
         thread::Builder::new().name("dns".to_owned()).spawn(move || {
-            core.run(&stop);
+            // A question that nobody thought of costs its batch and what is kept, not the port: nobody else would answer on it.
+            while catch_unwind(AssertUnwindSafe(|| core().run(&stop))).is_err() {
+                tracing::error!("a thread that answers by UDP failed and starts again: please tell us");
+                thread::sleep(ERROR_PAUSE);
+            }
             drop(running);
         })?;
     }
