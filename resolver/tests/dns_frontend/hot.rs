@@ -2,6 +2,8 @@
 
 use crate::sockets::Served;
 use crate::world::{Ask, ORIGIN, Records, frontend, name, settings};
+use dialtone_resolver::dns::cookie::OPTION_BYTES;
+use dialtone_resolver::dns::edns::add_option;
 use dialtone_resolver::dns::frontend::Given;
 use dialtone_resolver::dns::glance::Key;
 use dialtone_resolver::dns::hot::Answers;
@@ -209,16 +211,17 @@ async fn the_same_question_gets_the_same_answer_by_the_short_way_and_the_long() 
         };
         if let Some(length) = answers.answer(&key, &message, house.generations(), now_millis, &mut out) {
             short += 1;
-            let Reply::Send(mut long) = reply else {
+            let Reply::Send(long) = reply else {
                 panic!("round {round}: the long way says nothing to {message:?}")
             };
+            let mut kept = out[..length].to_vec();
             if key.cookie().is_some() {
-                // It is added to what is kept.
-                let bare = long.len() - 28;
-                long.truncate(bare);
-                long[bare - 2..].fill(0);
+                // What is kept is for those without one, too.
+                let (_, cookie) = long.split_at(long.len() - OPTION_BYTES);
+                assert_eq!(cookie[..4], [0, 10, 0, 24], "round {round}: {message:?}");
+                add_option(&mut kept, cookie, key.limit());
             }
-            assert_eq!(timeless(out[..length].to_vec()), timeless(long), "round {round}: {message:?}");
+            assert_eq!(timeless(kept), timeless(long), "round {round}: {message:?}");
         }
         if let Some(fill) = fill {
             answers.keep(&key, &fill, house.generations(), now_millis);
