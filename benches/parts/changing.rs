@@ -1,8 +1,9 @@
 //! Names that get another address at a steady rate, and what DNS says of them meanwhile.
 
 use super::Error;
-use super::http::Connection;
-use super::records::{flat, flat_at, now, put_request};
+use super::http::{Connection, batch_request, put_all};
+use super::records::{flat, flat_at, now};
+use super::times::Times;
 use dialtone_shared::{Name, SignedRecord, UnixMicros};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
 use tokio::time::{sleep, sleep_until, timeout};
 
-/// Changes `rate` of the first `names` names a second; after each, when the provider has taken it and again a while later, asks `dns`.
+/// Changes `rate` of the first `names` names a second, some in a request; asks `dns` for one of each request's names when the provider has taken
+/// them, and again a while later.
 pub async fn change(http: SocketAddr, dns: SocketAddr, rate: usize, seconds: usize, names: usize) -> Result<(), Error> {
     let changes: Vec<(Ipv4Addr, SignedRecord)> = (0..rate * seconds)
         .map(|nth| {
@@ -20,43 +22,43 @@ pub async fn change(http: SocketAddr, dns: SocketAddr, rate: usize, seconds: usi
             Ok((a, record))
         })
         .collect::<Result<_, Error>>()?;
-    let (changes, next, start) = (Arc::new(changes), Arc::new(AtomicUsize::new(0)), Instant::now());
-    let counts: Arc<[AtomicUsize; 4]> = Arc::default();
-    let mut tasks = Vec::new();
-    for _ in 0..128 {
-        let (changes, next, counts) = (changes.clone(), next.clone(), counts.clone());
-        tasks.push(tokio::spawn(async move {
-            let mut provider = Connection::open(http).await?;
+    let steps: Vec<_> = changes.chunks(AT_ONCE).collect();
+    let requests: Vec<_> = steps
+        .iter()
+        .map(|step| batch_request(http, step.iter().map(|(_, record)| record)))
+        .collect();
+    let mut provider = Connection::open(http).await?;
+    let (mut refused, mut taken, unanswered) = (0, Vec::new(), Arc::new(AtomicUsize::new(0)));
+    let (start, mut asking) = (Instant::now(), Vec::new());
+    for (nth, (step, request)) in steps.iter().zip(&requests).enumerate() {
+        sleep_until((start + Duration::from_secs_f64((nth * AT_ONCE) as f64 / rate as f64)).into()).await;
+        let put = Instant::now();
+        refused += usize::from(!(200..300).contains(&provider.ask(request).await?));
+        taken.push(put.elapsed());
+        let Some((a, record)) = step.get(nth % AT_ONCE) else { continue };
+        let (a, name, unanswered) = (*a, *record.name(), Arc::clone(&unanswered));
+        asking.push(tokio::spawn(async move {
             let socket = UdpSocket::bind("127.0.0.1:0").await?;
             socket.connect(dns).await?;
-            loop {
-                let nth = next.fetch_add(1, Ordering::Relaxed);
-                let Some((a, record)) = changes.get(nth) else {
-                    return Ok::<_, Error>(());
-                };
-                sleep_until((start + Duration::from_secs_f64(nth as f64 / rate as f64)).into()).await;
-                if !(200..300).contains(&provider.ask(&put_request(http, record)).await?) {
-                    counts[0].fetch_add(1, Ordering::Relaxed);
-                    continue;
-                }
-                if !is_said(&socket, record.name(), *a, &counts[3]).await? {
-                    counts[1].fetch_add(1, Ordering::Relaxed);
-                }
-                sleep(Duration::from_millis(50)).await;
-                if !is_said(&socket, record.name(), *a, &counts[3]).await? {
-                    counts[2].fetch_add(1, Ordering::Relaxed);
-                }
-            }
+            let at_once = is_said(&socket, &name, a, &unanswered).await?;
+            sleep(Duration::from_millis(50)).await;
+            Ok::<_, Error>((at_once, is_said(&socket, &name, a, &unanswered).await?))
         }));
     }
-    for task in tasks {
-        task.await??;
+    let (mut stale_at_once, mut stale_later, asked) = (0, 0, asking.len());
+    for task in asking {
+        let (at_once, later) = task.await??;
+        stale_at_once += usize::from(!at_once);
+        stale_later += usize::from(!later);
     }
-    let [refused, at_once, later, unanswered] = counts.each_ref().map(|count| count.load(Ordering::Relaxed));
+    let taken = Times::of(taken);
     println!(
-        "op=change n={} secs={:.2} refused={refused} stale_at_once={at_once} stale_after_50ms={later} unanswered={unanswered}",
+        "op=change n={} secs={:.2} p50us={:.0} p99us={:.0} refused={refused} asked={asked} stale_at_once={stale_at_once} stale_after_50ms={stale_later} unanswered={}",
         changes.len(),
-        start.elapsed().as_secs_f64()
+        start.elapsed().as_secs_f64(),
+        taken.quantile(0.5),
+        taken.quantile(0.99),
+        unanswered.load(Ordering::Relaxed),
     );
     Ok(())
 }
@@ -90,7 +92,7 @@ pub async fn publish(address: SocketAddr, first: usize, count: usize) -> Result<
     for start in (first..first + count).step_by(SIGNED_AT_ONCE) {
         let made = (start..(start + SIGNED_AT_ONCE).min(first + count)).map(flat);
         let (names, records): (Vec<_>, Vec<_>) = made.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
-        let (_, bad) = super::http::put_all(address, &records, 256).await?;
+        let (_, bad) = put_all(address, &records, 256).await?;
         if bad > 0 {
             return Err(format!("{bad} batches were not taken").into());
         }
@@ -98,6 +100,9 @@ pub async fn publish(address: SocketAddr, first: usize, count: usize) -> Result<
     }
     Ok(())
 }
+
+/// Changes in one request: fifty requests a second at a thousand changes.
+const AT_ONCE: usize = 20;
 
 /// Names that are signed before the first of them is put.
 const SIGNED_AT_ONCE: usize = 10_000;

@@ -61,24 +61,7 @@ impl Connection {
 
 /// Puts `records`, many in a request; how many seconds it took, and how many requests failed.
 pub async fn put_all(address: SocketAddr, records: &[SignedRecord], per_request: usize) -> Result<(f64, usize), Error> {
-    let requests: Vec<Vec<u8>> = records
-        .chunks(per_request)
-        .map(|chunk| {
-            let mut body = Writer::new();
-            body.array(chunk.len());
-            for record in chunk {
-                body.bytes(record.bytes());
-            }
-            let body = body.into_bytes();
-            let mut request = format!(
-                "POST /v1/records HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/cbor\r\naccept: application/json\r\ncontent-length: {}\r\n\r\n",
-                body.len()
-            )
-            .into_bytes();
-            request.extend(body);
-            request
-        })
-        .collect();
+    let requests: Vec<Vec<u8>> = records.chunks(per_request).map(|chunk| batch_request(address, chunk)).collect();
     let start = Instant::now();
     // Two connections, so that the next request arrives while one is worked on.
     let requests = Arc::new(requests);
@@ -100,4 +83,22 @@ pub async fn put_all(address: SocketAddr, records: &[SignedRecord], per_request:
         bad += task.await??;
     }
     Ok((start.elapsed().as_secs_f64(), bad))
+}
+
+/// A put of many records.
+pub fn batch_request<'a>(address: SocketAddr, records: impl IntoIterator<Item = &'a SignedRecord, IntoIter: ExactSizeIterator>) -> Vec<u8> {
+    let records = records.into_iter();
+    let mut body = Writer::new();
+    body.array(records.len());
+    for record in records {
+        body.bytes(record.bytes());
+    }
+    let body = body.into_bytes();
+    let mut request = format!(
+        "POST /v1/records HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/cbor\r\naccept: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
+    request.extend(body);
+    request
 }
