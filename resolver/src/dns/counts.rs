@@ -27,6 +27,10 @@ pub struct FrontendCounts {
     pub denied: u64,
     /// Questions that others would have had to be asked for, of networks beyond what they may cause.
     pub unsearched: u64,
+    /// How many answers are kept now as they are sent, over all cores.
+    pub kept: u64,
+    /// What these take, in bytes.
+    pub kept_bytes: u64,
     /// Messages sent to upstream resolvers.
     pub upstream_sent: u64,
 }
@@ -41,6 +45,8 @@ pub(crate) struct Counters {
     hot: AtomicU64,
     limited: [AtomicU64; 2],
     denied: AtomicU64,
+    kept: AtomicU64,
+    kept_bytes: AtomicU64,
 }
 
 impl Counters {
@@ -83,6 +89,16 @@ impl Counters {
         self.hot.fetch_add(total, Ordering::Relaxed);
     }
 
+    /// A core that kept `before` keeps `now`: answers, and their bytes.
+    pub(crate) fn keeps(&self, before: (usize, usize), now: (usize, usize)) {
+        let add = |counter: &AtomicU64, before: usize, now: usize| {
+            // Adding what is less than nothing goes round and comes out right.
+            counter.fetch_add((now as u64).wrapping_sub(before as u64), Ordering::Relaxed);
+        };
+        add(&self.kept, before.0, now.0);
+        add(&self.kept_bytes, before.1, now.1);
+    }
+
     pub(crate) fn read(&self, upstream_sent: u64, unsearched: u64) -> FrontendCounts {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let by_carrier = self.by_carrier.each_ref().map(load);
@@ -97,6 +113,8 @@ impl Counters {
             limited: self.limited.each_ref().map(load),
             denied: load(&self.denied),
             unsearched,
+            kept: load(&self.kept),
+            kept_bytes: load(&self.kept_bytes),
             upstream_sent,
         }
     }

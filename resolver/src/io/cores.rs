@@ -97,6 +97,7 @@ fn start(
             slots: Arc::clone(&slots),
             back: Arc::default(),
             answers: Answers::new(bytes_max, rand::random()),
+            told: (0, 0),
             by_rcode: [0; 16],
         };
         thread::Builder::new().name("dns".to_owned()).spawn(move || {
@@ -144,6 +145,8 @@ struct Core {
     slots: Arc<Semaphore>,
     back: Arc<Mutex<Vec<(Key, Fill)>>>,
     answers: Answers,
+    /// How many answers and bytes of them it has last said that it keeps.
+    told: (usize, usize),
     by_rcode: [u64; 16],
 }
 
@@ -186,7 +189,16 @@ impl Core {
             if self.by_rcode != [0; 16] {
                 self.frontend.counters().answered_again(std::mem::take(&mut self.by_rcode));
             }
+            self.tell();
             send(&self.socket, &mut sending, &out, &lengths, &clients);
+        }
+    }
+
+    /// Says how much is kept, if that is not what was said last.
+    fn tell(&mut self) {
+        let now = (self.answers.len(), self.answers.bytes());
+        if now != self.told {
+            self.frontend.counters().keeps(std::mem::replace(&mut self.told, now), now);
         }
     }
 
@@ -280,6 +292,12 @@ impl Core {
         for (key, fill) in fills {
             self.answers.keep(&key, &fill, self.frontend.generations(), now_millis);
         }
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.frontend.counters().keeps(self.told, (0, 0));
     }
 }
 
