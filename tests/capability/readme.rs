@@ -75,8 +75,12 @@ impl<'a> Tour<'a> {
         if line.starts_with("dialtone get ") {
             line = line.replace("<name>", &self.value);
         }
-        for (example, here) in &self.stands_for {
-            line = line.replace(example, here);
+        // By way of marks: what stands there then may look like another example.
+        for (index, (example, _)) in self.stands_for.iter().enumerate() {
+            line = line.replace(example, &format!("@{index}@"));
+        }
+        for (index, (_, here)) in self.stands_for.iter().enumerate() {
+            line = line.replace(&format!("@{index}@"), here);
         }
         assert!(!line.contains(['<', '…']), "what stands for something was not replaced: {line}");
         let binary = Path::new(env!("CARGO_BIN_EXE_dialtone")).parent().expect("a folder");
@@ -101,11 +105,14 @@ impl<'a> Tour<'a> {
         if line.starts_with("dialtone key new ") {
             self.stands_for.push(("<name>".to_owned(), first));
         } else if line.starts_with("dialtone put ") {
-            self.value = first;
+            let mut words = ran.stdout.split_whitespace();
+            self.value = words.find(|word| word.len() == NAME_CHARS).expect("a name").to_owned();
         } else if line.starts_with("dialtone key show ")
             && let Some(hit) = ran.stdout.lines().find_map(|line| line.strip_prefix("hit "))
         {
-            self.stands_for.push(("2001:25:…".to_owned(), hit.trim().to_owned()));
+            // The tag of the key that is in force by now.
+            self.stands_for.retain(|(example, _)| example != TAG);
+            self.stands_for.push((TAG.to_owned(), hit.trim().to_owned()));
         }
         self.done += 1;
     }
@@ -139,6 +146,11 @@ fn lines_of_the_tour(readme: &str) -> Vec<String> {
     }
     lines
 }
+
+/// What README has for a Host Identity Tag.
+const TAG: &str = "2001:25:…";
+/// A name as text.
+const NAME_CHARS: usize = 56;
 
 /// How a line is tried that does not simply end.
 enum How {
