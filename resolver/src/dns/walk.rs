@@ -5,6 +5,7 @@ use crate::dns::answer::{Found, Spot, flat_domain, ordered_addresses, step_domai
 use crate::dns::domain::Domain;
 use crate::dns::forward::Asked;
 use crate::dns::generations::{Generations, Trace};
+use crate::dns::links::mapped;
 use crate::dns::local::Local;
 use crate::dns::place::{Place, Zone};
 use crate::dns::question::Query;
@@ -102,7 +103,7 @@ impl Walk<'_> {
                     } else {
                         hidden_ttl = Some(hidden_ttl.unwrap_or(ttl).min(ttl));
                     }
-                    place = self.zone.place(&target, self.aliases);
+                    place = self.next(&place, &target);
                     at = target;
                 }
                 Step::None { rcode, zone, ttl, ede } => {
@@ -127,6 +128,14 @@ impl Walk<'_> {
             }
         }
         Err(AnswerError::AliasLoop(at.to_string()))
+    }
+
+    /// Whose the target of an alias at `place` is: within a domain that a flat name has the data of it is there, too.
+    fn next(&self, place: &Place, target: &Domain) -> Place {
+        match (self.zone.place(target, self.aliases), place) {
+            (Place::Legacy, Place::Mapped(from)) => mapped(target, &from.apex, from.name, from.ttl).map_or(Place::Legacy, Place::Mapped),
+            (next, _) => next,
+        }
     }
 
     /// One step from `at`, which is at `place`.

@@ -3,9 +3,11 @@
 mod cli;
 mod process;
 mod providers;
+mod servers;
 mod tools;
 
 pub use cli::{Ran, World, finish};
 pub use process::Running;
 pub use providers::ProviderProcess;
+pub use servers::{DnsServer, asking, exchange};
 pub use tools::{Tool, free_port, free_udp_port};

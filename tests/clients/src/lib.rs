@@ -1,8 +1,6 @@
 //! What people run already works with Dialtone unchanged: published at one provider, resolved at another, by the programs' own libraries.
 #![cfg(test)]
 
-#[path = "../../capability/support/mod.rs"]
-#[expect(dead_code, unused_imports, reason = "the tests of the command use the rest of it")]
 mod support;
 
 use iroh::address_lookup::{AddrFilter, AddressLookup, DnsAddressLookup, EndpointData, PkarrPublisher, PkarrResolver};
