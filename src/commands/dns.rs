@@ -12,7 +12,7 @@ use clap::Args;
 use dialtone_provider::settings::{LogSettings, from_file};
 use dialtone_resolver::Stub;
 use dialtone_resolver::dns::generations::{Generations, Millis};
-use dialtone_resolver::dns::{Domain, Follow, Frontend, FrontendSettings, ListenerSettings};
+use dialtone_resolver::dns::{AccessSettings, Domain, Follow, Frontend, FrontendSettings, ListenerSettings, RateSettings, SearchSettings};
 use dialtone_resolver::io::certificate::Certificate;
 use dialtone_resolver::io::live::Live;
 use dialtone_resolver::io::{encrypted as secured, listeners};
@@ -110,6 +110,12 @@ pub struct DnsFile {
     pub map: Option<PathBuf>,
     /// The folder of rollback floors.
     pub state: Option<PathBuf>,
+    /// How fast answers may go by UDP to one network.
+    pub rate: RateSettings,
+    /// How often providers and upstream resolvers are asked because of one network.
+    pub searches: SearchSettings,
+    /// Who is answered at all.
+    pub access: AccessSettings,
     /// What is written to the log.
     pub log: LogSettings,
 }
@@ -133,6 +139,9 @@ impl Default for DnsFile {
             providers: None,
             map: None,
             state: None,
+            rate: RateSettings::default(),
+            searches: SearchSettings::default(),
+            access: AccessSettings::default(),
             log: LogSettings::default(),
         }
     }
@@ -157,6 +166,9 @@ impl DnsFile {
         }
         if let Some(origin) = &file.origin {
             Domain::from_text(origin).map_err(|error| Failure::new(Exit::Settings, format!("{}: `origin`", path.display()), error))?;
+        }
+        for (table, checked) in [("rate", file.rate.check()), ("searches", file.searches.check())] {
+            checked.map_err(|wrong| Failure::new(Exit::Settings, format!("{}: `{table}`", path.display()), wrong))?;
         }
         Ok(file)
     }
@@ -248,6 +260,8 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
         validate: file.validate,
         trust_anchors: file.trust_anchors,
         nsid: file.nsid,
+        access: file.access,
+        searches: file.searches,
         ..FrontendSettings::new(domain(&origin)?)
     };
     let generations = Arc::new(Generations::new());
@@ -272,7 +286,10 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
         // A sender that is gone says the same.
         let _ = stopped.wait_for(|stopped| *stopped).await;
     };
-    let limits = ListenerSettings::default();
+    let limits = ListenerSettings {
+        rate: file.rate,
+        ..ListenerSettings::default()
+    };
     let plain = listeners::serve(Arc::clone(&frontend), sockets.udp, sockets.tcp, limits, told(stopped.clone()));
     let certificate = encrypted.as_ref().map(|encrypted| Arc::clone(&encrypted.certificate));
     let secure = async {

@@ -1,7 +1,10 @@
 //! What a frontend and its listeners may be told, and the bounds of what they keep.
 
+use crate::dns::access::AccessSettings;
+use crate::dns::accounts::{Rule, UNITS_PER_SECOND};
 use crate::dns::domain::Domain;
 use crate::dns::links::Follow;
+use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,6 +33,66 @@ pub struct FrontendSettings {
     pub trust_anchors: Option<PathBuf>,
     /// Which of several servers this is, for those who ask (RFC 5001); `None`: it is not said.
     pub nsid: Option<String>,
+    /// Who is answered at all.
+    pub access: AccessSettings,
+    /// How often others are asked because of one network.
+    pub searches: SearchSettings,
+}
+
+/// How often others (providers, peers, upstream resolvers) are asked because of one network, an IPv4 /24 or an IPv6 /56. What is known here
+/// is answered all the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SearchSettings {
+    /// Questions a second; 0: any number.
+    pub per_second: u32,
+    /// Questions at once.
+    pub burst: u32,
+    /// Whether this machine and private networks are held to it too.
+    pub private: bool,
+}
+
+impl SearchSettings {
+    /// Whether they can be used.
+    ///
+    /// # Errors
+    /// The key that is wrong, and what it may be.
+    pub fn check(&self) -> Result<(), String> {
+        check("per_second", self.per_second, 0, ANSWERS_PER_SECOND_MAX)?;
+        check("burst", self.burst, 1, ANSWERS_BURST_MAX)
+    }
+
+    pub(crate) fn rule(&self) -> Rule {
+        let RateSettings {
+            ipv4_prefix, ipv6_prefix, ..
+        } = RateSettings::default();
+        Rule {
+            per_second: self.per_second,
+            burst: self.burst,
+            ipv4_prefix,
+            ipv6_prefix,
+            hold_secs: 0,
+        }
+    }
+}
+
+impl Default for SearchSettings {
+    /// Ten pages of names never seen before at once, and one in each second.
+    fn default() -> Self {
+        Self {
+            per_second: 100,
+            burst: 1_000,
+            private: false,
+        }
+    }
+}
+
+fn check(key: &str, value: u32, from: u32, to: u32) -> Result<(), String> {
+    if (from..=to).contains(&value) {
+        Ok(())
+    } else {
+        Err(format!("`{key}` is {value}: {from} to {to}"))
+    }
 }
 
 /// What the SOA of the origin says (RFC 1035 §3.3.13).
@@ -60,6 +123,53 @@ pub struct ListenerSettings {
     pub tcp_in_flight: usize,
     /// A connection on which no whole message has come for this long is closed.
     pub tcp_idle: Duration,
+    /// How fast answers may go by UDP to one network.
+    pub rate: RateSettings,
+}
+
+/// How fast answers may go by UDP to one network. Answers no larger than their questions are not counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RateSettings {
+    /// Answers a second; 0: any number. At most [`ANSWERS_PER_SECOND_MAX`].
+    pub answers_per_second: u32,
+    /// Answers at once.
+    pub burst: u32,
+    /// How many bits of an IPv4 address are its network.
+    pub ipv4_prefix: u8,
+    /// How many bits of an IPv6 address are its network: at most 64.
+    pub ipv6_prefix: u8,
+    /// Of the answers beyond the rate, every so manyth is sent without data, so that who is there comes over TCP; 0: none is.
+    pub slip: u8,
+    /// Whether this machine and private networks are held to it too, where nobody else can send from.
+    pub private: bool,
+}
+
+impl RateSettings {
+    /// Whether they can be used.
+    ///
+    /// # Errors
+    /// The key that is wrong, and what it may be.
+    pub fn check(&self) -> Result<(), String> {
+        check("answers_per_second", self.answers_per_second, 0, ANSWERS_PER_SECOND_MAX)?;
+        check("burst", self.burst, 1, ANSWERS_BURST_MAX)?;
+        check("ipv4_prefix", self.ipv4_prefix.into(), 1, 32)?;
+        check("ipv6_prefix", self.ipv6_prefix.into(), 1, 64)
+    }
+}
+
+impl Default for RateSettings {
+    /// What a home or an office never needs by UDP, and a thousand of them cannot make a flood of.
+    fn default() -> Self {
+        Self {
+            answers_per_second: 200,
+            burst: 400,
+            ipv4_prefix: 24,
+            ipv6_prefix: 56,
+            slip: 2,
+            private: false,
+        }
+    }
 }
 
 impl FrontendSettings {
@@ -76,6 +186,8 @@ impl FrontendSettings {
             validate: false,
             trust_anchors: None,
             nsid: None,
+            access: AccessSettings::default(),
+            searches: SearchSettings::default(),
         }
     }
 }
@@ -101,9 +213,16 @@ impl Default for ListenerSettings {
             tcp_per_client: 64,
             tcp_in_flight: 64,
             tcp_idle: STREAM_IDLE,
+            rate: RateSettings::default(),
         }
     }
 }
+
+/// Most answers a second that can be told from no limit: time is kept in parts of a millisecond, of which there are so many.
+pub const ANSWERS_PER_SECOND_MAX: u32 = UNITS_PER_SECOND as u32;
+
+/// Most answers at once: a network is remembered for as long as these are worth at its rate.
+pub const ANSWERS_BURST_MAX: u32 = 1_000_000;
 
 /// How long a connection may be open without a whole message: what RFC 9210 §4.5 starts with, less a second, so that a slow one is gone
 /// within ten on a busy machine too.

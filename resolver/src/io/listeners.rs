@@ -1,6 +1,7 @@
 //! The frontend's plain sockets: UDP and TCP. Those under TLS and QUIC are in [`encrypted`](crate::io::encrypted).
 
 use crate::dns::frontend::{Carrier, Frontend, Reply, Via};
+use crate::dns::rate::Limiter;
 use crate::dns::settings::ListenerSettings;
 use crate::io::connections::{Connections, Seat};
 use crate::io::conversation::converse;
@@ -45,8 +46,11 @@ pub async fn serve(
 ) {
     let (stop, stopped) = watch::channel(false);
     let mut listeners = JoinSet::new();
+    // A network has one rate, wherever it asks.
+    let limiter = Arc::new(Limiter::new(settings.rate, rand::random()));
     for socket in udp {
-        listeners.spawn(serve_udp(Arc::clone(&frontend), socket, settings, stopped.clone()));
+        let (frontend, limiter) = (Arc::clone(&frontend), Arc::clone(&limiter));
+        listeners.spawn(serve_udp(frontend, socket, settings, limiter, stopped.clone()));
     }
     let connections = Arc::new(Connections::new(settings.tcp_connections, settings.tcp_per_client));
     for listener in tcp {
@@ -77,7 +81,13 @@ async fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
 
 /// Where datagrams cannot be had many at a time: one after the other.
 #[cfg(not(target_os = "linux"))]
-async fn serve_udp(frontend: Arc<Frontend>, socket: UdpSocket, settings: ListenerSettings, mut stopped: watch::Receiver<bool>) {
+async fn serve_udp(
+    frontend: Arc<Frontend>,
+    socket: UdpSocket,
+    settings: ListenerSettings,
+    limiter: Arc<Limiter>,
+    mut stopped: watch::Receiver<bool>,
+) {
     let socket = Arc::new(socket);
     let slots = Arc::new(Semaphore::new(settings.udp_in_flight));
     let mut buffer = vec![0; crate::dns::settings::QUESTION_BYTES_MAX];
@@ -97,7 +107,8 @@ async fn serve_udp(frontend: Arc<Frontend>, socket: UdpSocket, settings: Listene
             carrier: Carrier::Udp,
             client,
         };
-        let mut answering = answering(&frontend, buffer[..length].to_vec(), via);
+        let (frontend, limiter, message) = (Arc::clone(&frontend), Arc::clone(&limiter), buffer[..length].to_vec());
+        let mut answering: Answering = Box::pin(async move { within_rate(&frontend, &limiter, &message, via).await });
         match at_once(&mut answering).await {
             Some(reply) => send_udp(&socket, reply, client).await,
             None => {
@@ -113,6 +124,27 @@ async fn serve_udp(frontend: Arc<Frontend>, socket: UdpSocket, settings: Listene
         }
     }
     all_back(&slots, settings.udp_in_flight).await;
+}
+
+/// The answer, as far as it may go where its question says that it came from.
+#[cfg(not(target_os = "linux"))]
+async fn within_rate(frontend: &Frontend, limiter: &Limiter, message: &[u8], via: Via) -> Reply {
+    let given = frontend.give(message, via).await;
+    let Reply::Send(mut bytes) = given.reply else {
+        return Reply::Drop;
+    };
+    let way = crate::dns::rate::Way {
+        client: via.client.ip(),
+        question: message.len(),
+        is_proved: given.is_proved,
+    };
+    match limiter.pass(way, &mut bytes, frontend.now_millis(), frontend.counters()) {
+        Some(length) => {
+            bytes.truncate(length);
+            Reply::Send(bytes)
+        }
+        None => Reply::Drop,
+    }
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -1,11 +1,13 @@
 //! What the DNS frontend promises: each file is something it can do.
 
+mod access;
 mod encrypted;
 mod forwarding;
 mod hot;
 mod links;
 mod malformed;
 mod names_under_the_origin;
+mod rate;
 mod scenario;
 mod sockets;
 mod world;

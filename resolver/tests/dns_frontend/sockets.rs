@@ -51,6 +51,7 @@ struct Slow {
 #[async_trait]
 impl RecordSource for Slow {
     async fn lookup(&self, name: &Name) -> Result<Lookup, LookupError> {
+        assert!(*name != crate::world::name("broken"), "a fault nobody thought of");
         if *name == crate::world::name("slow") {
             self.permits.acquire().await.map_err(|_| LookupError::Busy)?.forget();
         }
@@ -76,26 +77,26 @@ async fn connect(address: SocketAddr) -> TcpStream {
     TcpStream::connect(address).await.expect("connected")
 }
 
-async fn send(stream: &mut TcpStream, message: &[u8]) {
+pub async fn send(stream: &mut TcpStream, message: &[u8]) {
     stream.write_u16(message.len() as u16).await.expect("sent");
     stream.write_all(message).await.expect("sent");
 }
 
 /// The next answer; `None` when the connection is closed.
-async fn receive(stream: &mut TcpStream) -> Option<Vec<u8>> {
+pub async fn receive(stream: &mut TcpStream) -> Option<Vec<u8>> {
     let length = timeout(PATIENCE, stream.read_u16()).await.expect("in time").ok()?;
     let mut message = vec![0; usize::from(length)];
     timeout(PATIENCE, stream.read_exact(&mut message)).await.expect("in time").ok()?;
     Some(message)
 }
 
-async fn client(address: SocketAddr) -> UdpSocket {
+pub async fn client(address: SocketAddr) -> UdpSocket {
     let socket = UdpSocket::bind((address.ip(), 0)).await.expect("socket");
     socket.connect(address).await.expect("connected");
     socket
 }
 
-async fn receive_udp(socket: &UdpSocket) -> Vec<u8> {
+pub async fn receive_udp(socket: &UdpSocket) -> Vec<u8> {
     let mut buffer = vec![0; 4_096];
     let length = timeout(PATIENCE, socket.recv(&mut buffer))
         .await
@@ -203,6 +204,36 @@ async fn on_a_connection_a_slow_answer_does_not_hold_up_the_next() {
     served.stop().await;
     assert_eq!(receive(&mut stream).await.expect("an answer")[..2], [0, 4]);
     assert_eq!(receive(&mut stream).await, None);
+}
+
+#[tokio::test]
+async fn a_fault_in_one_answer_takes_the_port_from_nobody() {
+    let broken = Arc::new(Slow {
+        records: records(),
+        permits: Semaphore::new(0),
+    });
+    let frontend = Arc::new(Frontend::new(broken as Arc<dyn RecordSource>, settings()).expect("frontend"));
+    let served = Served::start(frontend, ListenerSettings::default()).await;
+    // The same address and port all the time, so that it is the same thread of those that share theirs.
+    let socket = client(served.address).await;
+    for _ in 0..3 {
+        socket.send(&ask("broken", 1)).await.expect("sent");
+        // What came together with it may be lost with it, and is asked again.
+        timeout(PATIENCE, async {
+            loop {
+                socket.send(&ask("web", 2)).await.expect("sent");
+                if timeout(Duration::from_secs(1), receive_udp(&socket))
+                    .await
+                    .is_ok_and(|answer| answer[1] == 2)
+                {
+                    break;
+                }
+            }
+        })
+        .await
+        .expect("answered again");
+    }
+    served.stop().await;
 }
 
 #[tokio::test]
