@@ -28,6 +28,8 @@ pub enum Verb {
     Unpublish(commands::unpublish::UnpublishArgs),
     Lease(commands::lease::LeaseArgs),
     Resolve(commands::resolve::ResolveArgs),
+    Put(commands::value::PutValueArgs),
+    Get(commands::value::GetValueArgs),
     Watch(commands::watch::WatchArgs),
     Alias(commands::alias::AliasArgs),
     Link(commands::link::LinkArgs),

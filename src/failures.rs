@@ -16,10 +16,10 @@ use dialtone_resolver::dns::frontend::FrontendError;
 use dialtone_resolver::error::{HttpError, NotVisible, PutError, ResolveError, StubError};
 use dialtone_resolver::keyfile::KeyFileError;
 use dialtone_resolver::sealed::SealError;
+use dialtone_shared::RecordError;
 use dialtone_shared::invite::InviteError;
 use dialtone_shared::message::Refused;
 use dialtone_shared::record::signed::SignError;
-use dialtone_shared::{Name, RecordError};
 use std::fmt;
 use std::path::Path;
 
@@ -367,14 +367,14 @@ pub fn stub(error: StubError) -> Failure {
 /// A name cannot be resolved.
 pub fn resolve(error: ResolveError) -> Failure {
     match error {
-        ResolveError::Lookup { name, error } => lookup(&name, error),
+        ResolveError::Lookup { name, error } => lookup(name, error),
         ResolveError::Name(error) => Failure::new(Exit::BadInput, "name", error),
     }
 }
 
 /// A name cannot be looked up.
-pub fn lookup(name: &Name, error: LookupError) -> Failure {
-    let failed = |exit| Failure::new(exit, name, &error);
+pub fn lookup(name: impl fmt::Display, error: LookupError) -> Failure {
+    let failed = |exit| Failure::new(exit, &name, &error);
     match error {
         LookupError::Unreachable(_) => failed(Exit::Network).help("`dialtone doctor` shows what is reachable"),
         LookupError::Unavailable(_) => failed(Exit::Busy).help("try again later, or ask another provider with --provider"),

@@ -58,6 +58,8 @@ fn run(cli: Cli) -> Outcome {
         Verb::Lease(args) => wait_for(commands::lease::run(args)),
         Verb::Resolve(args) => wait_for(commands::resolve::run(args)),
         Verb::Watch(args) => wait_for(commands::watch::run(args)),
+        Verb::Put(args) => wait_for(commands::value::put(args)),
+        Verb::Get(args) => wait_for(commands::value::get(args)),
         Verb::Alias(args) => commands::alias::run(args),
         Verb::Link(args) => wait_for(commands::link::run(args)),
         Verb::Provider(args) => wait_for(commands::provider::run(args, cli.log)),

@@ -24,6 +24,15 @@ pub fn text(text: impl fmt::Display) -> Outcome {
     write!(out, "{text}").and_then(|()| out.flush()).map_err(failed)
 }
 
+/// Writes bytes as they are.
+///
+/// # Errors
+/// As [`line`].
+pub fn bytes(bytes: &[u8]) -> Outcome {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(failed)
+}
+
 /// Writes one JSON object on one line.
 ///
 /// # Errors

@@ -533,6 +533,10 @@ fn is_label(label: &str) -> bool {
     !label.is_empty() && label.len() <= 63 && label.bytes().all(byte)
 }
 
+/// Most names that are looked at for one Host Identity Tag. A key has one name, and with salts as many as its owner likes.
+pub const HIT_NAMES_MAX: usize = 64;
+/// Entries that an index of Host Identity Tags may have beyond the names that are held, before it is made anew.
+pub const HITS_STALE_MAX: u64 = 65_536;
 /// Longest name of an account, in bytes: it is part of keys in the books, which have 256.
 pub const ACCOUNT_NAME_BYTES_MAX: usize = 64;
 /// Longest origin, in bytes: with a name and the longest owner under it, DNS's 255 are kept.

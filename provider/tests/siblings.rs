@@ -1,7 +1,7 @@
 //! Several nodes under one name, on the loopback: real sockets, real TLS, all in one process.
 
 #[path = "../../tests/capability/support/ports.rs"]
-#[allow(dead_code, reason = "nothing here listens on TCP")]
+#[allow(dead_code, reason = "the provider has all of its ports by UDP")]
 mod ports;
 
 use dialtone_provider::io::clock::SystemClock;

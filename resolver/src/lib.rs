@@ -47,5 +47,5 @@ pub mod watch;
 mod fixture;
 
 pub use settings::{FloorAt, ProviderAt, StubSettings};
-pub use source::{Lookup, LookupError, RecordSource};
+pub use source::{Lookup, LookupError, RecordSource, Sought};
 pub use stub::Stub;

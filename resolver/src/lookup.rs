@@ -14,10 +14,11 @@ use crate::choose::Health;
 use crate::floor::{Standing, standing};
 use crate::message::{Over, Reply};
 use crate::settings::TRIES_MAX;
-use crate::source::{Lookup, LookupError};
+use crate::source::{Lookup, LookupError, Sought};
 use bytes::Bytes;
+use dialtone_shared::hip::Hit;
 use dialtone_shared::record::Timeliness;
-use dialtone_shared::{Name, Rank, SignedRecord, Ttl, UnixSecs};
+use dialtone_shared::{Rank, SignedRecord, Ttl, UnixSecs};
 use std::time::{Duration, Instant};
 
 /// Now, by both clocks: the steady one for waiting, the wall's for what publishers sign.
@@ -32,7 +33,7 @@ pub struct Moment {
 /// One lookup on its way.
 #[derive(Debug)]
 pub struct Machine {
-    name: Name,
+    sought: Sought,
     floor: Option<Rank>,
     negative_ttl_max: Ttl,
     candidates: Vec<Candidate>,
@@ -125,8 +126,15 @@ impl Moment {
 }
 
 impl Machine {
-    /// A lookup of `name`, asking `order` of `providers`. Nothing below `floor` is believed.
-    pub fn new(name: Name, floor: Option<Rank>, providers: &[Health], order: &[usize], now: Moment, limits: &Patience) -> Self {
+    /// A lookup of what is `sought`, asking `order` of `providers`. Nothing below `floor` is believed.
+    pub fn new(
+        sought: impl Into<Sought>,
+        floor: Option<Rank>,
+        providers: &[Health],
+        order: &[usize],
+        now: Moment,
+        limits: &Patience,
+    ) -> Self {
         let candidates = order.iter().filter_map(|provider| {
             let health = providers.get(*provider)?;
             Some(Candidate {
@@ -139,7 +147,7 @@ impl Machine {
             })
         });
         Self {
-            name,
+            sought: sought.into(),
             floor,
             negative_ttl_max: Ttl(u32::try_from(limits.negative_ttl_max.as_secs()).unwrap_or(u32::MAX)),
             candidates: candidates.collect(),
@@ -302,7 +310,17 @@ impl Machine {
         let invalid = |reason: String| LookupError::Invalid(reason);
         let signed = SignedRecord::decode(envelope).map_err(|error| invalid(error.to_string()))?;
         // The floor costs nothing to ask, the signature does: but what is rolled back must be known to be the publisher's.
-        let record = signed.verify_for(&self.name).map_err(|error| invalid(error.to_string()))?;
+        let verified = match &self.sought {
+            Sought::Name(name) => signed.verify_for(name),
+            Sought::Hit(_) => signed.verify(),
+        };
+        let record = verified.map_err(|error| invalid(error.to_string()))?;
+        // The tag is only an index (RFC 8005 §4.1): what it is the tag of is made out here.
+        if let Sought::Hit(hit) = &self.sought
+            && record.record().key().is_none_or(|key| Hit::of(&key) != *hit)
+        {
+            return Err(invalid(format!("the key of {} does not have the tag {hit}", record.name())));
+        }
         if standing(self.floor.as_ref(), record.rank()) == Standing::Below {
             return Err(LookupError::RolledBack);
         }

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! question  <name text, letters in random case>.<origin> IN TYPE65350, RD, EDNS 1232, padding (RFC 7830) to 800 bytes
+//!           or the tag's 32 nibbles, last first, .ip6.arpa, in place of the name and the origin
 //! found     NOERROR and one answer whose RDATA is the record's envelope
-//! absent    NXDOMAIN and the SOA of the origin
+//! absent    NXDOMAIN and the SOA of the origin, or of the tag's own name
 //! cut off   TC: the same again over TCP
 //! ```
 //!
@@ -11,10 +12,11 @@
 //! is passed over: over UDP anybody can send it. The random case (0x20) makes that as good as impossible to guess.
 
 use bytes::Bytes;
-use dialtone_shared::Name;
 use dialtone_shared::record::rdata::{TYPE_RECORD, types};
 
 use crate::settings::{QUERY_BYTES, UDP_PAYLOAD_BYTES};
+use crate::source::Sought;
+use dialtone_shared::Name;
 
 /// What names stand under, in wire form, ready to be asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -84,19 +86,32 @@ impl Origin {
 }
 
 impl Query {
-    /// The question for `name` under `origin`; `id` and `case` are random.
-    pub fn new(name: &Name, origin: &Origin, id: u16, case: u64) -> Self {
+    /// The question for what is `sought`, a name under `origin`; `id` and `case` are random.
+    pub fn new(sought: &Sought, origin: &Origin, id: u16, case: u64) -> Self {
         let mut bytes = Vec::with_capacity(QUERY_BYTES);
         bytes.extend_from_slice(&id.to_be_bytes());
         // RD; one question, one additional record.
         bytes.extend_from_slice(&[0x01, 0, 0, 1, 0, 0, 0, 0, 0, 1]);
-        bytes.push(Name::TEXT_CHARS as u8);
-        for (index, byte) in name.to_string().bytes().enumerate() {
+        let in_case = |index: usize, byte: u8| {
             let upper = case >> (index % 64) & 1 == 1;
-            bytes.push(if upper { byte.to_ascii_uppercase() } else { byte });
-        }
-        let origin_at = bytes.len();
-        bytes.extend_from_slice(&origin.wire);
+            if upper { byte.to_ascii_uppercase() } else { byte }
+        };
+        let origin_at = match sought {
+            Sought::Name(name) => {
+                let text = name.to_string();
+                bytes.push(text.len() as u8);
+                bytes.extend(text.bytes().enumerate().map(|(index, byte)| in_case(index, byte)));
+                bytes.extend_from_slice(&origin.wire);
+                bytes.len() - origin.wire.len()
+            }
+            Sought::Hit(hit) => {
+                let nibbles = hit.nibbles().into_iter().enumerate();
+                bytes.extend(nibbles.flat_map(|(index, digit)| [1, in_case(index, digit)]));
+                bytes.extend_from_slice(REVERSE_TREE);
+                // Many a server is asked about the reverse tree that knows nothing of tags: who does answers as if each were a zone.
+                HEADER_BYTES
+            }
+        };
         bytes.extend_from_slice(&TYPE_RECORD.to_be_bytes());
         bytes.extend_from_slice(&CLASS_IN.to_be_bytes());
         let question_end = bytes.len();
@@ -348,6 +363,8 @@ fn code_name(code: u16) -> String {
     }
 }
 
+/// What addresses have their names under (RFC 3596 §2.5), in wire form.
+const REVERSE_TREE: &[u8] = b"\x03ip6\x04arpa\0";
 const HEADER_BYTES: usize = 12;
 const NAME_BYTES_MAX: usize = 255;
 const CLASS_IN: u16 = 1;

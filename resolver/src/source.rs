@@ -4,8 +4,24 @@
 //! ask it without knowing which.
 
 use async_trait::async_trait;
+use dialtone_shared::hip::Hit;
 use dialtone_shared::{Name, Ttl, VerifiedRecord};
 use std::fmt;
+
+/// What a record is asked for by.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Sought {
+    /// Its name.
+    Name(Name),
+    /// The tag of the key that speaks for its name.
+    Hit(Hit),
+}
+
+impl From<Name> for Sought {
+    fn from(name: Name) -> Self {
+        Self::Name(name)
+    }
+}
 
 /// Something that can be asked for the record of a name.
 #[async_trait]
@@ -15,6 +31,16 @@ pub trait RecordSource: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// [`LookupError`] when nothing certain can be said. An error never means "absent".
     async fn lookup(&self, name: &Name) -> Result<Lookup, LookupError>;
+
+    /// The record of highest rank among those of the names whose key has this tag now, and how long it may be kept; `None`: there is none.
+    ///
+    /// # Errors
+    /// [`LookupError`] when nothing certain can be said: also by whoever keeps no index of tags.
+    async fn by_hit(&self, hit: &Hit) -> Result<Option<(VerifiedRecord, Ttl)>, LookupError> {
+        Err(LookupError::Unavailable(format!(
+            "no names are looked up by tag here ({hit}): ask a provider"
+        )))
+    }
 }
 
 /// A certain answer.

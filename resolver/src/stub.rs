@@ -13,9 +13,10 @@ use crate::io::watcher::Watch;
 use crate::io::{clock, driver, environment, keeper};
 use crate::lookup::{Machine, Moment, Patience};
 use crate::settings::{FloorAt, NEGATIVE_TTL_MAX, ProviderAt, StubSettings};
-use crate::source::{Lookup, LookupError, RecordSource};
+use crate::source::{Lookup, LookupError, RecordSource, Sought};
 use async_trait::async_trait;
-use dialtone_shared::{Name, Rank, VerifiedRecord};
+use dialtone_shared::hip::Hit;
+use dialtone_shared::{Name, Rank, Ttl, VerifiedRecord};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -69,7 +70,7 @@ struct Directory {
 #[derive(Debug)]
 struct Desk {
     cache: Cache,
-    flying: HashMap<Name, watch::Receiver<Option<Answer>>>,
+    flying: HashMap<Sought, watch::Receiver<Option<Answer>>>,
 }
 
 type Answer = Result<Lookup, LookupError>;
@@ -129,7 +130,7 @@ impl Stub {
     /// [`LookupError`].
     pub async fn lookup_fresh(&self, name: &Name) -> Answer {
         self.inner.desk().cache.forget(name);
-        self.inner.lookup(name).await
+        self.inner.seek(Sought::Name(*name)).await
     }
 
     /// Watches names at the first provider that answers over HTTP: what becomes of them is told as it happens, and known here from then on.
@@ -177,20 +178,31 @@ impl Stub {
 #[async_trait]
 impl RecordSource for Stub {
     async fn lookup(&self, name: &Name) -> Answer {
-        self.inner.lookup(name).await
+        self.inner.seek(Sought::Name(*name)).await
+    }
+
+    /// Asked of the providers every time: what is kept of its record is kept under its name, and which name has the tag may have changed.
+    async fn by_hit(&self, hit: &Hit) -> Result<Option<(VerifiedRecord, Ttl)>, LookupError> {
+        Ok(match self.inner.seek(Sought::Hit(*hit)).await? {
+            Lookup::Found { record, ttl } => Some((record, ttl)),
+            Lookup::Absent { .. } => None,
+        })
     }
 }
 
 impl Inner {
-    async fn lookup(&self, name: &Name) -> Answer {
+    async fn seek(&self, sought: Sought) -> Answer {
         loop {
             let now = clock::now();
-            match self.turn(name, now) {
+            match self.turn(&sought, now) {
                 Turn::Known(answer) => return Ok(answer),
                 Turn::Busy => return Err(LookupError::Busy),
                 Turn::Ask(sender) => {
-                    let flight = Flight { inner: self, name };
-                    let answer = self.ask(name, now).await;
+                    let flight = Flight {
+                        inner: self,
+                        sought: &sought,
+                    };
+                    let answer = self.ask(&sought, now).await;
                     drop(flight);
                     // Nobody may be waiting.
                     let _ = sender.send(Some(answer.clone()));
@@ -208,39 +220,51 @@ impl Inner {
         }
     }
 
-    fn turn(&self, name: &Name, now: Moment) -> Turn {
+    fn turn(&self, sought: &Sought, now: Moment) -> Turn {
         let mut desk = self.desk();
-        if let Some(known) = desk.cache.get(name, now) {
+        if let Sought::Name(name) = sought
+            && let Some(known) = desk.cache.get(name, now)
+        {
             return Turn::Known(known);
         }
-        if let Some(receiver) = desk.flying.get(name) {
+        if let Some(receiver) = desk.flying.get(sought) {
             return Turn::Wait(receiver.clone());
         }
         if desk.flying.len() >= self.lookups_max {
             return Turn::Busy;
         }
         let (sender, receiver) = watch::channel(None);
-        desk.flying.insert(*name, receiver);
+        desk.flying.insert(*sought, receiver);
         Turn::Ask(sender)
     }
 
-    async fn ask(&self, name: &Name, now: Moment) -> Answer {
+    async fn ask(&self, sought: &Sought, now: Moment) -> Answer {
         let servers = self.servers();
         let health: Vec<_> = servers.iter().map(|server| server.health()).collect();
         let order = choose::order(&health);
-        let mut machine = Machine::new(*name, self.floor.rank(name), &health, &order, now, &self.patience);
-        let answer = driver::run(&mut machine, name, &servers).await;
-        if let Some(rank) = machine.expired() {
+        let floor = match sought {
+            Sought::Name(name) => self.floor.rank(name),
+            Sought::Hit(_) => None,
+        };
+        let mut machine = Machine::new(*sought, floor, &health, &order, now, &self.patience);
+        let answer = driver::run(&mut machine, sought, &servers).await;
+        if let (Sought::Name(name), Some(rank)) = (sought, machine.expired()) {
             self.floor.raise(name, rank);
         }
         let now = clock::now();
-        match answer {
-            // Asked again: another lookup or process may have seen a newer record meanwhile.
-            Ok(Lookup::Found { record, .. }) if self.floor.raise(name, record.rank()) == Standing::Below => {
-                self.desk().cache.get(name, now).ok_or(LookupError::RolledBack)
-            }
-            Ok(answer) => Ok(self.desk().cache.put(name, answer, now)),
-            Err(error) => Err(error),
+        let answer = answer?;
+        let name = match (sought, &answer) {
+            (Sought::Name(name), _) => *name,
+            (Sought::Hit(_), Lookup::Found { record, .. }) => *record.name(),
+            (Sought::Hit(_), Lookup::Absent { .. }) => return Ok(answer),
+        };
+        match &answer {
+            // Asked again: another lookup or process may have seen a newer record meanwhile. That one may have another tag.
+            Lookup::Found { record, .. } if self.floor.raise(&name, record.rank()) == Standing::Below => match sought {
+                Sought::Name(_) => self.desk().cache.get(&name, now).ok_or(LookupError::RolledBack),
+                Sought::Hit(_) => Err(LookupError::RolledBack),
+            },
+            _ => Ok(self.desk().cache.put(&name, answer, now)),
         }
     }
 
@@ -278,12 +302,12 @@ impl Directory {
 /// A name being asked for: taken off the list when the lookup ends, however it ends.
 struct Flight<'a> {
     inner: &'a Inner,
-    name: &'a Name,
+    sought: &'a Sought,
 }
 
 impl Drop for Flight<'_> {
     fn drop(&mut self) {
-        self.inner.desk().flying.remove(self.name);
+        self.inner.desk().flying.remove(self.sought);
     }
 }
 

@@ -17,9 +17,11 @@
 //! 9. [`proof`]: two statements of one signer that cannot both be honest;
 //! 10. [`message`]: what two providers say to each other;
 //! 11. [`invite`]: the line by which one asks another to peer;
-//! 12. [`statement`]: what each says crossed their link, and where the two differ.
+//! 12. [`statement`]: what each says crossed their link, and where the two differ;
+//! 13. [`hip`]: the tag by which the Host Identity Protocol calls a key.
 
 pub mod cbor;
+pub mod hip;
 pub mod invite;
 pub mod key;
 pub mod limits;

@@ -19,6 +19,7 @@ use crate::{failures, output};
 use clap::{Args, Subcommand};
 use dialtone_resolver::io::key_files::{self, NewKey};
 use dialtone_resolver::keyfile::{KeyPaths, PublicFile, to_hex};
+use dialtone_shared::hip::Hit;
 use dialtone_shared::limits::{CHAIN_LINKS_DEFAULT, CHAIN_LINKS_MAX};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -182,17 +183,19 @@ fn show(args: &ShowArgs) -> Outcome {
             "dns": name.to_dns(&args.origin),
             "hex": to_hex(name.as_bytes()),
             "key": to_hex(public.key().as_bytes()),
+            "hit": Hit::of(&public.key()).to_string(),
             "salt": to_hex(&public.chain.genesis.salt),
             "epoch": public.epoch,
             "links_left": links_left(&public),
         }));
     }
     output::text(format!(
-        "name        {name}\nuri         {}\ndns         {}\nhex         {}\npublic key  {}\n",
+        "name        {name}\nuri         {}\ndns         {}\nhex         {}\npublic key  {}\nhit         {}\n",
         name.to_uri(),
         name.to_dns(&args.origin),
         to_hex(name.as_bytes()),
         to_hex(public.key().as_bytes()),
+        Hit::of(&public.key()),
     ))?;
     if !public.chain.genesis.salt.is_empty() {
         output::line(format!("salt        {}", to_hex(&public.chain.genesis.salt)))?;

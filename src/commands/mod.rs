@@ -17,4 +17,5 @@ pub mod resolve;
 pub mod template;
 pub mod unpublish;
 pub mod up;
+pub mod value;
 pub mod watch;

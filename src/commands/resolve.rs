@@ -10,15 +10,17 @@ use dialtone_resolver::io::clock;
 use dialtone_resolver::keyfile::to_hex;
 use dialtone_resolver::layers::{self, Endpoint, Host, Node, Resolution, ResolveOptions, Said, Via};
 use dialtone_resolver::stub::Stub;
-use dialtone_resolver::view;
+use dialtone_resolver::{RecordSource, view};
+use dialtone_shared::hip::Hit;
 use dialtone_shared::record::Transport;
-use dialtone_shared::{UnixSecs, VerifiedRecord};
+use dialtone_shared::{Name, UnixSecs, VerifiedRecord};
 use serde_json::{Value, json};
+use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
 /// Resolve a name: its layers, each verified here, and where to go
 ///
-/// NAME is a flat name in any form (text, dialtone:…, DNS) or a petname. Every record on the way is checked on this
+/// NAME is a flat name in any form (text, dialtone:…, DNS), a petname, or the Host Identity Tag of a name's key (2001:25:…). Every record on the way is checked on this
 /// machine against the name itself; no provider is believed.
 #[derive(Args, Debug)]
 #[command(
@@ -61,7 +63,7 @@ enum Proto {
 /// It is no name, nobody answers, the answer cannot be believed, or there is none.
 pub async fn run(args: ResolveArgs) -> Outcome {
     let client = Client::load(&args.client)?;
-    let name = petnames::resolve(&args.name, &client.map.value)?;
+    let asked = asked(&args.name, &client)?;
     let stub = Stub::connect(client.stub_settings()).await.map_err(failures::stub)?;
     let options = ResolveOptions {
         service: args.service,
@@ -73,6 +75,10 @@ pub async fn run(args: ResolveArgs) -> Outcome {
         seed: rand::random(),
     };
     let began = Instant::now();
+    let name = match asked {
+        Asked::Name(name) => name,
+        Asked::Hit(hit) => name_of(&stub, &hit).await?,
+    };
     let resolution = layers::resolve(&stub, &name, &options).await.map_err(failures::resolve)?;
     let took = began.elapsed();
     let now = clock::now().unix;
@@ -86,6 +92,36 @@ pub async fn run(args: ResolveArgs) -> Outcome {
         print(&resolution, &answered(&stub), took, now)?;
     }
     verdict(&resolution, &options)
+}
+
+/// What was typed.
+enum Asked {
+    Name(Name),
+    Hit(Hit),
+}
+
+fn asked(typed: &str, client: &Client) -> Result<Asked, Failure> {
+    let Ok(address) = typed.parse::<Ipv6Addr>() else {
+        return petnames::resolve(typed, &client.map.value).map(Asked::Name);
+    };
+    Hit::from_address(address).map(Asked::Hit).ok_or_else(|| {
+        Failure::new(
+            Exit::BadInput,
+            address,
+            "an address, and not the Host Identity Tag of an Ed25519 key",
+        )
+        .help("such a tag begins with 2001:25:; `dialtone key show` says a name's")
+    })
+}
+
+/// The name whose key has this tag.
+async fn name_of(stub: &Stub, hit: &Hit) -> Result<Name, Failure> {
+    match stub.by_hit(hit).await {
+        Ok(Some((record, _))) => Ok(*record.name()),
+        Ok(None) => Err(Failure::new(Exit::Absent, hit, "no name whose key has this tag is known")
+            .help("its publisher has not published it, or uses another key by now: ask them")),
+        Err(error) => Err(failures::lookup(hit, error)),
+    }
 }
 
 /// The providers that said something: those listed behind them were not needed.

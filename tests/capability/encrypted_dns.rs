@@ -2,6 +2,7 @@
 
 use crate::support::{ProviderProcess, Running, Tool, World};
 use serde_json::Value;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 
 /// A provider with a name, and a frontend of one's own before it on every transport.
@@ -91,6 +92,45 @@ fn kdig_and_dig_are_answered_over_tls_https_and_quic() {
     let keepalive = dig.run(["@127.0.0.1", "-p", site.port("dns"), "+tcp", "+keepalive", &site.domain, "A"]);
     assert!(keepalive.stdout.contains("TCP KEEPALIVE: 9"), "{keepalive}");
     assert_eq!(site.frontend.signal("TERM").code(), Some(0));
+}
+
+#[test]
+fn a_browser_opens_a_page_by_flat_name_with_the_frontend_as_its_dns_over_https() {
+    let Some(chromium) = Tool::find_any(&["chromium", "chromium-browser", "google-chrome"]) else {
+        return;
+    };
+    let site = Site::new(&[]);
+    let page = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = page.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for mut stream in page.incoming().flatten() {
+            let mut asked = [0; 4_096];
+            let _ = stream.read(&mut asked);
+            let body = "<title>by name</title><h1>served by a flat name</h1>";
+            let _ = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            );
+        }
+    });
+    // Secure DNS and no other: what the system knows is not asked.
+    let template = format!("https://127.0.0.1:{}/dns-query", site.port("https"));
+    std::fs::create_dir(site.world.path("profile")).expect("a folder");
+    site.world.write(
+        "profile/Local State",
+        serde_json::json!({"dns_over_https": {"mode": "secure", "templates": template}}).to_string(),
+    );
+    let pin = site.start["certificate"]["pin"].as_str().expect("a pin");
+    let flags = "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --disable-background-networking --disable-component-update --no-proxy-server";
+    let own = [
+        format!("--user-data-dir={}", site.world.path("profile").display()),
+        format!("--ignore-certificate-errors-spki-list={pin}"),
+        "--dump-dom".to_owned(),
+        format!("http://{}:{port}/", site.domain),
+    ];
+    let said = chromium.run(flags.split(' ').map(str::to_owned).chain(own));
+    assert!(said.stdout.contains("<h1>served by a flat name</h1>"), "{said}");
 }
 
 #[test]

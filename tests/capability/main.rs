@@ -5,6 +5,8 @@
 mod support;
 
 mod audit;
+mod compliance;
+mod differential;
 mod docs_tell_the_truth;
 mod encrypted_dns;
 mod examples;
@@ -19,9 +21,12 @@ mod peering;
 mod publish_and_resolve;
 mod publishing;
 mod real_clients;
+mod resolvers;
 mod siblings;
+mod tags;
 mod templates;
 mod told;
 mod up_once;
+mod values;
 mod watching;
 mod wrong_use;

@@ -113,6 +113,11 @@ impl Links {
         self.whole.load(Ordering::Relaxed)
     }
 
+    /// Whether everything that any peer has is held here: what is not held is nowhere.
+    pub fn hold_all(&self) -> bool {
+        self.are_whole() && self.seen().neighbours.views().iter().all(|view| view.complete && !view.filtered)
+    }
+
     /// Since when times are told here.
     pub fn elapsed(&self) -> Duration {
         self.began.elapsed()

@@ -7,6 +7,7 @@ pub mod coherence;
 pub mod desk;
 pub mod evidence;
 pub mod files;
+pub mod hits;
 pub mod http;
 pub mod impatient;
 pub mod link_books;

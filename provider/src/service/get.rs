@@ -5,19 +5,21 @@ use super::problem::Refusal;
 use super::watch::events::Now;
 use super::{NameInPath, Service, answer, json, name_in};
 use crate::io::clock::Clock;
+use crate::io::hits::Hits;
 use crate::io::peering::ask::Asking;
 use crate::peering::ask::desk::Reply;
 use crate::peering::ask::question::Found;
 use crate::settings::NEGATIVE_TTL_SECS;
-use crate::store::Held;
+use crate::store::{Held, RecordStore};
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use dialtone_resolver::view;
 use dialtone_resolver::{Lookup, LookupError, RecordSource};
+use dialtone_shared::hip::Hit;
 use dialtone_shared::receipt::Status;
-use dialtone_shared::{Name, Ttl, UnixSecs};
+use dialtone_shared::{Name, Ttl, UnixSecs, VerifiedRecord};
 use std::sync::Arc;
 
 /// What a provider knows of names, as something to look names up in.
@@ -25,6 +27,7 @@ use std::sync::Arc;
 pub struct StoreSource {
     asking: Arc<Asking>,
     clock: Arc<dyn Clock>,
+    hits: Hits,
 }
 
 /// What is known of a name.
@@ -36,8 +39,9 @@ pub(super) enum Known {
 
 impl StoreSource {
     /// Looks names up where `asking` does: in the store, and what is not there among the peers.
-    pub fn new(asking: Arc<Asking>, clock: Arc<dyn Clock>) -> Self {
-        Self { asking, clock }
+    pub fn new(asking: Arc<Asking>, store: Arc<dyn RecordStore>, clock: Arc<dyn Clock>) -> Self {
+        let hits = Hits::new(store);
+        Self { asking, clock, hits }
     }
 
     pub(super) async fn find(&self, name: &Name) -> Result<Known, Refusal> {
@@ -87,6 +91,30 @@ impl RecordSource for StoreSource {
             Ok(Known::Expired(_)) => Err(LookupError::Expired),
             Err(Refusal::Lookup(error)) => Err(error),
             Err(refusal) => Err(LookupError::Unavailable(refusal.to_string())),
+        }
+    }
+
+    async fn by_hit(&self, hit: &Hit) -> Result<Option<(VerifiedRecord, Ttl)>, LookupError> {
+        let names = self.hits.names(hit).await;
+        let names = names.map_err(|error| LookupError::Unavailable(error.to_string()))?;
+        let (mut best, mut doubt): (Option<(VerifiedRecord, Ttl)>, _) = (None, None);
+        for name in names {
+            match self.lookup(&name).await {
+                // The key may have changed since it was entered: then it has another tag.
+                Ok(Lookup::Found { record, ttl }) if record.record().key().is_some_and(|key| Hit::of(&key) == *hit) => {
+                    if best.as_ref().is_none_or(|(best, _)| record.outranks(best)) {
+                        best = Some((record, ttl));
+                    }
+                }
+                Ok(_) | Err(LookupError::Expired) => {}
+                Err(error) => doubt = Some(error),
+            }
+        }
+        match (best, doubt) {
+            (None, Some(doubt)) => Err(doubt),
+            // Only what is held here was looked through.
+            (None, None) if !self.asking.holds_all() => Err(LookupError::Unavailable("a peer may hold a name with this tag".to_owned())),
+            (best, _) => Ok(best),
         }
     }
 }

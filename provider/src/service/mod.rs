@@ -14,6 +14,7 @@
 
 pub mod batch;
 pub mod get;
+pub mod hits;
 pub mod info;
 pub mod look;
 pub mod media;
@@ -110,6 +111,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/look/{folder}/{file}", on_get(look::file))
         .route("/healthz", on_get(info::health))
         .route("/metrics", on_get(info::metrics))
+        .route("/v1/hits/{hit}", on_get(hits::hit))
         .route("/v1/values", on_post(value::post))
         .route("/v1/values/{name}", on_get(value::get))
         .route("/{key}", on_get(relay::get).put(relay::put).options(relay::options))

@@ -6,6 +6,7 @@ use crate::store::{Held, StoreError};
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use dialtone_resolver::LookupError;
+use dialtone_shared::hip::Hit;
 use dialtone_shared::limits::{FUTURE_PUT_SECS, RECORD_BYTES_MAX, VALUE_BYTES_MAX};
 use dialtone_shared::{Name, NameError, RecordError, UnixSecs, VerifyError};
 use serde_json::{Map, Value};
@@ -95,6 +96,9 @@ pub enum Refusal {
     /// There is no record of the name.
     #[error("there is no record of {0}")]
     Absent(Name),
+    /// No name has this tag.
+    #[error("no name whose key has the tag {0} is known")]
+    NoHit(Hit),
     /// The newest record has expired.
     #[error("the newest record of {name} known here has expired{at}", at = .held.as_ref().and_then(|held| held.record.record().expiry()).map(|at| format!(" at {at}")).unwrap_or_default())]
     Stale {
@@ -199,7 +203,7 @@ impl Refusal {
             },
             Self::Watch(_) => (400, "watch", "Not a list of names to watch", Client),
             Self::WatchMax(_) => (413, "watch-max", "Too many names to watch on one connection", Client),
-            Self::Absent(_) => (404, "absent", "There is no such record", Publisher),
+            Self::Absent(_) | Self::NoHit(_) => (404, "absent", "There is no such record", Publisher),
             Self::Stale { .. } => (404, "stale", "The newest record has expired", Publisher),
             Self::Lookup(error) => match error {
                 LookupError::Expired => (404, "stale", "The newest record has expired", Publisher),

@@ -8,6 +8,7 @@ mod bad_input;
 mod batches;
 mod dns;
 mod gets;
+mod hits;
 mod peers;
 mod puts;
 mod relay;

@@ -5,17 +5,20 @@
 //! | address  | A, AAAA            |          |
 //! | service  | HTTPS (`https` on 443) | SRV, TLSA, SVCB, HTTPS: see [`services`] |
 //! | delegate | CNAME where nothing else stands; otherwise A and AAAA are those of its first step | |
+//! | (its key) | HIP (RFC 8005), unless it says one itself | |
 //! | dns      | itself             | itself; `*` as RFC 4592 says |
 //!
 //! A name whose services are all at one other name, and that has no address, is found at that name's addresses: clients that know no
 //! SRV and no HTTPS reach it too.
 
 use crate::dns::domain::Domain;
+use crate::dns::rebase::rebased;
 use crate::dns::response::{Rdata, Rr};
 use crate::dns::services;
 use bytes::Bytes;
+use dialtone_shared::hip::Hit;
 use dialtone_shared::record::rdata::types;
-use dialtone_shared::record::{Address, Binding, Delegate, Service, Step, Target};
+use dialtone_shared::record::{Address, Binding, Delegate, DnsData, Service, Step, Target};
 use dialtone_shared::{Name, Record, Ttl};
 use std::net::IpAddr;
 
@@ -122,7 +125,7 @@ impl Spot<'_> {
                 && dns.kind == self.kind
                 && same_owner(&dns.owner, labels)
             {
-                found.push((Bytes::copy_from_slice(&dns.rdata), dns.ttl.0.min(self.ttl.0)));
+                found.push((self.rebased(dns), dns.ttl.0.min(self.ttl.0)));
             }
         }
         if labels.is_empty() {
@@ -134,6 +137,9 @@ impl Spot<'_> {
                     .into_iter()
                     .map(|rdata| (rdata, self.ttl.0)),
             );
+        }
+        if let (true, types::HIP, true, Some(key)) = (found.is_empty(), self.kind, labels.is_empty(), self.record.key()) {
+            found.push((Hit::rdata(&key).into(), self.ttl.0));
         }
         if found.is_empty() {
             return match self.only_target() {
@@ -175,10 +181,15 @@ impl Spot<'_> {
         }
         self.record.bindings().iter().find_map(|binding| match binding {
             Binding::Dns(dns) if dns.kind == types::CNAME && same_owner(&dns.owner, labels) => {
-                Some((Domain::from_wire(&dns.rdata)?, dns.ttl.0.min(self.ttl.0)))
+                Some((Domain::from_wire(&self.rebased(dns))?, dns.ttl.0.min(self.ttl.0)))
             }
             _ => None,
         })
+    }
+
+    /// What a binding says, seen from the domain asked for.
+    fn rebased(&self, dns: &DnsData) -> Bytes {
+        rebased(dns.kind, &dns.rdata, &self.record.name(), self.apex)
     }
 
     /// The RDATA of the record's own addresses of the type asked for.

@@ -24,6 +24,7 @@ pub mod place;
 pub mod question;
 pub mod rcode;
 pub mod rdata_text;
+mod rebase;
 pub mod response;
 pub mod services;
 pub mod settings;

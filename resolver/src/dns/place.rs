@@ -6,6 +6,7 @@ use crate::dns::local::{Local, special_use};
 use crate::dns::response::{Rdata, Rr, SoaData};
 use crate::dns::settings::Authority;
 use crate::io::alias_file::AliasFile;
+use dialtone_shared::hip::Hit;
 use dialtone_shared::record::rdata::types;
 use dialtone_shared::{Name, NameError};
 
@@ -27,6 +28,8 @@ pub enum Place {
     NotAName(NameError),
     /// An alias of a flat name.
     Alias(Name),
+    /// The name of a Host Identity Tag in the reverse tree.
+    Hit(Hit),
     /// A legacy name whose data a flat name has.
     Mapped(Mapped),
     /// A special-use name.
@@ -82,6 +85,11 @@ impl Zone {
                 Err(error) => Place::NotAName(error),
             };
         }
+        if let Some(labels) = reverse_tree().and_then(|tree| name.left_of(&tree))
+            && let Some(hit) = Hit::from_nibbles(labels.into_iter())
+        {
+            return Place::Hit(hit);
+        }
         if let Some(aliases) = aliases.map(AliasFile::current) {
             if let Some(flat) = aliases.get(name) {
                 return Place::Alias(*flat);
@@ -125,6 +133,10 @@ impl Zone {
             rdata: Rdata::Soa(self.soa.clone()),
         }
     }
+}
+
+fn reverse_tree() -> Option<Domain> {
+    Domain::from_labels([&b"ip6"[..], b"arpa"])
 }
 
 /// How long the origin's own SOA and NS may be kept, in seconds: they change with the settings.

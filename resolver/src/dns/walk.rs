@@ -5,6 +5,7 @@ use crate::dns::answer::{Found, Spot, flat_domain, ordered_addresses, step_domai
 use crate::dns::domain::Domain;
 use crate::dns::forward::Asked;
 use crate::dns::generations::{Generations, Trace};
+use crate::dns::links::mapped;
 use crate::dns::local::Local;
 use crate::dns::place::{Place, Zone};
 use crate::dns::question::Query;
@@ -16,6 +17,7 @@ use crate::io::upstream::Upstream;
 use crate::source::{Lookup, RecordSource};
 use bytes::Bytes;
 use dialtone_shared::Name;
+use dialtone_shared::hip::Hit;
 use dialtone_shared::record::rdata::{TYPE_RECORD, types};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -101,7 +103,7 @@ impl Walk<'_> {
                     } else {
                         hidden_ttl = Some(hidden_ttl.unwrap_or(ttl).min(ttl));
                     }
-                    place = self.zone.place(&target, self.aliases);
+                    place = self.next(&place, &target);
                     at = target;
                 }
                 Step::None { rcode, zone, ttl, ede } => {
@@ -128,6 +130,14 @@ impl Walk<'_> {
         Err(AnswerError::AliasLoop(at.to_string()))
     }
 
+    /// Whose the target of an alias at `place` is: within a domain that a flat name has the data of it is there, too.
+    fn next(&self, place: &Place, target: &Domain) -> Place {
+        match (self.zone.place(target, self.aliases), place) {
+            (Place::Legacy, Place::Mapped(from)) => mapped(target, &from.apex, from.name, from.ttl).map_or(Place::Legacy, Place::Mapped),
+            (next, _) => next,
+        }
+    }
+
     /// One step from `at`, which is at `place`.
     async fn step(&self, place: &Place, at: &Domain, owner: &Domain, kind: u16) -> Result<Step, AnswerError> {
         let none = |rcode, zone: &Domain, ede| Step::None {
@@ -136,8 +146,8 @@ impl Walk<'_> {
             ttl: u32::MAX,
             ede,
         };
-        if let Place::Alias(_) | Place::Mapped(_) | Place::Legacy = place {
-            // The file of aliases may change, and what others say has caches and rules of its own.
+        if let Place::Alias(_) | Place::Mapped(_) | Place::Legacy | Place::Hit(_) = place {
+            // The file of aliases may change, what others say has caches and rules of its own, and any name may come to have a tag.
             self.trace.spoil();
         }
         Ok(match place {
@@ -160,6 +170,7 @@ impl Walk<'_> {
                 },
                 None => none(Rcode::NoError, at, None),
             },
+            Place::Hit(hit) => self.hit(hit, at, owner, kind).await?,
             Place::Local(local) => {
                 let zone = |text: &str| Domain::from_text(text).unwrap_or_else(|_| Domain::root());
                 match (local, kind) {
@@ -171,6 +182,34 @@ impl Walk<'_> {
                 }
             }
             Place::Legacy => Step::Upstream,
+        })
+    }
+
+    /// What stands at a tag: the name, its host identity, and its record.
+    async fn hit(&self, hit: &Hit, at: &Domain, owner: &Domain, kind: u16) -> Result<Step, AnswerError> {
+        let none = |rcode, ttl| Step::None {
+            rcode,
+            zone: at.clone(),
+            ttl,
+            ede: None,
+        };
+        let Some((record, ttl)) = self.source.by_hit(hit).await? else {
+            return Ok(none(Rcode::NxDomain, u32::MAX));
+        };
+        let rdata = match kind {
+            types::PTR => flat_domain(record.name(), &self.zone.origin).map(Rdata::Name),
+            types::HIP => record.record().key().map(|key| Rdata::Bytes(Hit::rdata(&key).into())),
+            TYPE_RECORD => Some(Rdata::Bytes(record.bytes().clone())),
+            _ => None,
+        };
+        Ok(match rdata {
+            Some(rdata) => Step::Records(vec![Rr {
+                owner: owner.clone(),
+                kind,
+                ttl: ttl.0,
+                rdata,
+            }]),
+            None => none(Rcode::NoError, ttl.0),
         })
     }
 

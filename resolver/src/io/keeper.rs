@@ -38,7 +38,7 @@ pub(crate) async fn keep(stub: Weak<Inner>, every: Duration) {
 async fn probe(server: &Server) {
     let asked = Instant::now();
     let name = Name::of_content(b"dialtone/probe");
-    if let Ok(Ok(Reply::Absent { .. } | Reply::Record { .. })) = timeout(PATIENCE_MAX, server.ask(&name, Over::Udp)).await {
+    if let Ok(Ok(Reply::Absent { .. } | Reply::Record { .. })) = timeout(PATIENCE_MAX, server.ask(&name.into(), Over::Udp)).await {
         server.note(Verdict::Answered(asked.elapsed()));
     }
 }

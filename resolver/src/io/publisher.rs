@@ -292,7 +292,7 @@ impl Publisher {
 async fn ask_dns(server: &Server, name: &Name) -> Result<Option<VerifiedRecord>, String> {
     let mut over = Over::Udp;
     loop {
-        let reply = match timeout(PATIENCE_MAX, server.ask(name, over)).await {
+        let reply = match timeout(PATIENCE_MAX, server.ask(&(*name).into(), over)).await {
             Ok(reply) => reply.map_err(|error| error.to_string())?,
             Err(_) => return Err("no answer in time".to_owned()),
         };

@@ -4,7 +4,7 @@ use crate::choose::Health;
 use crate::lookup::Verdict;
 use crate::message::{Origin, Over, Query, Reply};
 use crate::settings::{CONNECTIONS_IDLE_MAX, IDLE_MAX, QUERIES_PER_SOCKET_MAX, SOCKETS_IDLE_MAX};
-use dialtone_shared::Name;
+use crate::source::Sought;
 use dialtone_shared::limits::VALUE_BYTES_MAX;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -66,12 +66,12 @@ impl Server {
         }
     }
 
-    /// Asks for the record of `name` once. Waits as long as it takes: whoever asks decides when that is too long.
+    /// Asks once for the record that is `sought`. Waits as long as it takes: whoever asks decides when that is too long.
     ///
     /// # Errors
     /// What the system says.
-    pub async fn ask(&self, name: &Name, over: Over) -> io::Result<Reply> {
-        let query = Query::new(name, &self.origin, rand::random(), rand::random());
+    pub async fn ask(&self, sought: &Sought, over: Over) -> io::Result<Reply> {
+        let query = Query::new(sought, &self.origin, rand::random(), rand::random());
         match over {
             Over::Udp => self.ask_datagram(&query).await,
             Over::Tcp => self.ask_stream(&query).await,

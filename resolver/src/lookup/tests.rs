@@ -3,7 +3,7 @@
 use super::*;
 use crate::fixture::{NOW, moment, record, record_with};
 use crate::settings::PATIENCE_UNKNOWN;
-use dialtone_shared::VerifiedRecord;
+use dialtone_shared::{Name, VerifiedRecord};
 
 const LIMITS: Patience = Patience {
     deadline: Duration::from_secs(5),
@@ -90,6 +90,19 @@ fn one_question_one_answer() {
         talk.machine.verdicts(talk.now).collect::<Vec<_>>(),
         [(0, Verdict::Answered(Duration::ZERO))]
     );
+}
+
+#[test]
+fn the_record_of_another_key_than_the_tag_is_of_is_not_believed() {
+    let (one, other) = (record(1, 10), record(2, 10));
+    let hit = Hit::of(&one.record().key().unwrap());
+    let health = vec![Health::default(); 2];
+    let now = moment();
+    let machine = Machine::new(Sought::Hit(hit), None, &health, &[0, 1], now, &LIMITS);
+    let mut talk = Talk { machine, now };
+    talk.steps();
+    assert!(talk.reply(0, answer(&other)).starts_with("1: ask 1"), "the first one lies");
+    assert!(talk.reply(1, answer(&one)).starts_with("found"));
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::fixture::reply::{absent, error, found, truncated};
+use dialtone_shared::hip::Hit;
 
 fn query() -> Query {
     let origin = Origin::new("dialtone.alt").unwrap();
-    Query::new(&Name::of_content(b"x"), &origin, 0x1234, 0x5555_5555_5555_5555)
+    Query::new(&Name::of_content(b"x").into(), &origin, 0x1234, 0x5555_5555_5555_5555)
 }
 
 #[test]
@@ -64,6 +65,29 @@ fn nxdomain_from_a_server_that_does_not_serve_the_origin_is_no_absence() {
     }
     let deeper = absent(query.as_bytes(), "x.Dialtone.Alt", 10, 10);
     assert_eq!(query.read_reply(&deeper, Over::Udp), Some(Reply::Absent { ttl_secs: 10 }));
+}
+
+#[test]
+fn a_tag_is_asked_for_in_the_reverse_tree_and_only_who_knows_tags_can_say_that_there_is_none() {
+    let hit = Hit::from_address("2001:25:9dbc:2ff3:b95a:8ae4:712:f3b3".parse().unwrap()).unwrap();
+    let query = Query::new(
+        &Sought::Hit(hit),
+        &Origin::new("dialtone.alt").unwrap(),
+        0x1234,
+        0x5555_5555_5555_5555,
+    );
+    let bytes = query.as_bytes();
+    assert_eq!(bytes.len(), QUERY_BYTES);
+    let question = &bytes[12..query.question_end];
+    assert!(question.ends_with(b"\x012\x03ip6\x04arpa\x00\xff\x46\x00\x01"), "{question:?}");
+    assert_eq!(Hit::from_nibbles(question[..64].chunks(2).map(|label| &label[1..])), Some(hit));
+    let own = "3.b.3.f.2.1.7.0.4.e.a.8.a.5.9.b.3.f.f.2.c.b.d.9.5.2.0.0.1.0.0.2.ip6.arpa";
+    let read = |message: &[u8]| query.read_reply(message, Over::Udp);
+    assert_eq!(read(&absent(bytes, own, 10, 7)), Some(Reply::Absent { ttl_secs: 7 }));
+    for zone in ["ip6.arpa", "1.0.0.2.ip6.arpa", "dialtone.alt", &own[2..]] {
+        assert!(matches!(read(&absent(bytes, zone, 10, 7)), Some(Reply::No(_))), "{zone}");
+    }
+    assert!(matches!(read(&found(bytes, b"envelope", 60)), Some(Reply::Record { .. })));
 }
 
 #[test]

@@ -169,6 +169,14 @@ impl Record {
         key::current_key(&self.genesis, &self.chain)
     }
 
+    /// The key that speaks for the name by now; `None` for a revocation, which says that it is lost, and for a value, which nobody signs.
+    pub fn key(&self) -> Option<PublicKey> {
+        match &self.body {
+            Body::Live { .. } | Body::Packet { .. } => self.signing_key().ok(),
+            Body::Revoked | Body::Value(_) => None,
+        }
+    }
+
     /// Whether it is a revocation.
     pub fn is_revoked(&self) -> bool {
         matches!(self.body, Body::Revoked)

@@ -5,6 +5,7 @@
 //! (meta, delegation, DNSSEC) or that this protocol gives a meaning to is refused.
 
 use crate::limits::RECORD_BYTES_MAX;
+use std::ops::Range;
 
 /// The private-use RR type whose RDATA is a signed record: how stubs ask. 65350, in 65280–65534 (RFC 6895 §3.1).
 pub const TYPE_RECORD: u16 = 65_350;
@@ -33,36 +34,18 @@ pub fn check(kind: u16, rdata: &[u8]) -> Result<(), RdataError> {
     if is_forbidden(kind) {
         return Err(RdataError::ForbiddenType(kind));
     }
-    let mut at = Cursor { rest: rdata };
-    let read = match kind {
-        types::A => at.skip(4),
-        types::AAAA => at.skip(16),
-        types::CNAME | types::PTR | types::MB | types::MG | types::MR => at.name(),
-        types::MX | types::AFSDB | types::RT | types::KX => at.skip(2).and_then(|()| at.name()),
-        types::PX => at.skip(2).and_then(|()| at.name()).and_then(|()| at.name()),
-        types::SRV => at.skip(6).and_then(|()| at.name()),
-        types::TXT | types::SPF => at.strings(),
-        types::HINFO => at.string().and_then(|()| at.string()),
-        types::RP | types::MINFO => at.name().and_then(|()| at.name()),
-        types::NAPTR => at
-            .skip(4)
-            .and_then(|()| at.string())
-            .and_then(|()| at.string())
-            .and_then(|()| at.string())
-            .and_then(|()| at.name()),
-        types::LOC => at.loc(),
-        types::SSHFP => at.skip(2).and_then(|()| at.some()),
-        types::TLSA | types::SMIMEA => at.skip(3).and_then(|()| at.some()),
-        types::URI => at.skip(4).and_then(|()| at.some()),
-        types::CAA => at.caa(),
-        types::SVCB | types::HTTPS => at.svcb(),
-        _ if rdata.len() <= RECORD_BYTES_MAX => at.all(),
-        _ => None,
-    };
-    match read {
+    let mut at = Cursor::new(rdata);
+    match at.read(kind) {
         Some(()) if at.rest.is_empty() => Ok(()),
         _ => Err(RdataError::Malformed(kind)),
     }
+}
+
+/// Where the domain names are in `rdata`, which [`check`] has let pass: their ranges in wire form, in order. Of types that are not in the table: none.
+pub fn names(kind: u16, rdata: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let mut at = Cursor::new(rdata);
+    let fits = at.read(kind).is_some();
+    at.names.into_iter().flatten().filter(move |_| fits)
 }
 
 /// Numbers of the RR types that have a meaning here (IANA "Resource Record (RR) TYPEs").
@@ -93,6 +76,7 @@ pub mod types {
     pub const SSHFP: u16 = 44;
     pub const TLSA: u16 = 52;
     pub const SMIMEA: u16 = 53;
+    pub const HIP: u16 = 55;
     pub const SVCB: u16 = 64;
     pub const HTTPS: u16 = 65;
     pub const SPF: u16 = 99;
@@ -107,12 +91,56 @@ const FORBIDDEN: [u16; 22] = [
     0, 2, 3, 4, 6, 24, 25, 30, 39, 41, 43, 46, 47, 48, 50, 51, 59, 60, 62, 63, 32_768, 32_769,
 ];
 
+/// No type has more names than that: PX, RP and MINFO have two.
+const NAMES_MAX: usize = 2;
+
 /// What is left to read; every step is `None` when it does not fit.
 struct Cursor<'a> {
     rest: &'a [u8],
+    /// How long all of it is.
+    whole: usize,
+    /// Where names were found.
+    names: [Option<Range<usize>>; NAMES_MAX],
 }
 
 impl<'a> Cursor<'a> {
+    fn new(rdata: &'a [u8]) -> Self {
+        Self {
+            rest: rdata,
+            whole: rdata.len(),
+            names: [None, None],
+        }
+    }
+
+    fn read(&mut self, kind: u16) -> Option<()> {
+        let at = self;
+        match kind {
+            types::A => at.skip(4),
+            types::AAAA => at.skip(16),
+            types::CNAME | types::PTR | types::MB | types::MG | types::MR => at.name(),
+            types::MX | types::AFSDB | types::RT | types::KX => at.skip(2).and_then(|()| at.name()),
+            types::PX => at.skip(2).and_then(|()| at.name()).and_then(|()| at.name()),
+            types::SRV => at.skip(6).and_then(|()| at.name()),
+            types::TXT | types::SPF => at.strings(),
+            types::HINFO => at.string().and_then(|()| at.string()),
+            types::RP | types::MINFO => at.name().and_then(|()| at.name()),
+            types::NAPTR => at
+                .skip(4)
+                .and_then(|()| at.string())
+                .and_then(|()| at.string())
+                .and_then(|()| at.string())
+                .and_then(|()| at.name()),
+            types::LOC => at.loc(),
+            types::SSHFP => at.skip(2).and_then(|()| at.some()),
+            types::TLSA | types::SMIMEA => at.skip(3).and_then(|()| at.some()),
+            types::URI => at.skip(4).and_then(|()| at.some()),
+            types::CAA => at.caa(),
+            types::SVCB | types::HTTPS => at.svcb(),
+            _ if at.whole <= RECORD_BYTES_MAX => at.all(),
+            _ => None,
+        }
+    }
+
     fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(count)?;
         self.rest = rest;
@@ -155,6 +183,7 @@ impl<'a> Cursor<'a> {
 
     /// A name without compression: labels of 1 to 63 bytes, 255 in all.
     fn name(&mut self) -> Option<()> {
+        let begin = self.whole - self.rest.len();
         let mut total = 0;
         loop {
             let length = usize::from(self.byte()?);
@@ -163,6 +192,9 @@ impl<'a> Cursor<'a> {
                 return None;
             }
             if length == 0 {
+                if let Some(free) = self.names.iter_mut().find(|name| name.is_none()) {
+                    *free = Some(begin..begin + total);
+                }
                 return Some(());
             }
             self.skip(length)?;
@@ -228,7 +260,7 @@ impl<'a> Cursor<'a> {
 
 /// Whether `params`, already known to be well-formed, have `wanted`.
 fn has_param(params: &[u8], wanted: u16) -> bool {
-    let mut at = Cursor { rest: params };
+    let mut at = Cursor::new(params);
     while let (Some(key), Some(length)) = (at.u16(), at.u16()) {
         if key == wanted {
             return true;

@@ -118,6 +118,14 @@ pub async fn put_signed(path: &Path, how: &PutArgs, client: &ClientArgs) -> Outc
         .map_err(|error| Failure::file(path, &error))?;
     let signed = SignedRecord::decode(bytes.into()).map_err(|error| failures::signed_file(path, error))?;
     let record = signed.verify().map_err(|error| failures::signed_file(path, error))?;
+    put_as_is(record, how, client).await
+}
+
+/// Puts a record as it is, or only prints it.
+///
+/// # Errors
+/// As [`put_body`].
+pub async fn put_as_is(record: VerifiedRecord, how: &PutArgs, client: &ClientArgs) -> Outcome {
     if how.dry_run {
         return print_record(&record, how.json);
     }

@@ -77,7 +77,7 @@ impl Round {
             .stub
             .lookup_fresh(&name)
             .await
-            .map_err(|error| failures::lookup(&name, error))?;
+            .map_err(|error| failures::lookup(name, error))?;
         match found {
             Lookup::Found { record: found, .. } if found.bytes() == record.bytes() => {}
             Lookup::Found { .. } | Lookup::Absent { .. } => {

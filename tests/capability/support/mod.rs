@@ -4,10 +4,12 @@ mod cli;
 mod ports;
 mod process;
 mod providers;
+mod servers;
 mod tools;
 
 pub use cli::{Ran, World, finish};
-pub use ports::{free_port, free_udp_ports};
+pub use ports::{free_port, free_udp_port, free_udp_ports};
 pub use process::Running;
 pub use providers::ProviderProcess;
+pub use servers::{DnsServer, asking, exchange};
 pub use tools::Tool;

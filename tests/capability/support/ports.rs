@@ -8,11 +8,16 @@ pub fn free_port() -> u16 {
     free(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
 }
 
+/// A UDP port of 127.0.0.1 that nobody uses.
+pub fn free_udp_port() -> u16 {
+    free(|port| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
+}
+
 /// So many UDP ports of 127.0.0.1 that nobody uses, each another.
 pub fn free_udp_ports(count: usize) -> Vec<u16> {
     let mut ports = BTreeSet::new();
     while ports.len() < count {
-        ports.insert(free(|port| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok()));
+        ports.insert(free_udp_port());
     }
     ports.into_iter().collect()
 }

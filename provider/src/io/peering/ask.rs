@@ -90,6 +90,11 @@ impl Asking {
         held.is_ok_and(|held| held.is_some_and(|held| held.record.rank().digest == rank.digest))
     }
 
+    /// Whether everything that any peer has is held here.
+    pub fn holds_all(&self) -> bool {
+        self.links.hold_all()
+    }
+
     /// What this provider holds of a name, all its nodes together, and as of when that is to be signed; `None`: nothing certain can be said now.
     ///
     /// # Errors

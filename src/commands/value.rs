@@ -1,0 +1,110 @@
+//! `dialtone put` and `dialtone get`: bytes that their own hash names.
+
+use crate::commands::publish::put::{self, PutArgs};
+use crate::config::{Client, ClientArgs};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::{failures, output, petnames};
+use clap::Args;
+use dialtone_resolver::settings::ProviderAt;
+use dialtone_resolver::stub::Stub;
+use dialtone_resolver::{Lookup, RecordSource};
+use dialtone_shared::limits::VALUE_BYTES_MAX;
+use dialtone_shared::{Scheme, SignedRecord};
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Put bytes under the name that is their hash
+///
+/// Up to 60,000 bytes, which nobody can change: the name is made from them. They are kept for the provider's lease, and longer when
+/// they are put again, by anyone.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  dialtone put logo.png\n  dialtone put logo.png --provider http://127.0.0.1:4380\n  dialtone put - <logo.png"
+)]
+pub struct PutValueArgs {
+    /// The file; - is standard input
+    file: PathBuf,
+    /// Then wait until it is visible at this provider, too, for 30 s at most; repeat it for more
+    #[arg(long, value_name = "URL")]
+    wait_visible_at: Vec<ProviderAt>,
+    /// Say what the name is, but put it nowhere
+    #[arg(long)]
+    dry_run: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+/// Get the bytes that a name is the hash of
+///
+/// What comes is hashed on this machine: it is what the name was made from, or an error.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  dialtone get yyyhfo8rj8eih7fwn5n1s3rm3bt3o8fxdxs3cbuwiohxk3wwk6uhsh4i -o logo.png")]
+pub struct GetValueArgs {
+    /// The name
+    name: String,
+    /// Write it to this file, not to standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+/// Puts a file's bytes.
+///
+/// # Errors
+/// The file cannot be read, or is none that can be a value; a provider says no or nothing.
+pub async fn put(args: PutValueArgs) -> Outcome {
+    let value = read(&args.file)?;
+    let record = SignedRecord::of_value(&value).map_err(|error| {
+        Failure::new(Exit::BadInput, args.file.display(), error).help(format!("a value has 1 to {VALUE_BYTES_MAX} bytes"))
+    })?;
+    let how = PutArgs {
+        if_match: None,
+        wait_visible_at: args.wait_visible_at,
+        until_visible: None,
+        dry_run: args.dry_run,
+        sign_only: None,
+        json: args.json,
+    };
+    put::put_as_is(record, &how, &args.client).await
+}
+
+/// Gets a value.
+///
+/// # Errors
+/// It is no such name; nobody answers; there is none.
+pub async fn get(args: GetValueArgs) -> Outcome {
+    let client = Client::load(&args.client)?;
+    let name = petnames::resolve(&args.name, &client.map.value)?;
+    if name.scheme() != Scheme::Content {
+        return Err(Failure::new(Exit::BadInput, name, "not the name of a value").help("look at it with `dialtone resolve`"));
+    }
+    let stub = Stub::connect(client.stub_settings()).await.map_err(failures::stub)?;
+    let value = match stub.lookup(&name).await.map_err(|error| failures::lookup(name, error))? {
+        Lookup::Found { record, .. } => record.value(),
+        Lookup::Absent { .. } => None,
+    };
+    let value = value.ok_or_else(|| {
+        Failure::new(Exit::Absent, name, "nobody keeps this value").help("whoever has it may put it again: the name stays the same")
+    })?;
+    match args.output {
+        Some(path) => std::fs::write(&path, &value).map_err(|error| Failure::file(&path, &error)),
+        None => output::bytes(&value),
+    }
+}
+
+/// One byte more than a value may have is enough to know that there are too many.
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut value = Vec::new();
+    let most = VALUE_BYTES_MAX as u64 + 1;
+    let done = if path == Path::new("-") {
+        std::io::stdin().lock().take(most).read_to_end(&mut value)
+    } else {
+        File::open(path).and_then(|file| file.take(most).read_to_end(&mut value))
+    };
+    done.map(|_| value).map_err(|error| Failure::file(path, &error))
+}
