@@ -40,10 +40,17 @@ impl Provider {
 
 fn publish(world: &World, key: &str, at: &ProviderProcess) -> (String, String) {
     let name = world.ok(["key", "new", key, "--chain", "0"]).stdout.trim().to_owned();
-    let published = world
-        .ok(["publish", "--key", key, "--address", "192.0.2.1", "--provider", &at.url(), "--json"])
-        .json();
-    (name, published["kept"][0]["receipt"].as_str().expect("a receipt").to_owned())
+    let mut receipt = String::new();
+    // Until it has heard all the others it cannot say that there is no such name yet.
+    eventually("it is published", || {
+        let ran = world.run(["publish", "--key", key, "--address", "192.0.2.1", "--provider", &at.url(), "--json"]);
+        if ran.status != Some(0) {
+            return Err(ran.to_string());
+        }
+        receipt = ran.json()["kept"][0]["receipt"].as_str().expect("a receipt").to_owned();
+        Ok(())
+    });
+    (name, receipt)
 }
 
 fn eventually(what: &str, mut is: impl FnMut() -> Result<(), String>) {
@@ -110,8 +117,10 @@ fn a_provider_of_three_nodes_loses_nothing_when_one_is_killed_and_its_disk_is_go
         resolves(&world, name, node);
     }
     let nobody = world.ok(["key", "new", "nobody.key", "--chain", "0"]).stdout.trim().to_owned();
-    let ran = world.run(["resolve", &nobody, "--provider", &nodes[0].url()]);
-    assert_eq!(ran.status, Some(5), "and what nobody put is absent, as before: {ran}");
+    eventually("what nobody put is absent, as before", || {
+        let ran = world.run(["resolve", &nobody, "--provider", &nodes[0].url()]);
+        if ran.status == Some(5) { Ok(()) } else { Err(ran.to_string()) }
+    });
 
     nodes[1] = provider.node(&world, 1);
     assert_eq!(nodes[1].name(), provider.name, "the same provider, with nothing");

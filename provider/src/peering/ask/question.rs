@@ -415,7 +415,10 @@ impl Question {
         }
         self.rest.extend(later.into_iter().take(left));
         self.budget -= u8::try_from(candidates.len()).unwrap_or(self.budget).min(self.budget);
-        let shares = share_out(self.budget, &candidates, &visited, cap);
+        // Who may have to ask once more keeps half for it; a client's question has as much again.
+        let keeps = !self.around && !self.is_ours() && candidates.iter().any(|one| one.filtered);
+        let shared = if keeps { self.budget / 2 } else { self.budget };
+        let shares = share_out(shared, &candidates, &visited, cap);
         for (candidate, share) in candidates.into_iter().zip(shares) {
             self.budget -= share.min(self.budget);
             let query = Query {

@@ -14,7 +14,7 @@ use dialtone_provider::io::clock::Clock;
 use dialtone_provider::io::peering::{self, PeeringContext};
 use dialtone_provider::peering::agreement::{Agreement, Agreements};
 use dialtone_provider::peering::position::Position;
-use dialtone_provider::store::{Class, Condition, Cursors, Lane, Put, RecordStore};
+use dialtone_provider::store::{Change, Class, Condition, Cursors, Lane, Put, RecordStore};
 use dialtone_shared::message::Relationship;
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::{Name, SecretKey, UnixMicros, UnixSecs, VerifiedRecord};
@@ -332,11 +332,15 @@ impl Hosts<'_> {
             if acked == seen || !aside.is_empty() {
                 continue;
             }
+            // What came from another node of that provider is not sent back to any: they see to it themselves.
+            let theirs = self.hosts[b].signer.name();
+            let alone = self.hosts.iter().filter(|host| host.signer.name() == theirs).count() == 1;
+            let sent = |change: &Change| alone || change.held.from != Some(theirs);
             let mut watch = lock(&self.watch);
             for lane in [Lane::Urgent, Lane::Ordinary] {
                 let (seen, acked) = (seen[lane as usize], acked[lane as usize]);
                 let changes = ready(from.changes(lane, seen, usize::MAX)).map_err(|error| error.to_string())?;
-                for change in changes.iter().filter(|change| change.cursor <= acked) {
+                for change in changes.iter().filter(|change| change.cursor <= acked && sent(change)) {
                     watch.promised(b, &change.held.record, change.held.keep_until);
                 }
             }
