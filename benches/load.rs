@@ -5,6 +5,8 @@
 //! cargo bench --bench load -- put     ADDR COUNT IN_FLIGHT [PID]   durable puts over HTTP keep-alive
 //! cargo bench --bench load -- pkarr   ADDR COUNT IN_FLIGHT [PID]   the same against a pkarr relay (PUT /pkarr/<key>), then gets of them all
 //! cargo bench --bench load -- batch   ADDR COUNT PER_REQUEST [PID] many records in one request
+//! cargo bench --bench load -- flat    ADDR FIRST COUNT             COUNT names with an A and an AAAA each, told as `label a aaaa`
+//! cargo bench --bench load -- change  ADDR DNS RATE SECONDS NAMES  NAMES of them get other addresses; what is stale at DNS then
 //! cargo bench --bench load -- visible ADDR_A ADDR_B RATE SECONDS   put at A until a get at B answers
 //! cargo bench --bench load -- stub    HTTP_ADDR COUNT              cold and cached lookups of COUNT new names
 //! cargo bench --bench load -- fill    FOLDER COUNT                 COUNT records of about 400 bytes into a store
@@ -20,10 +22,10 @@ mod parts;
 
 use dialtone_provider::store::{Class, Condition, EmbeddedOptions, EmbeddedStore, Put, RecordStore};
 use dialtone_resolver::{FloorAt, RecordSource, Stub, StubSettings};
-use dialtone_shared::cbor::Writer;
 use dialtone_shared::{Name, SignedRecord, UnixSecs, z32};
 use parts::Error;
-use parts::http::Connection;
+use parts::changing::{change, publish};
+use parts::http::{Connection, put_all};
 use parts::records::{genesis, now, put_request, record, run, secret};
 use parts::times::{Times, cpu_of_threads};
 use parts::verify;
@@ -56,6 +58,14 @@ fn main() -> Result<(), Error> {
             put(address, gets, in_flight, pid, "pkarr-get").await
         }),
         "batch" => runtime.block_on(batch(word(1).parse()?, number(2, 10_000), number(3, 256), pid(word(4)))),
+        "flat" => runtime.block_on(publish(word(1).parse()?, number(2, 0), number(3, 10_000))),
+        "change" => runtime.block_on(change(
+            word(1).parse()?,
+            word(2).parse()?,
+            number(3, 1_000),
+            number(4, 3),
+            number(5, 10_000),
+        )),
         "visible" => runtime.block_on(visible(word(1).parse()?, word(2).parse()?, number(3, 1_000), number(4, 10))),
         "stub" => runtime.block_on(stub(word(1), number(2, 2_000))),
         "fill" => runtime.block_on(fill(Path::new(word(1)), number(2, 1_000_000))),
@@ -68,7 +78,7 @@ fn main() -> Result<(), Error> {
         )),
         "gets" => runtime.block_on(gets(Path::new(word(1)), number(2, 1_000_000))),
         _ => {
-            eprintln!("verify | put | pkarr | batch | visible | stub | fill | gets | ask: see the head of benches/load.rs");
+            eprintln!("verify | put | pkarr | batch | flat | change | visible | stub | fill | gets | ask: see the head of benches/load.rs");
             Ok(())
         }
     }
@@ -107,46 +117,8 @@ async fn put(address: SocketAddr, requests: Vec<Vec<u8>>, in_flight: usize, pid:
 async fn batch(address: SocketAddr, count: usize, per_request: usize, pid: Option<u32>) -> Result<(), Error> {
     let set = run();
     let records: Vec<SignedRecord> = (0..count).map(|index| record(index, set)).collect::<Result<_, _>>()?;
-    let requests: Vec<Vec<u8>> = records
-        .chunks(per_request)
-        .map(|chunk| {
-            let mut body = Writer::new();
-            body.array(chunk.len());
-            for record in chunk {
-                body.bytes(record.bytes());
-            }
-            let body = body.into_bytes();
-            let mut request = format!(
-                "POST /v1/records HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/cbor\r\naccept: application/json\r\ncontent-length: {}\r\n\r\n",
-                body.len()
-            )
-            .into_bytes();
-            request.extend(body);
-            request
-        })
-        .collect();
     let before = cpu(pid);
-    let start = Instant::now();
-    // Two connections, so that the next request arrives while one is worked on.
-    let requests = Arc::new(requests);
-    let next = Arc::new(AtomicUsize::new(0));
-    let mut tasks = Vec::new();
-    for _ in 0..2 {
-        let (requests, next) = (requests.clone(), next.clone());
-        tasks.push(tokio::spawn(async move {
-            let mut connection = Connection::open(address).await?;
-            let mut bad = 0;
-            while let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
-                bad += usize::from(!(200..300).contains(&connection.ask(request).await?));
-            }
-            Ok::<_, Error>(bad)
-        }));
-    }
-    let mut bad = 0;
-    for task in tasks {
-        bad += task.await??;
-    }
-    let seconds = start.elapsed().as_secs_f64();
+    let (seconds, bad) = put_all(address, &records, per_request).await?;
     let micros = cpu(pid)
         .zip(before)
         .map_or(0.0, |(after, before)| (after - before) as f64 / 1e3 / count as f64);

@@ -1,5 +1,6 @@
 //! What the load generators share: records, a connection, one verification, and how times are told.
 
+pub mod changing;
 pub mod http;
 pub mod records;
 pub mod times;

@@ -2,8 +2,8 @@
 
 use super::Error;
 use dialtone_shared::record::{Address, Binding, Opaque};
-use dialtone_shared::{Body, Genesis, Record, SecretKey, SignedRecord, Ttl, UnixMicros, UnixSecs};
-use std::net::SocketAddr;
+use dialtone_shared::{Body, Genesis, Name, Record, SecretKey, SignedRecord, Ttl, UnixMicros, UnixSecs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub fn secret(index: usize, set: u8) -> SecretKey {
@@ -23,7 +23,30 @@ pub fn record(index: usize, set: u8) -> Result<SignedRecord, Error> {
 
 /// The same, said at another time.
 pub fn record_at(index: usize, set: u8, sequence: UnixMicros) -> Result<SignedRecord, Error> {
-    let secret = secret(index, set);
+    let bindings = vec![
+        Binding::Address(Address::of([127, 0, 0, 1].into())),
+        Binding::Opaque(Opaque {
+            media_type: "application/octet-stream".into(),
+            bytes: vec![set; 180],
+        }),
+    ];
+    signed(&secret(index, set), sequence, Ttl(60), bindings)
+}
+
+/// A name that is asked for by DNS, with an address of each kind that only it has.
+pub fn flat(index: usize) -> Result<((Name, Ipv4Addr, Ipv6Addr), SignedRecord), Error> {
+    flat_at(index, Ipv4Addr::from_bits(0x0a00_0000 | index as u32), now())
+}
+
+/// The same with the address `a`, said at another time.
+pub fn flat_at(index: usize, a: Ipv4Addr, sequence: UnixMicros) -> Result<((Name, Ipv4Addr, Ipv6Addr), SignedRecord), Error> {
+    let aaaa = Ipv6Addr::from_bits(0xfd00 << 112 | index as u128);
+    let bindings = vec![Binding::Address(Address::of(a.into())), Binding::Address(Address::of(aaaa.into()))];
+    let record = signed(&secret(index, FLAT_SET), sequence, Ttl(3_600), bindings)?;
+    Ok(((*record.name(), a, aaaa), record))
+}
+
+fn signed(secret: &SecretKey, sequence: UnixMicros, ttl: Ttl, bindings: Vec<Binding>) -> Result<SignedRecord, Error> {
     let record = Record {
         genesis: Genesis::of(secret.public()),
         chain: Vec::new(),
@@ -31,17 +54,11 @@ pub fn record_at(index: usize, set: u8, sequence: UnixMicros) -> Result<SignedRe
         scope: Vec::new(),
         body: Body::Live {
             expiry: UnixSecs(sequence.secs().0 + 30 * 86_400),
-            ttl: Ttl(60),
-            bindings: vec![
-                Binding::Address(Address::of([127, 0, 0, 1].into())),
-                Binding::Opaque(Opaque {
-                    media_type: "application/octet-stream".into(),
-                    bytes: vec![set; 180],
-                }),
-            ],
+            ttl,
+            bindings,
         },
     };
-    Ok(SignedRecord::sign(record, &secret)?)
+    Ok(SignedRecord::sign(record, secret)?)
 }
 
 pub fn put_request(address: SocketAddr, record: &SignedRecord) -> Vec<u8> {
@@ -67,3 +84,6 @@ pub fn now() -> UnixMicros {
             .map_or(0, |since| since.as_micros() as u64),
     )
 }
+
+/// The set of [`flat`].
+const FLAT_SET: u8 = 6;

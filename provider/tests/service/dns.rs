@@ -50,3 +50,30 @@ async fn a_record_put_over_http_is_answered_over_dns_at_once() {
     assert!(metrics.contains("dialtone_dns_answers_total{rcode=\"nxdomain\"} 1"), "{metrics}");
     assert!(metrics.contains("dialtone_dns_questions_total{transport=\"udp\"} 4"), "{metrics}");
 }
+
+#[tokio::test]
+async fn an_answer_that_is_asked_for_again_is_kept_and_both_are_counted() {
+    let world = World::start().await;
+    let record = Publisher::number(1).signed(world.now());
+    world.put(&record).await;
+    // From one socket, so that both questions come to the same core.
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.connect(world.provider.addresses().dns[0]).await.unwrap();
+    let mut question = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in dns_of(record.name()).split('.') {
+        question.push(label.len() as u8);
+        question.extend(label.as_bytes());
+    }
+    question.extend([0, 0, 1, 0, 1]);
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        let mut answer = vec![0; 1_232];
+        socket.send(&question).await.unwrap();
+        let length = socket.recv(&mut answer).await.unwrap();
+        answers.push(answer[..length].to_vec());
+    }
+    assert_eq!(answers[0], answers[1]);
+    let metrics = world.metrics().await;
+    assert!(metrics.contains("dialtone_dns_hot_total 1\n"), "{metrics}");
+    assert!(metrics.contains("dialtone_dns_kept 1\n"), "{metrics}");
+}

@@ -21,6 +21,12 @@ pub struct FrontendCounts {
     pub forwarded: u64,
     /// Answers by UDP that were kept as they are sent.
     pub hot: u64,
+    /// Answers by UDP to networks beyond their rate: sent without data, and not sent.
+    pub limited: [u64; 2],
+    /// How many answers are kept now as they are sent, over all cores.
+    pub kept: u64,
+    /// What these take, in bytes.
+    pub kept_bytes: u64,
     /// Messages sent to upstream resolvers.
     pub upstream_sent: u64,
 }
@@ -33,6 +39,9 @@ pub(crate) struct Counters {
     truncated: AtomicU64,
     forwarded: AtomicU64,
     hot: AtomicU64,
+    limited: [AtomicU64; 2],
+    kept: AtomicU64,
+    kept_bytes: AtomicU64,
 }
 
 impl Counters {
@@ -55,6 +64,11 @@ impl Counters {
         }
     }
 
+    /// Counts an answer to a network beyond its rate: sent without data, or not at all.
+    pub(crate) fn limited(&self, is_sent: bool) {
+        self.limited[usize::from(!is_sent)].fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Counts what a core answered by UDP from what it keeps, by code: as many as since it last said so.
     pub(crate) fn answered_again(&self, by_rcode: [u64; 16]) {
         let total = by_rcode.iter().sum();
@@ -63,6 +77,16 @@ impl Counters {
             self.by_rcode[rcode.min(self.by_rcode.len() - 1)].fetch_add(count, Ordering::Relaxed);
         }
         self.hot.fetch_add(total, Ordering::Relaxed);
+    }
+
+    /// A core that kept `before` keeps `now`: answers, and their bytes.
+    pub(crate) fn keeps(&self, before: (usize, usize), now: (usize, usize)) {
+        let add = |counter: &AtomicU64, before: usize, now: usize| {
+            // Adding what is less than nothing goes round and comes out right.
+            counter.fetch_add((now as u64).wrapping_sub(before as u64), Ordering::Relaxed);
+        };
+        add(&self.kept, before.0, now.0);
+        add(&self.kept_bytes, before.1, now.1);
     }
 
     pub(crate) fn read(&self, upstream_sent: u64) -> FrontendCounts {
@@ -76,6 +100,9 @@ impl Counters {
             truncated: load(&self.truncated),
             forwarded: load(&self.forwarded),
             hot: load(&self.hot),
+            limited: self.limited.each_ref().map(load),
+            kept: load(&self.kept),
+            kept_bytes: load(&self.kept_bytes),
             upstream_sent,
         }
     }

@@ -8,6 +8,7 @@ use crate::dns::hot::Fill;
 use crate::dns::links::Follow;
 use crate::dns::place::{Place, Zone};
 use crate::dns::question::Query;
+use crate::dns::rate::is_private;
 use crate::dns::rcode::{AnswerError, Ede, Rcode, ede, of_error};
 use crate::dns::response::{Response, TCP_BYTES_MAX, ede_option, encode_refusal, udp_limit};
 use crate::dns::settings::{FrontendSettings, NEGATIVE_TTL_SECS_MAX, NSID_BYTES_MAX, ORIGIN_BYTES_MAX, RECORD_UDP_GAIN};
@@ -394,14 +395,6 @@ fn refuse(query: &Query) -> Option<Response> {
 
 fn failed(error: &AnswerError) -> Response {
     Response::code(Rcode::ServFail, Some(of_error(error)))
-}
-
-/// Whether an address is of this machine or of a network that nobody else can send from.
-fn is_private(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
-    }
 }
 
 const TYPE_IXFR: u16 = 251;

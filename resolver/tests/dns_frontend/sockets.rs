@@ -76,26 +76,26 @@ async fn connect(address: SocketAddr) -> TcpStream {
     TcpStream::connect(address).await.expect("connected")
 }
 
-async fn send(stream: &mut TcpStream, message: &[u8]) {
+pub async fn send(stream: &mut TcpStream, message: &[u8]) {
     stream.write_u16(message.len() as u16).await.expect("sent");
     stream.write_all(message).await.expect("sent");
 }
 
 /// The next answer; `None` when the connection is closed.
-async fn receive(stream: &mut TcpStream) -> Option<Vec<u8>> {
+pub async fn receive(stream: &mut TcpStream) -> Option<Vec<u8>> {
     let length = timeout(PATIENCE, stream.read_u16()).await.expect("in time").ok()?;
     let mut message = vec![0; usize::from(length)];
     timeout(PATIENCE, stream.read_exact(&mut message)).await.expect("in time").ok()?;
     Some(message)
 }
 
-async fn client(address: SocketAddr) -> UdpSocket {
+pub async fn client(address: SocketAddr) -> UdpSocket {
     let socket = UdpSocket::bind((address.ip(), 0)).await.expect("socket");
     socket.connect(address).await.expect("connected");
     socket
 }
 
-async fn receive_udp(socket: &UdpSocket) -> Vec<u8> {
+pub async fn receive_udp(socket: &UdpSocket) -> Vec<u8> {
     let mut buffer = vec![0; 4_096];
     let length = timeout(PATIENCE, socket.recv(&mut buffer))
         .await
