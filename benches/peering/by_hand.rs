@@ -6,7 +6,7 @@ use bytes::Bytes;
 use dialtone_provider::io::quic::{self, LinkKey};
 use dialtone_provider::peering::greeting;
 use dialtone_shared::Name;
-use dialtone_shared::message::{ALPN, Ack, Batch, Counts, Entry, Hello, Message, Terms, Value};
+use dialtone_shared::message::{ALPN, Ack, Batch, Branch, Counts, Entry, Hello, Message, Terms, Value};
 use dialtone_shared::receipt::Signer;
 use quinn::{Connection, Endpoint, RecvStream, SendStream};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -41,7 +41,9 @@ impl ByHand {
         let connection = endpoint.connect(address, "dialtone")?.await?;
         let (send, recv) = connection.open_bi().await?;
         let record = greeting::own_record(&signer(number), now(), 1, &[], vec![key.pin])?;
-        let id: [u8; 16] = rand::random();
+        // No root of the tree that records take: the smallest is.
+        let mut id: [u8; 16] = rand::random();
+        id[0] = u8::MAX;
         let hello = Hello {
             versions: vec![1],
             record: record.bytes().clone(),
@@ -73,6 +75,19 @@ impl ByHand {
         let mut body = vec![0; u32::from_be_bytes(head) as usize];
         self.recv.read_exact(&mut body).await?;
         Ok(Message::decode(&body)?)
+    }
+
+    /// Says that it stands on the other side, which stands there.
+    ///
+    /// # Errors
+    /// The link is over.
+    pub async fn stands_on(&mut self, theirs: Branch) -> Result<(), Error> {
+        let ours = Branch {
+            root: theirs.root,
+            distance: theirs.distance + 1,
+            parent: true,
+        };
+        Ok(self.send.write_all(&Message::Branch(ours).to_frame()).await?)
     }
 
     /// Says that all of a batch is kept.

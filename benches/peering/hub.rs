@@ -5,7 +5,7 @@ use crate::parts::Error;
 use crate::parts::records::run as set;
 use crate::process::{Place, agreement, at};
 use crate::steady::{Steady, puts, told};
-use dialtone_shared::message::Message;
+use dialtone_shared::message::{Entry, Message};
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,9 +39,14 @@ async fn measured(peers: usize) -> Result<f64, Error> {
         let arrived = arrived.clone();
         links.spawn(async move {
             loop {
-                if let Message::Batch(batch) = peer.hear().await? {
-                    arrived.fetch_add(batch.entries.len() as u64, Ordering::Relaxed);
-                    peer.acknowledge(&batch).await?;
+                match peer.hear().await? {
+                    Message::Batch(batch) => {
+                        let bodies = batch.entries.iter().filter(|entry| matches!(entry, Entry::Value(_)));
+                        arrived.fetch_add(bodies.count() as u64, Ordering::Relaxed);
+                        peer.acknowledge(&batch).await?;
+                    }
+                    Message::Branch(branch) => peer.stands_on(branch).await?,
+                    _ => {}
                 }
             }
             #[allow(unreachable_code, reason = "says what kind of error ends the loop")]

@@ -193,7 +193,7 @@ impl Provider {
         let books = Arc::new(books);
         keeping.tasks.spawn(Arc::clone(&books).keep(keeping.told()));
         keeping.tasks.spawn(Arc::clone(&books).count(keeping.told()));
-        let links = Arc::new(Links::new(Arc::clone(&peering)));
+        let links = Arc::new(Links::open(Arc::clone(&peering), Arc::clone(&store)).await?);
         keeping.tasks.spawn(Arc::clone(&links).watch(keeping.told()));
         registry.register_collector(Box::new(scraped::Links(Arc::clone(&peering))));
 

@@ -66,6 +66,7 @@ fn candidate(index: u8, hint: Hint, usual: u64) -> Candidate {
         hint,
         usual: millis(usual),
         reach: Some(Reach::whole()),
+        selective: false,
         filtered: false,
     }
 }

@@ -1,5 +1,9 @@
 //! Several nodes under one name, on the loopback: real sockets, real TLS, all in one process.
 
+#[path = "../../tests/capability/support/ports.rs"]
+#[allow(dead_code, reason = "the provider has all of its ports by UDP")]
+mod ports;
+
 use dialtone_provider::io::clock::SystemClock;
 use dialtone_provider::io::peering::{self, PeeringContext, PeeringHandle};
 use dialtone_provider::peering::agreement::Agreement;
@@ -8,7 +12,7 @@ use dialtone_provider::store::{Class, Condition, MemoryStore, Outcome, Put, Reco
 use dialtone_shared::message::Relationship;
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::{Body, Genesis, Name, Record, SecretKey, SignedRecord, Ttl, UnixMicros, VerifiedRecord};
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::{sleep, timeout};
@@ -33,12 +37,10 @@ fn now() -> UnixMicros {
     UnixMicros(since.as_micros() as u64)
 }
 
-/// Ports that are free a moment before they are used.
+/// So many addresses at which nobody listens.
 fn free_ports(count: usize) -> Vec<SocketAddr> {
-    let sockets: Vec<_> = (0..count)
-        .map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port of the loopback"))
-        .collect();
-    sockets.iter().map(|socket| socket.local_addr().expect("bound")).collect()
+    let ports = ports::free_udp_ports(count).into_iter();
+    ports.map(|port| (Ipv4Addr::LOCALHOST, port).into()).collect()
 }
 
 /// An agreement with the provider of this key, which is `what` to us and has nodes there.

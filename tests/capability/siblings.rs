@@ -1,6 +1,6 @@
 //! Several nodes under one name: real processes, one of which is killed with its disk.
 
-use crate::support::{ProviderProcess, World, free_udp_port};
+use crate::support::{ProviderProcess, World, free_udp_ports};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -11,13 +11,13 @@ const LABELS: [&str; 3] = ["one", "two", "three"];
 /// A key, made beforehand so that its name is known, and the settings that all of its nodes share.
 struct Provider {
     name: String,
-    ports: [u16; 3],
+    ports: Vec<u16>,
 }
 
 impl Provider {
     fn new(world: &World) -> Self {
         let name = world.ok(["key", "new", "provider.key", "--chain", "0"]).stdout.trim().to_owned();
-        let ports = [free_udp_port(), free_udp_port(), free_udp_port()];
+        let ports = free_udp_ports(3);
         Self { name, ports }
     }
 
@@ -40,10 +40,17 @@ impl Provider {
 
 fn publish(world: &World, key: &str, at: &ProviderProcess) -> (String, String) {
     let name = world.ok(["key", "new", key, "--chain", "0"]).stdout.trim().to_owned();
-    let published = world
-        .ok(["publish", "--key", key, "--address", "192.0.2.1", "--provider", &at.url(), "--json"])
-        .json();
-    (name, published["kept"][0]["receipt"].as_str().expect("a receipt").to_owned())
+    let mut receipt = String::new();
+    // Until it has heard all the others it cannot say that there is no such name yet.
+    eventually("it is published", || {
+        let ran = world.run(["publish", "--key", key, "--address", "192.0.2.1", "--provider", &at.url(), "--json"]);
+        if ran.status != Some(0) {
+            return Err(ran.to_string());
+        }
+        receipt = ran.json()["kept"][0]["receipt"].as_str().expect("a receipt").to_owned();
+        Ok(())
+    });
+    (name, receipt)
 }
 
 fn eventually(what: &str, mut is: impl FnMut() -> Result<(), String>) {
@@ -110,13 +117,42 @@ fn a_provider_of_three_nodes_loses_nothing_when_one_is_killed_and_its_disk_is_go
         resolves(&world, name, node);
     }
     let nobody = world.ok(["key", "new", "nobody.key", "--chain", "0"]).stdout.trim().to_owned();
-    let ran = world.run(["resolve", &nobody, "--provider", &nodes[0].url()]);
-    assert_eq!(ran.status, Some(5), "and what nobody put is absent, as before: {ran}");
+    eventually("what nobody put is absent, as before", || {
+        let ran = world.run(["resolve", &nobody, "--provider", &nodes[0].url()]);
+        if ran.status == Some(5) { Ok(()) } else { Err(ran.to_string()) }
+    });
 
     nodes[1] = provider.node(&world, 1);
     assert_eq!(nodes[1].name(), provider.name, "the same provider, with nothing");
     linked(&world, LABELS[1], 2);
     names.iter().for_each(|name| resolves(&world, name, &nodes[1]));
+}
+
+#[test]
+fn a_node_that_has_but_a_part_does_not_speak_for_one_that_nobody_has_heard() {
+    let world = World::new();
+    let provider = Provider::new(&world);
+    let alone = provider.settings(1);
+    let alone = alone.split("[[peer]]").next().expect("what comes before");
+    let mut second = ProviderProcess::start(&world, LABELS[1], alone);
+    let (name, _) = publish(&world, "a.key", &second);
+    second.kill();
+    // What follows is started with a store that holds something, and has not heard the first.
+    let nodes = [1, 2].map(|index| provider.node(&world, index));
+    linked(&world, LABELS[2], 1);
+    resolves(&world, &name, &nodes[1]);
+    let nobody = world.ok(["key", "new", "nobody.key", "--chain", "0"]).stdout.trim().to_owned();
+    for node in &nodes {
+        let ran = world.run(["resolve", &nobody, "--provider", &node.url()]);
+        assert!(!matches!(ran.status, Some(0 | 5)), "the first may hold it: {ran}");
+    }
+    let first = provider.node(&world, 0);
+    for node in nodes.iter().chain([&first]) {
+        eventually("what nobody put is absent once all have been heard", || {
+            let ran = world.run(["resolve", &nobody, "--provider", &node.url()]);
+            if ran.status == Some(5) { Ok(()) } else { Err(ran.to_string()) }
+        });
+    }
 }
 
 #[test]

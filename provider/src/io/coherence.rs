@@ -4,6 +4,7 @@ use crate::io::peering::PeeringHandle;
 use crate::peering::ask::neighbours::Neighbours;
 use crate::peering::ask::whom::{self, Behalf, View};
 use crate::peering::health::{LinkState, PeerStatus};
+use crate::store::{RecordStore, StoreError};
 use dialtone_shared::Name;
 use dialtone_shared::message::Mode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub struct Links {
     peering: Arc<PeeringHandle>,
+    store: Arc<dyn RecordStore>,
     began: Instant,
     seen: Mutex<Seen>,
     whole: AtomicBool,
@@ -25,19 +27,37 @@ pub struct Links {
 struct Seen {
     neighbours: Neighbours,
     looked: Option<Instant>,
+    /// What is noted of [`Neighbours::was_whole`].
+    noted: bool,
 }
 
 impl Links {
-    /// Watches the links of `peering`.
-    pub fn new(peering: Arc<PeeringHandle>) -> Self {
+    /// Watches the links of `peering`, whose `store` notes whether we had all that our provider holds.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn open(peering: Arc<PeeringHandle>, store: Arc<dyn RecordStore>) -> Result<Self, StoreError> {
+        // A backup carries notes too, and what is restored from it may lack what came after.
+        let noted = store.note(NOTE).await?.is_some_and(|of| of == store.id());
+        let neighbours = if noted {
+            Neighbours::of_a_whole_node()
+        } else {
+            Neighbours::default()
+        };
+        let seen = Seen {
+            neighbours,
+            looked: None,
+            noted,
+        };
         let links = Self {
             peering,
+            store,
             began: Instant::now(),
-            seen: Mutex::default(),
+            seen: Mutex::new(seen),
             whole: AtomicBool::new(false),
         };
         links.look();
-        links
+        Ok(links)
     }
 
     /// Looks at the links again and again: under load they are caught up for moments only, which must be seen. Tells the log of
@@ -46,6 +66,7 @@ impl Links {
         let mut told = Told::default();
         loop {
             self.look();
+            self.note().await;
             match told.of(self.doubt().is_some(), Instant::now()) {
                 Some(true) => tracing::warn!(
                     "names that are not held here are answered with SERVFAIL and 503, since a peer may hold them: {}",
@@ -58,6 +79,23 @@ impl Links {
                 _ = stopping.wait_for(|stopping| *stopping) => return,
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
+        }
+    }
+
+    /// Notes what has changed. Where that fails it is as if it had not changed; the disk has said so elsewhere.
+    async fn note(&self) {
+        let news = {
+            let mut seen = self.seen();
+            let whole = seen.neighbours.was_whole();
+            (std::mem::replace(&mut seen.noted, whole) != whole).then_some(whole)
+        };
+        if let Some(whole) = news
+            && let Err(error) = self
+                .store
+                .set_notes(vec![(NOTE.to_vec(), whole.then(|| self.store.id().to_vec()))])
+                .await
+        {
+            tracing::warn!("it could not be noted whether all that our other nodes hold is here: {error}");
         }
     }
 
@@ -155,6 +193,9 @@ fn reasons(peers: &[PeerStatus]) -> String {
     };
     behind.map(reason).collect::<Vec<_>>().join("; ")
 }
+
+/// The note that stands in the store of a node that once had all that its provider holds: the store's id.
+const NOTE: &[u8] = b"whole";
 
 /// How often links are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);

@@ -138,8 +138,6 @@ pub struct Progress {
     pub acknowledged: Counts,
     /// How long nothing has been heard of the other side, as of when it was asked: what it said last, it may have said of another time.
     pub silent_for: Duration,
-    /// Whether the other side held nothing when it greeted: that it has told everything then says nothing of what others of its name hold.
-    pub began_empty: bool,
     /// Links that stood.
     pub links: u64,
     /// Times that the two stores were compared, and all their differences found.

@@ -6,7 +6,8 @@
 //! get ─▶ held, or asked: each asks on whose behalf it may, and answers with what it may give    (at most HOPS_MAX links)
 //! ```
 //!
-//! Pointers and digests need no rule of their own: they say where to ask, and whoever may be asked is found by asking.
+//! Digests need no rule of their own: they say where to ask, and whoever may be asked is found by asking. Nor do pointers, but for one thing: whoever holds what one points to
+//! takes no note of it, and does not ask there.
 
 use super::agreement::{Agreement, Agreements};
 use super::ask::limits::HOPS_MAX;
@@ -266,9 +267,11 @@ impl Network {
                 if !asks || !self.asks(&one, &other, relaxed) || !self.passes(&one, &other, name, relaxed) {
                     continue;
                 }
+                // It holds the same, as learnt from somebody else, and may not give that: what the pointer says of another way to it is of no news.
+                let passed_over = held.contains_key(&one) && self.points(&other, &one, relaxed);
                 let gives = held
                     .get(&other)
-                    .is_some_and(|class| self.exports(theirs.relationship, *class, relaxed));
+                    .is_some_and(|class| !passed_over && self.exports(theirs.relationship, *class, relaxed));
                 if gives {
                     return true;
                 }
@@ -298,6 +301,11 @@ impl Network {
             || self
                 .link(from, to)
                 .is_some_and(|(ours, theirs)| ours.push.min(theirs.accept) == Mode::Values)
+    }
+
+    fn points(&self, from: &Name, to: &Name, relaxed: Relaxed) -> bool {
+        let link = self.link(from, to).filter(|_| !matches!(relaxed, Relaxed::Modes | Relaxed::All));
+        link.is_some_and(|(ours, theirs)| ours.push.min(theirs.accept) == Mode::Pointers)
     }
 
     fn asks(&self, who: &Name, whom: &Name, relaxed: Relaxed) -> bool {

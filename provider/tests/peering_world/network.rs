@@ -31,7 +31,7 @@ fn any_network(seed: u64) -> World {
         for (one, other, relationship) in [(a, b, role), (b, a, role.mirrored())] {
             let mut agreement = Agreement::mutual(Name::key_set([0; 32]), Vec::new());
             agreement.relationship = relationship;
-            agreement.push = [Mode::Values, Mode::Values, Mode::None, Mode::Digest][rng.random_range(0..4)];
+            agreement.push = [Mode::Values, Mode::Pointers, Mode::None, Mode::Digest][rng.random_range(0..4)];
             (agreement.asks, agreement.answers) = (!rng.random_bool(mute), !rng.random_bool(mute));
             if lists && rng.random_bool(0.2) {
                 let shut = rng.random_range(0..nodes as u32);

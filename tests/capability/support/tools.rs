@@ -1,7 +1,6 @@
-//! Other people's clients, and ports that are free.
+//! Other people's clients.
 
 use super::{Ran, finish};
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::process::Command;
 
 /// A client that this machine may or may not have.
@@ -34,22 +33,3 @@ impl Tool {
         finish(Command::new(self.0).args(args))
     }
 }
-
-/// A TCP port of 127.0.0.1 that nobody uses.
-pub fn free_port() -> u16 {
-    free(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
-}
-
-/// A UDP port of 127.0.0.1 that nobody uses.
-pub fn free_udp_port() -> u16 {
-    free(|port| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
-}
-
-/// A port below those that systems give to whoever asks for any: until it is used, no socket of another test happens to get it.
-fn free(is_free: impl Fn(u16) -> bool) -> u16 {
-    let mut ports = std::iter::repeat_with(|| rand::random_range(PORTS_CHOSEN)).take(1_000);
-    ports.find(|port| is_free(*port)).expect("a free port")
-}
-
-/// Above what services are known by, below the lowest port that any system gives out (Linux: 32768).
-const PORTS_CHOSEN: std::ops::Range<u16> = 12_000..32_000;

@@ -1,10 +1,12 @@
 //! Gets, and what providers ask each other for them: the real desks and questions, over the links, stores, pointers and digests of the world.
 //!
 //! Does what `io::peering::ask` and `io::coherence` do. A question takes the way of its link, beside the feed: late where frames are late, and
-//! gone where nothing passes. Limits of how much a peer may ask are not simulated.
+//! gone where nothing passes. A peer is answered as many
+//! questions as it may ask in a second and at a time.
 
 use super::questions::{Running, Whom};
 use super::{Action, World, ready};
+use dialtone_provider::accounting::rate::Meter;
 use dialtone_provider::peering::agreement::Agreements;
 use dialtone_provider::peering::ask::desk::{Desk, Local, Reply, found_held};
 use dialtone_provider::peering::ask::neighbours::Neighbours;
@@ -38,6 +40,8 @@ pub(crate) struct Asker {
     pub(crate) inbound: Arc<[Inbound]>,
     /// Questions under way, by number.
     pub(crate) running: BTreeMap<u64, Running>,
+    /// What each peer has asked of late, and how many of its questions are being answered.
+    pub(crate) guests: BTreeMap<Name, (Meter, usize)>,
 }
 
 /// What is going to happen.
@@ -61,6 +65,7 @@ impl Asker {
             neighbours: Neighbours::default(),
             inbound: reach::unknown(agreements),
             running: BTreeMap::new(),
+            guests: BTreeMap::new(),
         }
     }
 }

@@ -2,13 +2,16 @@
 
 use super::gets::Errand;
 use super::{Action, World, ready};
-use dialtone_provider::peering::agreement::Agreements;
+use dialtone_provider::accounting::rate::Rate;
+use dialtone_provider::peering::agreement::{Agreement, Agreements};
 use dialtone_provider::peering::ask::desk::{Look, Reply, Wish};
 use dialtone_provider::peering::ask::judge::judge;
+use dialtone_provider::peering::ask::limits::QUESTIONS_OF_A_PEER_MAX;
 use dialtone_provider::peering::ask::question::{Event, Outcome, Question, Said, Step};
 use dialtone_provider::peering::ask::registry::Ticket;
 use dialtone_provider::peering::ask::whom::Hint;
 use dialtone_provider::peering::session::Session;
+use dialtone_provider::settings::BURST_SECS;
 use dialtone_provider::store::RecordStore;
 use dialtone_shared::Name;
 use dialtone_shared::message::{Answer, Query, Refused, Request, Response};
@@ -159,9 +162,13 @@ impl World {
             return self.plan(SOON, Action::Errand(Errand::Request(link, end, question, body)));
         }
         let peer = self.nodes[from].name;
-        let agreement = self.nodes[node].agreements.get(&peer);
+        let agreement = self.nodes[node].agreements.get(&peer).cloned();
         let refused = match (Request::decode(&body), agreement) {
             (Ok(Request::Query(query)), Some(agreement)) if agreement.answers => {
+                if let Err(why) = self.welcome(node, &agreement) {
+                    self.nodes[node].asker.desk.tally_mut().of(&peer).refused += 1;
+                    return self.respond(node, link, question, &Response::Refused(why));
+                }
                 let (name, whom) = (
                     query.name,
                     Whom::Peer {
@@ -177,6 +184,33 @@ impl World {
             _ => Refused::Cannot,
         };
         self.respond(node, link, question, &Response::Refused(refused));
+    }
+
+    /// Whether a peer may ask now; then its question is one of those that are being answered.
+    fn welcome(&mut self, node: usize, agreement: &Agreement) -> Result<(), Refused> {
+        let clock = self.wall(node).micros();
+        let (meter, at_a_time) = self.nodes[node].asker.guests.entry(agreement.peer).or_default();
+        if *at_a_time >= QUESTIONS_OF_A_PEER_MAX {
+            return Err(Refused::Busy);
+        }
+        if let Some(rate) = Rate::new(agreement.limits.queries_per_second, BURST_SECS)
+            && meter.take(&rate, clock).is_err()
+        {
+            return Err(Refused::Limit);
+        }
+        *at_a_time += 1;
+        Ok(())
+    }
+
+    /// A waiter is answered, or nothing is agreed with it any more.
+    fn leaves(&mut self, node: usize, waiter: &Waiter) {
+        if let Whom::Peer { peer, .. } = &waiter.whom {
+            let asker = &mut self.nodes[node].asker;
+            asker.desk.tally_mut().of(peer).served += 1;
+            if let Some((_, at_a_time)) = asker.guests.get_mut(peer) {
+                *at_a_time = at_a_time.saturating_sub(1);
+            }
+        }
     }
 
     /// A response arrives at an end of a link.
@@ -259,11 +293,14 @@ impl World {
             if let Some(wish) = waiter.wish(&own, &agreements) {
                 let reply = self.nodes[node].asker.desk.conclude(now, &wish, &local, outcome.clone());
                 self.reply(node, &waiter, reply);
+            } else {
+                self.leaves(node, &waiter);
             }
         }
     }
 
     fn reply(&mut self, node: usize, waiter: &Waiter, reply: Reply) {
+        self.leaves(node, waiter);
         match waiter.whom {
             Whom::Client(get) => drop(self.gets.answers.insert(get, (self.now, reply))),
             Whom::Peer { link, question, .. } => self.respond(node, link, question, &reply.into_response()),

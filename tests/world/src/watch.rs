@@ -22,7 +22,6 @@ use std::time::Duration;
 /// What is remembered for that.
 pub struct Watch {
     own: Vec<Name>,
-    names: BTreeMap<Name, usize>,
     agreements: Vec<BTreeMap<usize, Agreement>>,
     floors: Vec<BTreeMap<Name, Floor>>,
     /// The latest that each provider's clock has said.
@@ -67,17 +66,14 @@ impl Floor {
 impl Watch {
     /// Of these providers: their names and agreements.
     pub fn of(nodes: &[(Name, Arc<Agreements>)]) -> Self {
-        let names: BTreeMap<Name, usize> = nodes.iter().map(|(name, _)| *name).zip(0..).collect();
-        let by_number = |(_, agreements): &(Name, Arc<Agreements>)| {
-            let agreements = agreements.values();
-            agreements.map(|agreement| (names[&agreement.peer], agreement.clone())).collect()
-        };
+        // An agreement is with a name, and so with each of its nodes.
+        let agreed = |own: usize, other: usize| Some((other, nodes[own].1.get(&nodes[other].0).filter(|_| own != other)?.clone()));
+        let by_number = |own| (0..nodes.len()).filter_map(|other| agreed(own, other)).collect();
         Self {
-            agreements: nodes.iter().map(by_number).collect(),
+            agreements: (0..nodes.len()).map(by_number).collect(),
             floors: vec![BTreeMap::new(); nodes.len()],
             latest: vec![UnixSecs(0); nodes.len()],
             own: nodes.iter().map(|(name, _)| *name).collect(),
-            names,
             origins: BTreeMap::new(),
             reaches: BTreeMap::new(),
             owed: BTreeMap::new(),
@@ -273,13 +269,7 @@ impl Watch {
 
     /// Who may learn this record once it is put at a provider.
     pub fn receivers(&self, origin: usize, record: &VerifiedRecord) -> BTreeSet<usize> {
-        let inside: BTreeSet<usize> = self
-            .names
-            .iter()
-            .filter(|(name, _)| record.record().in_scope(name))
-            .map(|(_, node)| *node)
-            .collect();
-        let reach = reach(&self.agreements, origin, |node| inside.contains(&node));
+        let reach = reach(&self.agreements, origin, |node| record.record().in_scope(&self.own[node]));
         (0..reach.len()).filter(|node| !reach[*node].is_empty()).collect()
     }
 

@@ -10,6 +10,7 @@
 
 use dialtone_provider::peering::ask::desk::Reply;
 use dialtone_provider::peering::ask::limits::UNSURE_TTL_SECS;
+use dialtone_provider::settings::BURST_SECS;
 use dialtone_shared::message::Mode;
 use dialtone_shared::{Name, UnixSecs, VerifiedRecord};
 use dialtone_world::modes::rotating;
@@ -204,6 +205,50 @@ fn whatever_breaks_no_name_that_was_put_is_called_absent_and_when_it_is_mended_a
             }
         })
     });
+}
+
+#[test]
+fn however_few_questions_are_answered_no_name_that_was_put_is_called_absent_and_nobody_is_answered_more() {
+    let test = "-p dialtone-world --test any_mix however_few_questions";
+    let mut refused = 0;
+    in_worlds(test, 9, |seed| {
+        let (mut world, directions) = mixed(seed);
+        for (from, to) in &directions {
+            let few = world.rng.random_range(1..4);
+            world.agree(*from, *to, |agreement| agreement.limits.queries_per_second = few);
+        }
+        let (mut puts, mut made, began) = (Puts::new(), Made::new(), world.now);
+        for _ in 0..60 {
+            put(&mut world, &mut puts);
+            some_gets(&mut world, &puts, &mut made)?;
+        }
+        // What is asked for in vain is asked of many.
+        for name in 1_000..1_030 {
+            let nobody = *record(name, world.time(), &[], false).name();
+            for node in 0..world.nodes.len() {
+                world.get(node, nobody);
+            }
+            world.try_run(SECOND / 20)?;
+        }
+        world.try_run(SECOND * 10)?;
+        kept(&world, &puts, &made, true)?;
+        // A second more, for clocks tell whole ones.
+        let secs = (world.now - began).as_secs() + 1 + u64::from(BURST_SECS);
+        for (own, peer) in &directions {
+            let peer = world.nodes[*peer].name;
+            let few = u64::from(world.nodes[*own].agreements[&peer].limits.queries_per_second);
+            let tally = world.tally(*own).peers.get(&peer).copied().unwrap_or_default();
+            refused += tally.refused;
+            if tally.served > few * secs {
+                return Err(format!(
+                    "provider {own} answered {} questions in {secs} s, where {few} a second are agreed",
+                    tally.served
+                ));
+            }
+        }
+        Ok(())
+    });
+    assert!(refused > 0, "nobody asked too much: this tests nothing");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 use crate::io::peering::node::Node;
 use crate::io::peering::reconcile::Asked;
 use crate::peering::agreement::Agreement;
+use crate::peering::ask::reach;
 use crate::peering::dial::{self, Patience, Which};
 use crate::peering::digest::Digest;
 use crate::peering::health::{LinkState, LinkStatus, PeerStatus, Progress};
@@ -428,15 +429,17 @@ impl Slot {
         self.links.values().max_by_key(|link| {
             let pushes = link.theirs.as_ref().map(|theirs| agreement.accept.min(theirs.pushes));
             let tells = link.progress.received_all && link.progress.silent_for <= HEARD_WITHIN;
-            (tells, self.speaks_for_all(agreement, link), pushes, Reverse(link.since))
+            (self.speaks_for_all(agreement, link), tells, pushes, Reverse(link.since))
         })
     }
 
-    /// Whether what a node has told is all that its provider has. Each answers for the others; but another node of ours that began with nothing may lack what
-    /// a third has, until that one is heard too.
+    /// Whether what a node has told is all that its provider has. Each answers for the others; but another node of ours may lack what a third has, and says
+    /// so: then all have to be heard.
     fn speaks_for_all(&self, agreement: &Agreement, link: &Link) -> bool {
         let is_missing = |(target, dial): (&String, &Dial)| !dial.is_own && !self.is_linked(target);
-        !link.progress.began_empty || agreement.relationship != Relationship::Sibling || !self.dials.iter().any(is_missing)
+        let has_all = link.theirs.as_ref().is_some_and(|theirs| !reach::lacks(&theirs.reach));
+        let all_told = || self.links.values().all(|link| link.progress.received_all) && !self.dials.iter().any(is_missing);
+        agreement.relationship != Relationship::Sibling || has_all || all_told()
     }
 
     /// What went over all links, and how far both sides are: the peer has all when each of its nodes has.

@@ -1,7 +1,7 @@
 //! The peers as asking sees them: what each pushes, whether all of it has arrived, and what lies behind it; also while its link is away.
 
 use super::limits::NEGATIVE_TTL;
-use super::reach::Inbound;
+use super::reach::{self, Inbound};
 use super::whom::View;
 use crate::peering::agreement::Filter;
 use crate::peering::health::{LinkState, PeerStatus};
@@ -14,6 +14,9 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default)]
 pub struct Neighbours {
     peers: BTreeMap<Name, Neighbour>,
+    /// Whether we once had all that our provider holds, as its other nodes told it; and since when they have.
+    was_whole: bool,
+    whole_since: Option<Duration>,
 }
 
 #[derive(Clone, Debug)]
@@ -34,6 +37,20 @@ struct Neighbour {
 }
 
 impl Neighbours {
+    /// A node that once had all that its provider holds, as it noted: then so it tells the others, whatever it may have missed since.
+    pub fn of_a_whole_node() -> Self {
+        Self {
+            was_whole: true,
+            ..Self::default()
+        }
+    }
+
+    /// Whether the other nodes of our provider have told us all that it holds, now or ever. Worth a note: after a start it cannot be heard again of a node that
+    /// is gone for good.
+    pub fn was_whole(&self) -> bool {
+        self.was_whole
+    }
+
     /// Takes in how the links are at `now`. Under load they are caught up for moments only: look often enough to see one.
     pub fn look(&mut self, now: Duration, peers: &[PeerStatus]) {
         self.peers.retain(|name, _| peers.iter().any(|peer| peer.name == *name));
@@ -48,7 +65,14 @@ impl Neighbours {
                 (None, None) => agreed,
             };
             let reach = theirs
-                .map(|theirs| theirs.reach.clone())
+                .map(|theirs| match reach::lacks(&theirs.reach) {
+                    // What another node of ours lacks counts for whether it has told us all: see `complete`. It is no distance.
+                    true if peer.agreement.relationship == Relationship::Sibling => Reach {
+                        partial: WHOLE,
+                        ..theirs.reach.clone()
+                    },
+                    _ => theirs.reach.clone(),
+                })
                 .or_else(|| before.and_then(|before| before.reach.clone()));
             let theirs_filters = theirs.map(|theirs| theirs.passing() != 0);
             let theirs_filters = theirs_filters.or(before.map(|before| before.theirs_filters)).unwrap_or(false);
@@ -76,6 +100,16 @@ impl Neighbours {
             };
             self.peers.insert(peer.name, neighbour);
         }
+        let mut siblings = self
+            .peers
+            .values()
+            .filter(|peer| peer.relationship == Relationship::Sibling)
+            .peekable();
+        // Of a provider that has other nodes no more nobody knows what they hold when there are some again.
+        self.was_whole &= siblings.peek().is_some();
+        let is_whole = siblings.next().is_some_and(|siblings| siblings.complete);
+        self.whole_since = self.whole_since.or(Some(now)).filter(|_| is_whole);
+        self.was_whole |= self.whole_since.is_some_and(|since| now >= since + PASSED_ON);
     }
 
     /// How they stand for this name. What their digests say of one, and how well they answer, is for others to add.
@@ -120,6 +154,7 @@ impl Neighbours {
                 .reach
                 .clone()
                 .filter(|_| peer.complete || peer.relationship != Relationship::Sibling),
+            lacked: peer.relationship == Relationship::Sibling && !self.was_whole,
         };
         self.peers.iter().map(inbound).collect()
     }
@@ -137,6 +172,9 @@ impl Neighbours {
 
 /// How long ago a peer may have told us everything: as long as an absence may be believed, so that caches would be no fresher.
 const GRACE: Duration = NEGATIVE_TTL;
+
+/// When what the other nodes of ours told us last has gone on to those that were told all but this: many times what a link rests.
+const PASSED_ON: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -231,5 +269,41 @@ mod tests {
         neighbours.look(Duration::ZERO, &[]);
         assert_eq!(of(&neighbours), None);
         assert!(neighbours.are_whole(), "without peers nobody has to be asked");
+    }
+
+    #[test]
+    fn a_node_tells_the_others_of_its_provider_that_it_may_lack_something_until_they_have_told_it_all() {
+        let mut sibling = peer(LinkState::Up, false);
+        sibling.agreement.relationship = Relationship::Sibling;
+        let mut at = |neighbours: &mut Neighbours, received_all, secs: u64| {
+            sibling.progress.received_all = received_all;
+            neighbours.look(Duration::from_secs(secs), std::slice::from_ref(&sibling));
+            neighbours.inbound().iter().any(|inbound| inbound.lacked)
+        };
+        let mut new = Neighbours::default();
+        assert!(
+            at(&mut new, false, 0) && at(&mut new, true, 1),
+            "what came last has not gone on yet"
+        );
+        assert!(!at(&mut new, true, 2) && !at(&mut new, false, 3) && new.was_whole());
+        let mut again = Neighbours::of_a_whole_node();
+        assert!(!at(&mut again, false, 0), "as it noted before it was started again");
+        again.look(Duration::from_secs(1), &[peer(LinkState::Up, true)]);
+        assert!(!again.was_whole(), "it has no other nodes now");
+    }
+
+    #[test]
+    fn what_another_node_of_ours_lacks_is_not_taken_for_somebody_whom_it_would_have_to_ask() {
+        let mut sibling = peer(LinkState::Up, true);
+        sibling.agreement.relationship = Relationship::Sibling;
+        if let Some(theirs) = &mut sibling.theirs {
+            theirs.reach.partial = 0;
+        }
+        let mut neighbours = Neighbours::default();
+        neighbours.look(Duration::ZERO, &[sibling.clone()]);
+        assert_eq!(neighbours.views()[0].reach, Some(Reach::whole()));
+        sibling.agreement.relationship = Relationship::Mutual;
+        neighbours.look(Duration::ZERO, &[sibling]);
+        assert_eq!(neighbours.views()[0].reach.as_ref().map(|reach| reach.partial), Some(0));
     }
 }

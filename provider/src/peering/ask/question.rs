@@ -12,14 +12,15 @@
 //!
 //! After each [`Question::handle`], [`Question::poll`] until it says [`Step::Wait`] or [`Step::Done`]. Whoever is asked is told not to ask
 //! those who were or are asked here, nor those whose silence is enough: so every provider is seen to by somebody, and if all say that
-//! they have nothing, nobody has.
+//! they have nothing, nobody has. Where one of them is bound not to say, and nobody gave anything, the others are asked again and may ask that one
+//! (once: `around`).
 
 use super::limits::{BUDGET, DIGEST_BUDGET, FETCHES_MAX, GATHER_MAX, HOPS_MAX, PATIENCE_PER_HOP, UNSURE_TTL_SECS};
 use super::whom::{Candidate, Hint, Plan};
 use crate::store::{Class, Pointer};
 use dialtone_shared::message::{Query, VISITED_MAX, mark};
 use dialtone_shared::{Name, Rank, Ttl, UnixSecs, VerifiedRecord};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// What is asked.
@@ -138,6 +139,8 @@ pub struct Question {
     until: Duration,
     /// Whether the rest have been asked.
     at_once: bool,
+    /// Whether others were asked once more, who may now ask those that say nothing to us.
+    around: bool,
     /// Until when more records may come in.
     gather: Option<Duration>,
     best: Option<Box<Found>>,
@@ -155,6 +158,8 @@ struct Asked {
     candidate: Candidate,
     usual_until: Duration,
     over: bool,
+    /// It could not say, and may be bound not to: others may hear from it what we do not.
+    refuses: bool,
 }
 
 impl Question {
@@ -178,6 +183,7 @@ impl Question {
             asked: Vec::new(),
             until: now + PATIENCE_PER_HOP * u32::from(ask.hops),
             at_once: false,
+            around: false,
             gather: None,
             best: None,
             not_newer: false,
@@ -237,6 +243,7 @@ impl Question {
             return;
         };
         one.over = true;
+        one.refuses = one.candidate.filtered && matches!(said, Said::Absent { certain: false } | Said::Nothing(_));
         let candidate = one.candidate.clone();
         if candidate.hint == Hint::Pointer
             && let Some(pointer) = &self.pointer
@@ -317,7 +324,10 @@ impl Question {
             }
         }
         if self.asked.iter().all(|one| one.over) && self.directed.is_empty() && self.at_once && !self.goes_on() {
-            self.finish();
+            if !self.goes_around() {
+                return self.finish();
+            }
+            self.advance(now);
         }
     }
 
@@ -332,9 +342,43 @@ impl Question {
         self.ask_rest(now, hedge);
     }
 
+    /// Whether those are to be asked once more who left out somebody that says nothing to us. Most names are in nobody's filter, and to ask everybody for everything past all filters
+    /// at once would take more questions than one may cause where many are linked with many.
+    fn goes_around(&mut self) -> bool {
+        let refuse = self.refusing();
+        if refuse.is_empty() || self.best.is_some() || std::mem::replace(&mut self.around, true) {
+            return false;
+        }
+        for one in &self.asked {
+            let peer = one.candidate.peer;
+            let left_out = refuse.iter().any(|other| *other != peer);
+            if left_out && self.rest.iter().all(|other| other.peer != peer) {
+                self.rest.push(Candidate {
+                    hint: Hint::None,
+                    ..one.candidate.clone()
+                });
+            }
+        }
+        self.at_once = self.rest.is_empty();
+        if self.is_ours() {
+            self.budget = self.ask.budget;
+        }
+        !self.at_once
+    }
+
+    /// Who could not say, and may be bound not to.
+    fn refusing(&self) -> BTreeSet<Name> {
+        self.asked.iter().filter(|one| one.refuses).map(|one| one.candidate.peer).collect()
+    }
+
+    /// Whether it is a client's question, which leaves nobody out.
+    fn is_ours(&self) -> bool {
+        self.ask.hops == HOPS_MAX && self.ask.budget == BUDGET
+    }
+
     /// Whether there are peers left, whom a question of our own asks in a round of their own: nobody else can ask them for us.
     fn goes_on(&self) -> bool {
-        self.ask.hops == HOPS_MAX && self.ask.budget == BUDGET && self.best.is_none() && !self.rest.is_empty()
+        self.is_ours() && self.best.is_none() && !self.rest.is_empty()
     }
 
     /// Asks these at the same time, and shares out what is left of the budget by how many lie behind each; at most `cap` to each.
@@ -342,9 +386,10 @@ impl Question {
         let all = candidates.len();
         let may = usize::from(if self.ask.hops == 0 { 0 } else { self.budget });
         let later = candidates.split_off(candidates.len().min(may));
-        let rounds = self.ask.hops == HOPS_MAX && self.ask.budget == BUDGET && cap.is_none();
-        // One that may have to keep something from us is no answer for the others.
-        let open = |one: &&Candidate| !one.filtered;
+        let rounds = self.is_ours() && cap.is_none();
+        // One that may keep something from us unsaid is no answer for the others.
+        let refuse = self.refusing();
+        let open = |one: &&Candidate| !one.selective && !refuse.contains(&one.peer);
         let marks = candidates.iter().filter(open).map(|one| mark(&one.peer));
         let asked = self.asked.iter().map(|one| &one.candidate).filter(open).map(|one| mark(&one.peer));
         let mut visited: Vec<_> = self
@@ -370,7 +415,10 @@ impl Question {
         }
         self.rest.extend(later.into_iter().take(left));
         self.budget -= u8::try_from(candidates.len()).unwrap_or(self.budget).min(self.budget);
-        let shares = share_out(self.budget, &candidates, &visited, cap);
+        // Who may have to ask once more keeps half for it; a client's question has as much again.
+        let keeps = !self.around && !self.is_ours() && candidates.iter().any(|one| one.filtered);
+        let shared = if keeps { self.budget / 2 } else { self.budget };
+        let shares = share_out(shared, &candidates, &visited, cap);
         for (candidate, share) in candidates.into_iter().zip(shares) {
             self.budget -= share.min(self.budget);
             let query = Query {
@@ -392,6 +440,7 @@ impl Question {
                 usual_until: now + candidate.usual,
                 candidate,
                 over: false,
+                refuses: false,
             });
         }
     }

@@ -9,6 +9,9 @@
 //! Where an agreement lets only some names pass, what was not told may be what was kept back: `filtered` is the distance to the nearest provider
 //! with such a link, told in the same way. It concerns absences alone: what is held and may pass is pushed as before.
 //!
+//! Nodes of one provider, who know of each other what each lacks, use the same number for it: a node that has not heard everything of its
+//! provider tells the others 0. Then what it has told them is not all that there is: see [`lacks`].
+//!
 //! To err on one side costs a question too many. To err on the other is not allowed, so a provider of which nothing is known is one
 //! that has to ask.
 
@@ -33,6 +36,8 @@ pub struct Inbound {
     pub filtered: bool,
     /// What it tells us; `None`: nothing yet.
     pub reach: Option<Reach>,
+    /// It is another node of ours, and we may lack what our provider holds.
+    pub lacked: bool,
 }
 
 /// What is known of peers before anything was heard of them: nothing beyond what was agreed.
@@ -44,6 +49,7 @@ pub fn unknown(agreements: &Agreements) -> Arc<[Inbound]> {
         asked: agreement.asks,
         filtered: agreement.filter.mark() != 0,
         reach: None,
+        lacked: agreement.relationship == Relationship::Sibling,
     };
     agreements.iter().map(unknown).collect()
 }
@@ -51,6 +57,12 @@ pub fn unknown(agreements: &Agreements) -> Arc<[Inbound]> {
 /// How far off the nearest is who has to ask, the one who tells this included.
 fn distance(reach: &Reach) -> u8 {
     if reach.asks.is_empty() { reach.partial } else { 0 }
+}
+
+/// Whether another node of ours that tells us this may lack what our provider holds, as nobody else says it: who has more to ask than it can
+/// name lists as many as it can.
+pub fn lacks(told: &Reach) -> bool {
+    told.partial == 0 && told.asks.len() < REACH_MAX
 }
 
 /// What we tell `to`, which is `relationship` to us. Whom we would not ask on its behalf does not count.
@@ -69,6 +81,9 @@ pub fn told(to: &Name, relationship: Relationship, inbound: &[Inbound]) -> Reach
             let distance = peer.reach.as_ref().map_or(0, distance);
             partial = partial.min(distance.saturating_add(1)).min(WHOLE);
         }
+    }
+    if inbound.iter().any(|peer| peer.peer == *to && peer.lacked) {
+        partial = 0;
     }
     asks.sort_unstable();
     if asks.len() > REACH_MAX {
@@ -107,6 +122,7 @@ mod tests {
                         asked: true,
                         filtered: false,
                         reach: told_so_far.get(&(*sender, from)).cloned(),
+                        lacked: false,
                     })
                     .collect();
                 told(&name(to), Relationship::Mutual, &inbound)
@@ -158,6 +174,7 @@ mod tests {
             asked,
             filtered,
             reach,
+            lacked: false,
         };
         let to = |inbound: &[Inbound]| told(&name(0), Relationship::Mutual, inbound).filtered;
         let (open, shut) = (Some(Reach::whole()), true);
@@ -208,6 +225,7 @@ mod tests {
             asked,
             filtered: false,
             reach,
+            lacked: false,
         };
         let (customer, peer) = (Relationship::Customer, Relationship::Peer);
         assert_eq!(told(&name(0), customer, &[inbound(Mode::Values, true, None)]).partial, 1);
@@ -221,5 +239,31 @@ mod tests {
         );
         let upstreams = [inbound(Mode::None, true, None), inbound(Mode::Values, true, None)];
         assert_eq!(told(&name(0), peer, &upstreams), Reach::whole(), "for a peer no upstream is asked");
+    }
+
+    #[test]
+    fn another_node_of_ours_is_told_whether_we_may_lack_what_it_does_not_tell_us() {
+        let sibling = |lacked| Inbound {
+            peer: name(0),
+            relationship: Relationship::Sibling,
+            mode: Mode::Values,
+            asked: true,
+            filtered: false,
+            reach: Some(Reach::whole()),
+            lacked,
+        };
+        let to_sibling = |lacked| told(&name(0), Relationship::Sibling, &[sibling(lacked)]);
+        assert!(lacks(&to_sibling(true)) && !lacks(&to_sibling(false)));
+        let many = (1..=REACH_MAX + 2).map(|index| Inbound {
+            peer: Name::key_set([index as u8, (index >> 8) as u8].repeat(16).try_into().unwrap()),
+            relationship: Relationship::Mutual,
+            mode: Mode::None,
+            ..sibling(false)
+        });
+        let crowded = told(&name(0), Relationship::Sibling, &many.chain([sibling(false)]).collect::<Vec<_>>());
+        assert!(
+            crowded.partial == 0 && !lacks(&crowded),
+            "it has to be asked, and has told all that it was told"
+        );
     }
 }

@@ -87,7 +87,9 @@ pub struct Candidate {
     pub usual: Duration,
     /// What lies behind it, as it says.
     pub reach: Option<Reach>,
-    /// Whether it may be bound to keep from us what it would give to others: then those are not told to leave it out.
+    /// Whether it gives to others what it does not give to us, and does not say so: then those are not told to leave it out.
+    pub selective: bool,
+    /// Whether a filter may keep the name from us: then it says so, and those are asked again who were told to leave it out.
     pub filtered: bool,
 }
 
@@ -119,22 +121,28 @@ pub struct Plan {
 /// the newest.
 pub fn plan(behalf: Behalf, visited: &[u64], pointer: Option<&Pointer>, views: &[View], has: bool) -> Plan {
     let mut plan = Plan::default();
-    // Each of these is asked, or silent, or gives rise to a doubt, and what it says to us it says to all; so whoever would ask only these need not be asked for their sake.
     let ours: Vec<_> = views.iter().filter(|view| behalf.may_ask(view.relationship)).collect();
-    let covered = |mark_of: &u64| {
-        visited.contains(mark_of)
-            || ours
-                .iter()
-                .any(|view| counts(view) && !view.shut && !keeps_back(view) && mark(&view.peer) == *mark_of)
+    // Each of these is asked, or its silence is enough, and what it says to us it says to all; so whoever would ask only these need not be asked for their sake. Whom
+    // we cannot ask, and who may hold it, another may ask for us.
+    let sees_to = |view: &View, one: &u64| counts(view) && !view.shut && !keeps_back(view) && mark(&view.peer) == *one;
+    let asked = |one: &u64| {
+        let asks = |view: &&&View| view.linked && view.asked && !view.aside;
+        visited.contains(one) || ours.iter().filter(asks).any(|view| sees_to(view, one))
     };
+    let covered = |one: &u64| asked(one) || ours.iter().any(|view| sees_to(view, one) && is_proof(view, has, &asked));
     let mut doubt = |why: String| {
         plan.doubt.get_or_insert(why);
     };
     for view in &ours {
         let peer = view.peer;
         if view.relationship == Relationship::Sibling && behalf != Behalf::Client {
-            // The same name as ours: for the one who asks it is us. It is not asked, but what we may not have of it yet counts.
-            if behalf != Behalf::Of(Relationship::Sibling) && !is_proof(view, has, &covered) {
+            // The same name as ours: for the one who asks it is us. It is not asked, but what we may not have of it yet counts. A node of ours that asks
+            // knows whom the others would ask; but we may be the only one that it reaches.
+            let has_told = match behalf {
+                Behalf::Of(Relationship::Sibling) => has || view.complete,
+                Behalf::Of(_) | Behalf::Client => is_proof(view, has, &covered),
+            };
+            if !has_told {
                 doubt("another node of this provider may hold it, or knows whom to ask".to_owned());
             }
             continue;
@@ -161,7 +169,8 @@ pub fn plan(behalf: Behalf, visited: &[u64], pointer: Option<&Pointer>, views: &
             hint,
             usual: view.usual,
             reach: view.reach.clone(),
-            filtered: keeps_back(view),
+            selective: !gives_all(view),
+            filtered: view.filtered,
         };
         // Where something is said to be somewhere, nobody's silence says that it is not: it may have been told by another first.
         if hint == Hint::None && pointer.is_none() && is_proof(view, has, &covered) {
@@ -209,11 +218,15 @@ pub fn plan(behalf: Behalf, visited: &[u64], pointer: Option<&Pointer>, views: &
 
 /// Whether the peer may give to others what it does not give to us: for a filter, or because we are not its customer.
 fn keeps_back(view: &View) -> bool {
-    let gives_all = matches!(
+    view.filtered || !gives_all(view)
+}
+
+/// Whether we are told whatever others are told, but for filters.
+fn gives_all(view: &View) -> bool {
+    matches!(
         view.relationship,
         Relationship::Mutual | Relationship::Upstream | Relationship::Sibling
-    );
-    view.filtered || !gives_all
+    )
 }
 
 /// Whether an absence depends on this peer at all: it pushes what it has, or it may be asked.
@@ -532,6 +545,25 @@ mod tests {
         let doubts = |behalf, complete| asked(&plan(behalf, &[mark(&name(1))], None, &[sibling(complete)], false));
         assert_eq!(doubts(Behalf::Of(Mutual), false), (vec![], vec![], true));
         assert_eq!(doubts(Behalf::Of(Mutual), true), (vec![], vec![], false));
-        assert_eq!(doubts(Behalf::Of(Sibling), false), (vec![], vec![], false), "it asks itself");
+        assert_eq!(doubts(Behalf::Of(Sibling), false), (vec![], vec![], true), "a third may hold it");
+        assert_eq!(doubts(Behalf::Of(Sibling), true), (vec![], vec![], false));
+    }
+
+    #[test]
+    fn who_cannot_be_asked_and_may_hold_it_is_asked_through_another() {
+        let through = View {
+            reach: Some(Reach {
+                asks: vec![mark(&name(1))],
+                ..Reach::whole()
+            }),
+            ..view(2, Values)
+        };
+        let mute = |partial| View {
+            asked: false,
+            reach: Some(Reach { partial, ..Reach::whole() }),
+            ..view(1, Values)
+        };
+        assert_eq!(plan_of(&[mute(1), through.clone()]), (vec![], vec![2], true));
+        assert_eq!(plan_of(&[mute(WHOLE), through]), (vec![], vec![], false), "its silence is enough");
     }
 }

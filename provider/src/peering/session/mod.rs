@@ -175,7 +175,6 @@ impl Session {
     pub fn progress(&self) -> Progress {
         let mut progress = self.progress;
         if let State::Running(running) = &self.state {
-            progress.began_empty = running.their_heads == [0; 3];
             progress.lag = running.feed.lag();
             progress.counted = Some(running.feed.heads_seen());
             progress.sent_all = progress.lag == 0;

@@ -2,7 +2,7 @@
 //!
 //! turmoil gives hosts, their runtimes, virtual time and the ways between them; [`socket`] gives QUIC its datagrams, and loses, repeats,
 //! delays and reorders them; [`super::disk`] gives the stores. A host that crashes loses its power: first its disk freezes and its socket
-//! falls silent, then its tasks are dropped. Run twice, a seed sends the same datagrams at the same times.
+//! falls silent, then its tasks are dropped. In some lives the first hosts are nodes of one provider. Run twice, a seed sends the same datagrams at the same times.
 
 pub mod crypto;
 pub mod socket;
@@ -14,7 +14,8 @@ use dialtone_provider::io::clock::Clock;
 use dialtone_provider::io::peering::{self, PeeringContext};
 use dialtone_provider::peering::agreement::{Agreement, Agreements};
 use dialtone_provider::peering::position::Position;
-use dialtone_provider::store::{Class, Condition, Cursors, Lane, Put, RecordStore};
+use dialtone_provider::store::{Change, Class, Condition, Cursors, Lane, Put, RecordStore};
+use dialtone_shared::message::Relationship;
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::{Name, SecretKey, UnixMicros, UnixSecs, VerifiedRecord};
 use rand::rngs::StdRng;
@@ -81,21 +82,23 @@ fn wall(elapsed: Duration, skew: i64) -> UnixMicros {
     UnixMicros(right.saturating_add_signed(skew * 1_000_000))
 }
 
-/// A life of random faults on real network code: 3 or 4 hosts that peer in a line, in a ring or with one another.
+/// A life of random faults on real network code: 3 or 4 hosts, of as many providers or fewer, which peer in a line, in a ring or with one another.
 ///
 /// # Errors
 /// What happened that must never happen, or that not all held the same within a minute after the faults had stopped.
 pub fn live(seed: u64) -> Result<Run, String> {
     let mut rng = StdRng::seed_from_u64(seed);
     let nodes = rng.random_range(3..=4);
-    let pairs = [graph::line, graph::ring, graph::mesh][rng.random_range(0..3)](nodes);
+    // So many of the hosts are nodes of the first provider.
+    let siblings = if rng.random_bool(0.4) { rng.random_range(2..=nodes) } else { 1 };
+    let pairs = [graph::line, graph::ring, graph::mesh][rng.random_range(0..3)](nodes - siblings + 1);
     let wire = Wire::new(
         rng.random(),
         rng.random_range(0.0..0.3),
         rng.random_range(0.0..0.3),
         rng.random_range(0.0..0.3),
     );
-    let hosts = hosts(&mut rng, nodes, &pairs);
+    let hosts = hosts(&mut rng, nodes, siblings, &pairs);
     let agreed = |host: &Arc<Host>| {
         let agreements = host.agreements.iter().map(|agreement| (agreement.peer, agreement.clone()));
         (host.signer.name(), Arc::new(agreements.collect::<Agreements>()))
@@ -146,10 +149,18 @@ pub fn live(seed: u64) -> Result<Run, String> {
     })
 }
 
-fn hosts(rng: &mut StdRng, nodes: usize, pairs: &[(usize, usize)]) -> Vec<Arc<Host>> {
-    let signers: Vec<Arc<Signer>> = (0..nodes)
+/// Hosts, the first `siblings` of which are nodes of provider 0; `pairs` are of providers.
+fn hosts(rng: &mut StdRng, nodes: usize, siblings: usize, pairs: &[(usize, usize)]) -> Vec<Arc<Host>> {
+    let provider = |host: usize| host.saturating_sub(siblings - 1);
+    let signers: Vec<Arc<Signer>> = (0..=provider(nodes - 1))
         .map(|_| Arc::new(Signer::of(SecretKey::from_seed(&rng.random()))))
         .collect();
+    let endpoints = |of: usize| {
+        let hosts = (0..nodes).filter(|host| provider(*host) == of);
+        hosts
+            .map(|host| SocketAddr::new(address(host), PORT).to_string())
+            .collect::<Vec<_>>()
+    };
     let mut puts = vec![Vec::new(); nodes];
     for _ in 0..PUTS * nodes {
         let at = Duration::from_micros(rng.random_range(0..LASTS.as_micros() as u64));
@@ -162,20 +173,25 @@ fn hosts(rng: &mut StdRng, nodes: usize, pairs: &[(usize, usize)]) -> Vec<Arc<Ho
     }
     let mut made = Vec::new();
     for index in 0..nodes {
+        let own = provider(index);
         let agreement = |(a, b): &(usize, usize)| {
-            let (other, dials) = if *a == index { (*b, true) } else { (*a, false) };
-            let endpoints = dials.then(|| SocketAddr::new(address(other), PORT).to_string());
-            ([*a, *b].contains(&index)).then(|| Agreement::mutual(signers[other].name(), endpoints.into_iter().collect()))
+            let (other, endpoints) = if *a == own { (*b, endpoints(*b)) } else { (*a, Vec::new()) };
+            ([*a, *b].contains(&own)).then(|| Agreement::mutual(signers[other].name(), endpoints))
         };
-        let mut own = std::mem::take(&mut puts[index]);
-        own.sort_by_key(|(at, _)| *at);
+        // One settings file for all nodes: each lists its own address too.
+        let sibling = (own == 0 && siblings > 1).then(|| Agreement {
+            relationship: Relationship::Sibling,
+            ..Agreement::mutual(signers[0].name(), endpoints(0))
+        });
+        let mut puts = std::mem::take(&mut puts[index]);
+        puts.sort_by_key(|(at, _)| *at);
         made.push(Arc::new(Host {
-            signer: signers[index].clone(),
-            agreements: pairs.iter().filter_map(agreement).collect(),
+            signer: signers[own].clone(),
+            agreements: pairs.iter().filter_map(agreement).chain(sibling).collect(),
             disk: Mutex::new(DiskStore::new(rng.random(), Some(Duration::from_millis(rng.random_range(1..40))))),
             skew: Arc::new(AtomicI64::new(rng.random_range(-250..=250))),
             power: socket::Power::default(),
-            puts: own,
+            puts,
             seed: rng.random(),
         }));
     }
@@ -316,11 +332,15 @@ impl Hosts<'_> {
             if acked == seen || !aside.is_empty() {
                 continue;
             }
+            // What came from another node of that provider is not sent back to any: they see to it themselves.
+            let theirs = self.hosts[b].signer.name();
+            let alone = self.hosts.iter().filter(|host| host.signer.name() == theirs).count() == 1;
+            let sent = |change: &Change| alone || change.held.from != Some(theirs);
             let mut watch = lock(&self.watch);
             for lane in [Lane::Urgent, Lane::Ordinary] {
                 let (seen, acked) = (seen[lane as usize], acked[lane as usize]);
                 let changes = ready(from.changes(lane, seen, usize::MAX)).map_err(|error| error.to_string())?;
-                for change in changes.iter().filter(|change| change.cursor <= acked) {
+                for change in changes.iter().filter(|change| change.cursor <= acked && sent(change)) {
                     watch.promised(b, &change.held.record, change.held.keep_until);
                 }
             }
