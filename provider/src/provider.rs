@@ -228,7 +228,9 @@ impl Provider {
             // A provider that is gone says the same.
             let _ = told.wait_for(|stopping| *stopping).await;
         };
-        listening.tasks.spawn(dns::serve(frontend, udp, tcp, dns_listeners(), stopped));
+        listening
+            .tasks
+            .spawn(dns::serve(frontend, udp, tcp, dns_listeners(&settings), stopped));
 
         let about = about(&settings, &signer, &addresses);
         let info = watch::Sender::new(admin::with_peers(&about, &settings.peers));
@@ -465,10 +467,11 @@ fn millis(clock: &Arc<dyn Clock>) -> Millis {
     Millis::new(move || clock.now().0 / 1_000)
 }
 
-fn dns_listeners() -> ListenerSettings {
+fn dns_listeners(settings: &Settings) -> ListenerSettings {
     let usual = ListenerSettings::default();
     ListenerSettings {
         tcp_connections: files::share(usual.tcp_connections),
+        rate: settings.dns.rate,
         ..usual
     }
 }

@@ -1,6 +1,7 @@
 //! What an operator may set, with what holds when nothing is set. `etc/provider.toml` is the documentation; a test reads it back.
 
 use crate::peering::agreement::{Agreement, Filter, Limits};
+use dialtone_resolver::dns::RateSettings;
 use dialtone_shared::Name;
 use dialtone_shared::limits::{LIFETIME_SECS_MAX, PRICE_BYTES_MAX, VALUE_BYTES_MAX};
 use dialtone_shared::message::{Mode, Relationship, WordError};
@@ -80,6 +81,8 @@ pub struct DnsSettings {
     pub forward: Vec<SocketAddr>,
     /// The file of names that people chose for flat names, as `dialtone alias` edits it.
     pub aliases: Option<PathBuf>,
+    /// How fast answers may go by UDP to one network.
+    pub rate: RateSettings,
 }
 
 /// The link between providers.
@@ -369,6 +372,7 @@ impl Settings {
                 self.dns.origin
             ));
         }
+        self.dns.rate.check().or_else(|what| wrong(format!("`dns.rate`: {what}")))?;
         Ok(())
     }
 
@@ -410,6 +414,7 @@ impl Default for DnsSettings {
             origin: "dialtone.alt".to_owned(),
             forward: Vec::new(),
             aliases: None,
+            rate: RateSettings::default(),
         }
     }
 }

@@ -57,11 +57,11 @@ fn provider(path: &Path) -> Result<String, Failure> {
     ))
 }
 
-/// Whether nothing is set, nor whose settings they are to be: `[log]` is in every template.
+/// Whether nothing is set, nor whose settings they are to be, but for what an untouched template of a frontend has.
 fn says_nothing(table: &toml::Table) -> bool {
     table
         .iter()
-        .all(|(key, value)| key == "log" && value.as_table().is_some_and(toml::Table::is_empty))
+        .all(|(key, value)| matches!(key.as_str(), "log" | "rate") && value.as_table().is_some_and(toml::Table::is_empty))
 }
 
 /// Whose settings a file holds, by the keys that only one kind has. In doubt a provider's: its report is the fullest.
@@ -72,7 +72,7 @@ fn told_from_keys(text: &str) -> Which {
     let has = |keys: &[&str]| keys.iter().any(|key| table.contains_key(*key));
     if has(&["data", "identity", "http", "dns", "peering", "peer", "account", "limits"]) {
         Which::Provider
-    } else if has(&["listen", "forward", "forward_for_everyone", "origin"]) {
+    } else if has(&["listen", "forward", "forward_for_everyone", "origin", "rate"]) {
         Which::Dns
     } else if has(&["providers", "map", "state", "token_file"]) {
         Which::Client
@@ -92,6 +92,7 @@ mod tests {
             ("[http]\nlisten = []", Which::Provider),
             ("listen = []\nproviders = []", Which::Dns),
             ("providers = []", Which::Client),
+            ("[rate]\nslip = 1", Which::Dns),
             ("not toml", Which::Provider),
         ] {
             assert_eq!(told_from_keys(text), which, "{text:?}");

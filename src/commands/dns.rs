@@ -11,7 +11,7 @@ use crate::{failures, files, log, output};
 use clap::Args;
 use dialtone_provider::settings::{LogSettings, from_file};
 use dialtone_resolver::Stub;
-use dialtone_resolver::dns::{Domain, Follow, Frontend, FrontendSettings, ListenerSettings};
+use dialtone_resolver::dns::{Domain, Follow, Frontend, FrontendSettings, ListenerSettings, RateSettings};
 use dialtone_resolver::io::certificate::Certificate;
 use dialtone_resolver::io::{encrypted as secured, listeners};
 use serde::Deserialize;
@@ -108,6 +108,8 @@ pub struct DnsFile {
     pub map: Option<PathBuf>,
     /// The folder of rollback floors.
     pub state: Option<PathBuf>,
+    /// How fast answers may go by UDP to one network.
+    pub rate: RateSettings,
     /// What is written to the log.
     pub log: LogSettings,
 }
@@ -131,6 +133,7 @@ impl Default for DnsFile {
             providers: None,
             map: None,
             state: None,
+            rate: RateSettings::default(),
             log: LogSettings::default(),
         }
     }
@@ -156,6 +159,9 @@ impl DnsFile {
         if let Some(origin) = &file.origin {
             Domain::from_text(origin).map_err(|error| Failure::new(Exit::Settings, format!("{}: `origin`", path.display()), error))?;
         }
+        file.rate
+            .check()
+            .map_err(|wrong| Failure::new(Exit::Settings, format!("{}: `rate`", path.display()), wrong))?;
         Ok(file)
     }
 
@@ -267,7 +273,10 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
         // A sender that is gone says the same.
         let _ = stopped.wait_for(|stopped| *stopped).await;
     };
-    let limits = ListenerSettings::default();
+    let limits = ListenerSettings {
+        rate: file.rate,
+        ..ListenerSettings::default()
+    };
     let plain = listeners::serve(Arc::clone(&frontend), sockets.udp, sockets.tcp, limits, told(stopped.clone()));
     let certificate = encrypted.as_ref().map(|encrypted| Arc::clone(&encrypted.certificate));
     let secure = async {

@@ -62,6 +62,13 @@ fn a_wrong_key_or_value_is_named_with_its_line() {
             .failed(8, &[&format!("x.toml, line {line}"), says, "dialtone template"]);
     }
     world.run(["check-config", "nowhere.toml"]).failed(9, &["nowhere.toml"]);
+    for (text, key) in [
+        ("listen = ['127.0.0.1:1']\n[rate]\nburst = 0\n", "`burst`"),
+        ("[dns.rate]\nipv6_prefix = 65\n", "`ipv6_prefix`"),
+    ] {
+        world.write("x.toml", text);
+        world.run(["check-config", "x.toml"]).failed(8, &["rate", key]);
+    }
     world.write("x.toml", "listen = []\norigin = 'dialtone.alt'\n");
     world.run(["check-config", "x.toml"]).failed(8, &["listen"]);
 }

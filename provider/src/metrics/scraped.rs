@@ -326,10 +326,21 @@ impl Collector for Dns {
             MetricType::Counter,
             rows,
         )?;
+        let rows = ["truncated", "dropped"]
+            .iter()
+            .zip(counts.limited)
+            .map(|(how, count)| ([("how", (*how).to_owned())], count));
+        family(
+            &mut encoder,
+            "dialtone_dns_limited",
+            "DNS answers by UDP to networks beyond their rate: sent without data, or not at all",
+            MetricType::Counter,
+            rows,
+        )?;
         for (name, help, count) in [
             ("dialtone_dns_dropped", "DNS messages that got no answer", counts.dropped),
             ("dialtone_dns_truncated", "DNS answers that were truncated", counts.truncated),
-            ("dialtone_dns_hot", "DNS answers by UDP that were kept as they are sent", counts.hot),
+            ("dialtone_dns_hot", "DNS answers that were kept as they are sent", counts.hot),
             ("dialtone_dns_forwarded", "Questions for upstream resolvers", counts.forwarded),
             (
                 "dialtone_dns_upstream_sent",

@@ -19,12 +19,14 @@ pub struct FrontendCounts {
     pub truncated: u64,
     /// Questions that were for upstream resolvers, from the cache or not.
     pub forwarded: u64,
-    /// Answers by UDP that were kept as they are sent.
+    /// Answers that were kept as they are sent.
     pub hot: u64,
-    /// How many answers are kept now as they are sent, over all cores.
+    /// How many answers are kept now as they are sent: by all cores, and for all connections.
     pub kept: u64,
     /// What these take, in bytes.
     pub kept_bytes: u64,
+    /// Answers by UDP to networks beyond their rate: sent without data, and not sent.
+    pub limited: [u64; 2],
     /// Messages sent to upstream resolvers.
     pub upstream_sent: u64,
 }
@@ -39,6 +41,7 @@ pub(crate) struct Counters {
     hot: AtomicU64,
     kept: AtomicU64,
     kept_bytes: AtomicU64,
+    limited: [AtomicU64; 2],
 }
 
 impl Counters {
@@ -61,6 +64,11 @@ impl Counters {
         }
     }
 
+    /// Counts an answer to a network beyond its rate: sent without data, or not at all.
+    pub(crate) fn limited(&self, is_sent: bool) {
+        self.limited[usize::from(!is_sent)].fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Counts what a core answered by UDP from what it keeps, by code: as many as since it last said so.
     pub(crate) fn answered_again(&self, by_rcode: [u64; 16]) {
         let total = by_rcode.iter().sum();
@@ -71,7 +79,12 @@ impl Counters {
         self.hot.fetch_add(total, Ordering::Relaxed);
     }
 
-    /// A core that kept `before` keeps `now`: answers, and their bytes.
+    /// Counts an answer over a connection that was kept, beside [`Counters::answered`].
+    pub(crate) fn kept_was_sent(&self) {
+        self.hot.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Who kept `before` keeps `now`: answers, and their bytes.
     pub(crate) fn keeps(&self, before: (usize, usize), now: (usize, usize)) {
         let add = |counter: &AtomicU64, before: usize, now: usize| {
             // Adding what is less than nothing goes round and comes out right.
@@ -94,6 +107,7 @@ impl Counters {
             hot: load(&self.hot),
             kept: load(&self.kept),
             kept_bytes: load(&self.kept_bytes),
+            limited: self.limited.each_ref().map(load),
             upstream_sent,
         }
     }

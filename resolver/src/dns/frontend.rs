@@ -1,18 +1,21 @@
 //! A question's way through the house: whose name is it, what is known of it, and what is said.
 
 use crate::dns::counts::{Counters, FrontendCounts};
-use crate::dns::edns::{add_option, dress};
+use crate::dns::edns::{Wants, add_option, dress};
 use crate::dns::forward::Asked;
 use crate::dns::generations::{Generations, Millis, Trace};
+use crate::dns::glance::{Key, OPT_HEAD_BYTES};
 use crate::dns::hot::Fill;
+use crate::dns::kept::Kept;
 use crate::dns::links::Follow;
 use crate::dns::place::{Place, Zone};
 use crate::dns::question::Query;
+use crate::dns::rate::is_private;
 use crate::dns::rcode::{AnswerError, Ede, Rcode, ede, of_error};
 use crate::dns::response::{Response, TCP_BYTES_MAX, ede_option, encode_refusal, udp_limit};
 use crate::dns::settings::{FrontendSettings, NEGATIVE_TTL_SECS_MAX, NSID_BYTES_MAX, ORIGIN_BYTES_MAX, RECORD_UDP_GAIN};
 use crate::dns::walk::Walk;
-use crate::dns::wire::{CLASS_IN, flags};
+use crate::dns::wire::{CLASS_IN, HEADER_BYTES, flags};
 use crate::io::alias_file::AliasFile;
 use crate::io::links::{Linked, Links};
 use crate::io::upstream::Upstream;
@@ -92,6 +95,7 @@ pub struct Frontend {
     forward_for_everyone: bool,
     nsid: Option<Vec<u8>>,
     counters: Counters,
+    kept: Kept,
     generations: Arc<Generations>,
     clock: Millis,
 }
@@ -194,6 +198,7 @@ impl Frontend {
             forward_for_everyone: settings.forward_for_everyone,
             nsid: settings.nsid.map(String::into_bytes),
             counters: Counters::default(),
+            kept: Kept::new(),
             generations: Arc::default(),
             clock: Millis::since_now(),
         })
@@ -210,13 +215,48 @@ impl Frontend {
 
     /// Answers the message `query`, whatever it is. Takes as long as the source and the upstream take, within their time-outs.
     pub async fn answer(&self, query: &[u8], via: Via) -> Reply {
-        self.answer_and_fill(query, via).await.0
+        if let Some(reply) = self.answer_kept(query, via) {
+            return reply;
+        }
+        let now_millis = self.now_millis();
+        let (reply, fill) = self.answer_and_fill(query, via).await;
+        if let Some(fill) = fill
+            && let Some(key) = self.key_over_connections(query, via)
+        {
+            self.kept.keep(&key, &fill, &self.generations, now_millis, &self.counters);
+        }
+        reply
+    }
+
+    /// The answer to `query` where it came over a connection and was given before, and still holds: nothing is looked up for it.
+    pub(crate) fn answer_kept(&self, query: &[u8], via: Via) -> Option<Reply> {
+        let key = self.key_over_connections(query, via)?;
+        let mut answer = self
+            .kept
+            .answer(&key, query, &self.generations, self.now_millis(), &self.counters)?;
+        let options = query
+            .get(HEADER_BYTES + key.question().len() + OPT_HEAD_BYTES..)
+            .filter(|options| !options.is_empty());
+        if let Some(wants) = options.and_then(Wants::read) {
+            dress(&mut answer, wants, via.carrier, self.nsid.as_deref(), TCP_BYTES_MAX);
+        }
+        self.counters.answered(via.carrier, Some(&answer));
+        Some(Reply::Send(answer))
+    }
+
+    fn key_over_connections(&self, query: &[u8], via: Via) -> Option<Key> {
+        match via.carrier {
+            // Every core has its own.
+            Carrier::Udp => None,
+            Carrier::Tcp | Carrier::Tls | Carrier::Https | Carrier::Quic => Key::of(query, self.recursion_for(via.client.ip())),
+        }
     }
 
     /// As [`Frontend::answer`], with what may be kept of it for whoever asks the same.
     pub async fn answer_and_fill(&self, query: &[u8], via: Via) -> (Reply, Option<Fill>) {
         let begun = self.generations.begin();
         let trace = Trace::default();
+        let mut fill = None;
         let reply = match Query::read(query) {
             Ok(query) => {
                 let limit = match via.carrier {
@@ -224,6 +264,11 @@ impl Frontend {
                     Carrier::Tcp | Carrier::Tls | Carrier::Https | Carrier::Quic => TCP_BYTES_MAX,
                 };
                 let mut answer = self.answer_query(&query, via, limit, &trace).await;
+                fill = trace.into_slots().map(|slots| Fill {
+                    answer: answer.clone(),
+                    slots,
+                    begun,
+                });
                 if let Some(edns) = query.edns {
                     dress(&mut answer, edns.wants, via.carrier, self.nsid.as_deref(), limit);
                 }
@@ -232,13 +277,7 @@ impl Frontend {
             Err(refusal) => encode_refusal(&refusal),
         };
         self.counters.answered(via.carrier, reply.as_deref());
-        let Some(answer) = reply else { return (Reply::Drop, None) };
-        let fill = trace.into_slots().map(|slots| Fill {
-            answer: answer.clone(),
-            slots,
-            begun,
-        });
-        (Reply::Send(answer), fill)
+        (reply.map_or(Reply::Drop, Reply::Send), fill)
     }
 
     /// Which names changed.
@@ -394,14 +433,6 @@ fn refuse(query: &Query) -> Option<Response> {
 
 fn failed(error: &AnswerError) -> Response {
     Response::code(Rcode::ServFail, Some(of_error(error)))
-}
-
-/// Whether an address is of this machine or of a network that nobody else can send from.
-fn is_private(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
-    }
 }
 
 const TYPE_IXFR: u16 = 251;

@@ -5,7 +5,7 @@
 //! the names that never leave the house, [`forward`] judges what upstream resolvers say and [`upstream_cache`] keeps it, [`response`] writes the bytes,
 //! [`edns`] adds the courtesies of the way it came, [`https`] says what an HTTP request asks, [`rcode`] says what went wrong. [`aliases`] is the file that maps legacy names onto flat ones, [`links`] are their owners' own; [`zone`] and [`rdata_text`] read zone
 //! files into bindings. What is asked again goes a short way instead: [`glance`] makes a key of its question, [`hot`] keeps the bytes that were
-//! answered, [`generations`] knows whether they still hold. Sockets and files are in [`crate::io`].
+//! answered (`kept`: for all connections together), [`generations`] knows whether they still hold. [`rate`] holds what goes out by UDP to what a network may have. Sockets and files are in [`crate::io`].
 
 pub mod aliases;
 pub mod answer;
@@ -18,10 +18,12 @@ pub mod generations;
 pub mod glance;
 pub mod hot;
 pub mod https;
+mod kept;
 pub mod links;
 pub mod local;
 pub mod place;
 pub mod question;
+pub mod rate;
 pub mod rcode;
 pub mod rdata_text;
 mod rebase;
@@ -40,4 +42,4 @@ pub use counts::FrontendCounts;
 pub use domain::Domain;
 pub use frontend::{Carrier, Frontend, FrontendError, Reply, Via};
 pub use links::Follow;
-pub use settings::{Authority, FrontendSettings, ListenerSettings};
+pub use settings::{Authority, FrontendSettings, ListenerSettings, RateSettings};

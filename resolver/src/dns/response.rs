@@ -3,7 +3,7 @@
 use crate::dns::domain::Domain;
 use crate::dns::question::{DNSSEC_OK, NotAQuery, Query, Question};
 use crate::dns::rcode::{Ede, Rcode};
-use crate::dns::wire::{CLASS_IN, HEADER_BYTES, Header, Writer, flags};
+use crate::dns::wire::{CLASS_IN, HEADER_BYTES, Header, Reader, Writer, flags};
 use bytes::Bytes;
 use dialtone_shared::record::rdata::types;
 
@@ -156,6 +156,34 @@ pub fn encode_refusal(refusal: &NotAQuery) -> Option<Vec<u8>> {
     Some(w.into_bytes())
 }
 
+/// Makes `answer` say nothing but that there is more over TCP: its question, and its OPT without options. Its length, which is never more than
+/// that of what asked; `None` if it has no question, or no room.
+pub(crate) fn cut(answer: &mut [u8]) -> Option<usize> {
+    let mut r = Reader::new(answer);
+    let Header { id, flags: was, counts } = r.header()?;
+    if counts[0] != 1 {
+        return None;
+    }
+    r.plain_name()?;
+    r.u32()?;
+    let question = r.position();
+    let mut w = Writer::new();
+    let extended = counts[3] > 0;
+    w.header(&Header {
+        id,
+        // No code: what is not said with its reason is not to be believed.
+        flags: was & !(flags::AA | flags::AD | flags::RCODE) | flags::TC,
+        counts: [1, 0, 0, u16::from(extended)],
+    });
+    w.put(answer.get(HEADER_BYTES..question)?);
+    if extended {
+        write_opt(&mut w, 0, &[]);
+    }
+    let bytes = w.into_bytes();
+    answer.get_mut(..bytes.len())?.copy_from_slice(&bytes);
+    Some(bytes.len())
+}
+
 /// The largest answer that `query` may get by UDP.
 pub fn udp_limit(query: &Query) -> usize {
     match query.edns {
@@ -239,6 +267,29 @@ mod tests {
         let expected =
             "123481800001000100000001076578616d706c6503616c740000010001c00c000100010000001e0004c000020100002904d0000000000006000f00020003";
         assert_eq!(hex::encode(response.encode(&query, UDP_BYTES_MAX, true)), expected);
+    }
+
+    #[test]
+    fn what_is_cut_is_no_longer_than_its_question_and_says_only_that_there_is_more() {
+        for (asked, expected) in [
+            (
+                "123401000001000000000001076578616d706c6503616c74000001000100002904d0000000000000",
+                "123483000001000000000001076578616d706c6503616c74000001000100002904d0000000000000",
+            ),
+            (
+                "123401000001000000000000076578616d706c6503616c740000010001",
+                "123483000001000000000000076578616d706c6503616c740000010001",
+            ),
+        ] {
+            let mut response = Response::code(Rcode::NxDomain, Some(Ede::new(3, "because")));
+            response.authoritative = true;
+            let address = Rdata::Bytes(Bytes::from_static(&[192, 0, 2, 1]));
+            response.answers.push(rr("example.alt", types::A, 30, address));
+            let mut answer = response.encode(&query(asked), UDP_BYTES_MAX, false);
+            let length = cut(&mut answer).expect("one question");
+            assert_eq!(hex::encode(&answer[..length]), expected);
+        }
+        assert_eq!(cut(&mut [0; 12]), None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::dns::domain::Domain;
 use crate::dns::links::Follow;
+use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -60,6 +61,59 @@ pub struct ListenerSettings {
     pub tcp_in_flight: usize,
     /// A connection on which no whole message has come for this long is closed.
     pub tcp_idle: Duration,
+    /// How fast answers may go by UDP to one network.
+    pub rate: RateSettings,
+}
+
+/// How fast answers may go by UDP to one network. Answers no larger than their questions are not counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RateSettings {
+    /// Answers a second; 0: any number. At most [`ANSWERS_PER_SECOND_MAX`].
+    pub answers_per_second: u32,
+    /// Answers at once.
+    pub burst: u32,
+    /// How many bits of an IPv4 address are its network.
+    pub ipv4_prefix: u8,
+    /// How many bits of an IPv6 address are its network: at most 64.
+    pub ipv6_prefix: u8,
+    /// Of the answers beyond the rate, every so manyth is sent without data, so that who is there comes over TCP; 0: none is.
+    pub slip: u8,
+    /// Whether this machine and private networks are held to it too, where nobody else can send from.
+    pub private: bool,
+}
+
+impl RateSettings {
+    /// Whether they can be used.
+    ///
+    /// # Errors
+    /// The key that is wrong, and what it may be.
+    pub fn check(&self) -> Result<(), String> {
+        let wrong = |key, value: u32, from, to: u32| Err(format!("`{key}` is {value}: {from} to {to}"));
+        match *self {
+            Self { answers_per_second, .. } if answers_per_second > ANSWERS_PER_SECOND_MAX => {
+                wrong("answers_per_second", answers_per_second, 0, ANSWERS_PER_SECOND_MAX)
+            }
+            Self { burst, .. } if !(1..=ANSWERS_BURST_MAX).contains(&burst) => wrong("burst", burst, 1, ANSWERS_BURST_MAX),
+            Self { ipv4_prefix: bits, .. } if !(1..=32).contains(&bits) => wrong("ipv4_prefix", bits.into(), 1, 32),
+            Self { ipv6_prefix: bits, .. } if !(1..=64).contains(&bits) => wrong("ipv6_prefix", bits.into(), 1, 64),
+            Self { .. } => Ok(()),
+        }
+    }
+}
+
+impl Default for RateSettings {
+    /// What a home or an office never needs by UDP, and a thousand of them cannot make a flood of.
+    fn default() -> Self {
+        Self {
+            answers_per_second: 200,
+            burst: 400,
+            ipv4_prefix: 24,
+            ipv6_prefix: 56,
+            slip: 2,
+            private: false,
+        }
+    }
 }
 
 impl FrontendSettings {
@@ -101,9 +155,16 @@ impl Default for ListenerSettings {
             tcp_per_client: 64,
             tcp_in_flight: 64,
             tcp_idle: STREAM_IDLE,
+            rate: RateSettings::default(),
         }
     }
 }
+
+/// Most answers a second that can be told from no limit: time is kept in parts of a millisecond, of which there are so many.
+pub const ANSWERS_PER_SECOND_MAX: u32 = 64_000;
+
+/// Most answers at once: a network is remembered for as long as these are worth at its rate.
+pub const ANSWERS_BURST_MAX: u32 = 1_000_000;
 
 /// How long a connection may be open without a whole message: what RFC 9210 §4.5 starts with, less a second, so that a slow one is gone
 /// within ten on a busy machine too.
@@ -112,6 +173,9 @@ pub const STREAM_IDLE: Duration = Duration::from_secs(9);
 /// Longest question over a connection, in bytes: a padded one fits into the answer's size, and nothing else is long. Each is held until it is
 /// answered: with the 64 KiB that TCP allows, those that wait on all connections would take gigabytes.
 pub const QUESTION_BYTES_MAX: usize = 4_096;
+
+/// What the answers take that are kept for connections, in bytes: a quarter of what is kept for datagrams, since most questions come by those.
+pub const KEPT_FOR_CONNECTIONS_BYTES_MAX: usize = 64 << 20;
 
 /// How long a TLS or QUIC handshake may take: two round trips around the world, lost once each. Part of [`STREAM_IDLE`].
 pub const HANDSHAKE_MAX: Duration = Duration::from_secs(5);

@@ -9,6 +9,7 @@
 use crate::dns::frontend::{Carrier, Frontend, Reply, Via};
 use crate::dns::glance::Key;
 use crate::dns::hot::{Answers, Fill};
+use crate::dns::rate::Limiter;
 use crate::dns::response::UDP_BYTES_MAX;
 use crate::dns::settings::{ListenerSettings, QUESTION_BYTES_MAX};
 use crate::io::listeners::{ERROR_PAUSE, SHUTDOWN_GRACE, all_back, told};
@@ -31,11 +32,12 @@ pub(super) async fn serve(
     frontend: Arc<Frontend>,
     socket: tokio::net::UdpSocket,
     settings: ListenerSettings,
+    limiter: Arc<Limiter>,
     mut stopped: watch::Receiver<bool>,
 ) {
     let slots = Arc::new(Semaphore::new(settings.udp_in_flight));
     let (running, mut ended) = mpsc::channel::<()>(1);
-    match start(&frontend, socket, &settings, &slots, running) {
+    match start(&frontend, socket, &settings, &limiter, &slots, running) {
         Ok(cores) => {
             tokio::select! {
                 () = told(&mut stopped) => {}
@@ -55,6 +57,7 @@ fn start(
     frontend: &Arc<Frontend>,
     socket: tokio::net::UdpSocket,
     settings: &ListenerSettings,
+    limiter: &Arc<Limiter>,
     slots: &Arc<Semaphore>,
     running: mpsc::Sender<()>,
 ) -> io::Result<Cores> {
@@ -78,6 +81,7 @@ fn start(
             frontend: Arc::clone(frontend),
             runtime: Handle::current(),
             socket: Arc::clone(&socket),
+            limiter: Arc::clone(limiter),
             slots: Arc::clone(slots),
             back: Arc::default(),
             answers: Answers::new(settings.udp_cache_bytes / count, rand::random()),
@@ -123,6 +127,7 @@ struct Core {
     frontend: Arc<Frontend>,
     runtime: Handle,
     socket: Arc<UdpSocket>,
+    limiter: Arc<Limiter>,
     slots: Arc<Semaphore>,
     back: Arc<Mutex<Vec<(Key, Fill)>>>,
     answers: Answers,
@@ -191,20 +196,27 @@ impl Core {
             && let Some(length) = self.answers.answer(key, message, self.frontend.generations(), now_millis, room)
         {
             self.by_rcode[usize::from(room[3] & 0x0f)] += 1;
-            return Some(length);
+            return self.pass(client, message.len(), room.get_mut(..length)?, now_millis);
         }
         match self.the_long_way(key, message.to_vec(), client, now_millis)? {
             Reply::Send(bytes) => {
-                room.get_mut(..bytes.len())?.copy_from_slice(&bytes);
-                Some(bytes.len())
+                let room = room.get_mut(..bytes.len())?;
+                room.copy_from_slice(&bytes);
+                self.pass(client, message.len(), room, now_millis)
             }
             Reply::Drop => None,
         }
     }
 
+    /// What of an answer may go to where it says that the question came from.
+    fn pass(&self, client: SocketAddr, question: usize, answer: &mut [u8], now_millis: u64) -> Option<usize> {
+        self.limiter
+            .pass(client.ip(), question, answer, now_millis, self.frontend.counters())
+    }
+
     /// The reply, if it takes no waiting; else a task waits for it and sends it.
     fn the_long_way(&mut self, key: Option<Key>, message: Vec<u8>, client: SocketAddr, now_millis: u64) -> Option<Reply> {
-        let frontend = Arc::clone(&self.frontend);
+        let (frontend, question) = (Arc::clone(&self.frontend), message.len());
         let via = Via {
             carrier: Carrier::Udp,
             client,
@@ -219,10 +231,12 @@ impl Core {
         // No slot, no answer: who asked will ask again.
         let slot = Arc::clone(&self.slots).try_acquire_owned().ok()?;
         let (socket, back) = (Arc::clone(&self.socket), Arc::clone(&self.back));
+        let (frontend, limiter) = (Arc::clone(&self.frontend), Arc::clone(&self.limiter));
         self.runtime.spawn(async move {
             let (reply, fill) = answering.await;
-            if let Reply::Send(bytes) = reply
-                && let Err(error) = socket.send_to(&bytes, client)
+            if let Reply::Send(mut bytes) = reply
+                && let Some(length) = limiter.pass(client.ip(), question, &mut bytes, frontend.now_millis(), frontend.counters())
+                && let Err(error) = socket.send_to(bytes.get(..length).unwrap_or_default(), client)
             {
                 tracing::debug!(%client, %error, "answering by UDP");
             }

@@ -1,6 +1,7 @@
 //! The frontend's plain sockets: UDP and TCP. Those under TLS and QUIC are in [`encrypted`](crate::io::encrypted).
 
 use crate::dns::frontend::{Carrier, Frontend, Reply, Via};
+use crate::dns::rate::Limiter;
 use crate::dns::settings::ListenerSettings;
 use crate::io::connections::{Connections, Seat};
 use crate::io::conversation::converse;
@@ -45,8 +46,11 @@ pub async fn serve(
 ) {
     let (stop, stopped) = watch::channel(false);
     let mut listeners = JoinSet::new();
+    // A network has one rate, wherever it asks.
+    let limiter = Arc::new(Limiter::new(settings.rate, rand::random()));
     for socket in udp {
-        listeners.spawn(serve_udp(Arc::clone(&frontend), socket, settings, stopped.clone()));
+        let (frontend, limiter) = (Arc::clone(&frontend), Arc::clone(&limiter));
+        listeners.spawn(serve_udp(frontend, socket, settings, limiter, stopped.clone()));
     }
     let connections = Arc::new(Connections::new(settings.tcp_connections, settings.tcp_per_client));
     for listener in tcp {
@@ -77,7 +81,13 @@ async fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
 
 /// Where datagrams cannot be had many at a time: one after the other.
 #[cfg(not(target_os = "linux"))]
-async fn serve_udp(frontend: Arc<Frontend>, socket: UdpSocket, settings: ListenerSettings, mut stopped: watch::Receiver<bool>) {
+async fn serve_udp(
+    frontend: Arc<Frontend>,
+    socket: UdpSocket,
+    settings: ListenerSettings,
+    limiter: Arc<Limiter>,
+    mut stopped: watch::Receiver<bool>,
+) {
     let socket = Arc::new(socket);
     let slots = Arc::new(Semaphore::new(settings.udp_in_flight));
     let mut buffer = vec![0; crate::dns::settings::QUESTION_BYTES_MAX];
@@ -98,14 +108,27 @@ async fn serve_udp(frontend: Arc<Frontend>, socket: UdpSocket, settings: Listene
             client,
         };
         let mut answering = answering(&frontend, buffer[..length].to_vec(), via);
+        let passed = {
+            let (frontend, limiter) = (Arc::clone(&frontend), Arc::clone(&limiter));
+            move |reply| match reply {
+                Reply::Send(mut bytes) => {
+                    let passed = limiter.pass(client.ip(), length, &mut bytes, frontend.now_millis(), frontend.counters());
+                    passed.map_or(Reply::Drop, |length| {
+                        bytes.truncate(length);
+                        Reply::Send(bytes)
+                    })
+                }
+                Reply::Drop => Reply::Drop,
+            }
+        };
         match at_once(&mut answering).await {
-            Some(reply) => send_udp(&socket, reply, client).await,
+            Some(reply) => send_udp(&socket, passed(reply), client).await,
             None => {
                 // No slot, no answer: who asked will ask again.
                 if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
                     let socket = Arc::clone(&socket);
                     tokio::spawn(async move {
-                        send_udp(&socket, answering.await, client).await;
+                        send_udp(&socket, passed(answering.await), client).await;
                         drop(slot);
                     });
                 }

@@ -6,6 +6,7 @@ mod hot;
 mod links;
 mod malformed;
 mod names_under_the_origin;
+mod rate;
 mod scenario;
 mod sockets;
 mod world;
