@@ -456,6 +456,8 @@ fn frontend(settings: &Settings, source: Arc<StoreSource>) -> Result<Frontend, S
     let settings = FrontendSettings {
         upstreams: settings.dns.forward.clone(),
         aliases: settings.dns.aliases.clone(),
+        access: settings.dns.access.clone(),
+        searches: settings.dns.searches,
         ..FrontendSettings::new(origin)
     };
     Ok(Frontend::new(source, settings)?)

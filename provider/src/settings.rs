@@ -1,7 +1,7 @@
 //! What an operator may set, with what holds when nothing is set. `etc/provider.toml` is the documentation; a test reads it back.
 
 use crate::peering::agreement::{Agreement, Filter, Limits};
-use dialtone_resolver::dns::RateSettings;
+use dialtone_resolver::dns::{AccessSettings, RateSettings, SearchSettings};
 use dialtone_shared::Name;
 use dialtone_shared::limits::{LIFETIME_SECS_MAX, PRICE_BYTES_MAX, VALUE_BYTES_MAX};
 use dialtone_shared::message::{Mode, Relationship, WordError};
@@ -83,6 +83,10 @@ pub struct DnsSettings {
     pub aliases: Option<PathBuf>,
     /// How fast answers may go by UDP to one network.
     pub rate: RateSettings,
+    /// How often peers and upstream resolvers are asked because of one network.
+    pub searches: SearchSettings,
+    /// Who is answered at all.
+    pub access: AccessSettings,
 }
 
 /// The link between providers.
@@ -373,6 +377,8 @@ impl Settings {
             ));
         }
         self.dns.rate.check().or_else(|what| wrong(format!("`dns.rate`: {what}")))?;
+        let searches = self.dns.searches.check();
+        searches.or_else(|what| wrong(format!("`dns.searches`: {what}")))?;
         Ok(())
     }
 
@@ -415,6 +421,8 @@ impl Default for DnsSettings {
             forward: Vec::new(),
             aliases: None,
             rate: RateSettings::default(),
+            searches: SearchSettings::default(),
+            access: AccessSettings::default(),
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::cache::Cache;
 use crate::choose;
 use crate::error::StubError;
 use crate::floor::Standing;
+use crate::io::allowance::may_ask;
 use crate::io::discover::{self, Provider};
 use crate::io::floor_file::FloorKeeper;
 use crate::io::http::HttpClient;
@@ -230,7 +231,7 @@ impl Inner {
         if let Some(receiver) = desk.flying.get(sought) {
             return Turn::Wait(receiver.clone());
         }
-        if desk.flying.len() >= self.lookups_max {
+        if desk.flying.len() >= self.lookups_max || !may_ask() {
             return Turn::Busy;
         }
         let (sender, receiver) = watch::channel(None);

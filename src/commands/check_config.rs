@@ -59,9 +59,9 @@ fn provider(path: &Path) -> Result<String, Failure> {
 
 /// Whether nothing is set, nor whose settings they are to be, but for what an untouched template of a frontend has.
 fn says_nothing(table: &toml::Table) -> bool {
-    table
-        .iter()
-        .all(|(key, value)| matches!(key.as_str(), "log" | "rate") && value.as_table().is_some_and(toml::Table::is_empty))
+    table.iter().all(|(key, value)| {
+        matches!(key.as_str(), "log" | "rate" | "searches" | "access") && value.as_table().is_some_and(toml::Table::is_empty)
+    })
 }
 
 /// Whose settings a file holds, by the keys that only one kind has. In doubt a provider's: its report is the fullest.
@@ -72,7 +72,7 @@ fn told_from_keys(text: &str) -> Which {
     let has = |keys: &[&str]| keys.iter().any(|key| table.contains_key(*key));
     if has(&["data", "identity", "http", "dns", "peering", "peer", "account", "limits"]) {
         Which::Provider
-    } else if has(&["listen", "forward", "forward_for_everyone", "origin", "rate"]) {
+    } else if has(&["listen", "forward", "forward_for_everyone", "origin", "rate", "searches", "access"]) {
         Which::Dns
     } else if has(&["providers", "map", "state", "token_file"]) {
         Which::Client

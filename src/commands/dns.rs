@@ -11,7 +11,7 @@ use crate::{failures, files, log, output};
 use clap::Args;
 use dialtone_provider::settings::{LogSettings, from_file};
 use dialtone_resolver::Stub;
-use dialtone_resolver::dns::{Domain, Follow, Frontend, FrontendSettings, ListenerSettings, RateSettings};
+use dialtone_resolver::dns::{AccessSettings, Domain, Follow, Frontend, FrontendSettings, ListenerSettings, RateSettings, SearchSettings};
 use dialtone_resolver::io::certificate::Certificate;
 use dialtone_resolver::io::{encrypted as secured, listeners};
 use serde::Deserialize;
@@ -110,6 +110,10 @@ pub struct DnsFile {
     pub state: Option<PathBuf>,
     /// How fast answers may go by UDP to one network.
     pub rate: RateSettings,
+    /// How often providers and upstream resolvers are asked because of one network.
+    pub searches: SearchSettings,
+    /// Who is answered at all.
+    pub access: AccessSettings,
     /// What is written to the log.
     pub log: LogSettings,
 }
@@ -134,6 +138,8 @@ impl Default for DnsFile {
             map: None,
             state: None,
             rate: RateSettings::default(),
+            searches: SearchSettings::default(),
+            access: AccessSettings::default(),
             log: LogSettings::default(),
         }
     }
@@ -159,9 +165,9 @@ impl DnsFile {
         if let Some(origin) = &file.origin {
             Domain::from_text(origin).map_err(|error| Failure::new(Exit::Settings, format!("{}: `origin`", path.display()), error))?;
         }
-        file.rate
-            .check()
-            .map_err(|wrong| Failure::new(Exit::Settings, format!("{}: `rate`", path.display()), wrong))?;
+        for (table, checked) in [("rate", file.rate.check()), ("searches", file.searches.check())] {
+            checked.map_err(|wrong| Failure::new(Exit::Settings, format!("{}: `{table}`", path.display()), wrong))?;
+        }
         Ok(file)
     }
 
@@ -252,6 +258,8 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
         validate: file.validate,
         trust_anchors: file.trust_anchors,
         nsid: file.nsid,
+        access: file.access,
+        searches: file.searches,
         ..FrontendSettings::new(domain(&origin)?)
     };
     let frontend = Arc::new(Frontend::new(Arc::new(stub), settings).map_err(failures::frontend)?);

@@ -20,6 +20,7 @@ mod passphrases;
 mod peering;
 mod publish_and_resolve;
 mod publishing;
+mod readme;
 mod real_clients;
 mod resolvers;
 mod siblings;

@@ -62,12 +62,18 @@ fn a_wrong_key_or_value_is_named_with_its_line() {
             .failed(8, &[&format!("x.toml, line {line}"), says, "dialtone template"]);
     }
     world.run(["check-config", "nowhere.toml"]).failed(9, &["nowhere.toml"]);
-    for (text, key) in [
-        ("listen = ['127.0.0.1:1']\n[rate]\nburst = 0\n", "`burst`"),
-        ("[dns.rate]\nipv6_prefix = 65\n", "`ipv6_prefix`"),
+    for (text, table, key) in [
+        ("listen = ['127.0.0.1:1']\n[rate]\nburst = 0\n", "`rate`", "`burst`"),
+        ("[dns.rate]\nipv6_prefix = 65\n", "`dns.rate`", "`ipv6_prefix`"),
+        ("[dns.searches]\nper_second = 64001\n", "`dns.searches`", "`per_second`"),
+        (
+            "listen = ['127.0.0.1:1']\n[access]\ndeny = ['192.0.2.1/24']\n",
+            "line 3",
+            "`192.0.2.1/24`",
+        ),
     ] {
         world.write("x.toml", text);
-        world.run(["check-config", "x.toml"]).failed(8, &["rate", key]);
+        world.run(["check-config", "x.toml"]).failed(8, &[table, key]);
     }
     world.write("x.toml", "listen = []\norigin = 'dialtone.alt'\n");
     world.run(["check-config", "x.toml"]).failed(8, &["listen"]);

@@ -339,6 +339,16 @@ impl Collector for Dns {
         )?;
         for (name, help, count) in [
             ("dialtone_dns_dropped", "DNS messages that got no answer", counts.dropped),
+            (
+                "dialtone_dns_denied",
+                "DNS questions of networks that are not answered",
+                counts.denied,
+            ),
+            (
+                "dialtone_dns_unsearched",
+                "Questions that others were not asked for, of networks that had others asked too often",
+                counts.unsearched,
+            ),
             ("dialtone_dns_truncated", "DNS answers that were truncated", counts.truncated),
             ("dialtone_dns_hot", "DNS answers that were kept as they are sent", counts.hot),
             ("dialtone_dns_forwarded", "Questions for upstream resolvers", counts.forwarded),

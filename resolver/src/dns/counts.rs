@@ -21,12 +21,16 @@ pub struct FrontendCounts {
     pub forwarded: u64,
     /// Answers that were kept as they are sent.
     pub hot: u64,
+    /// Answers by UDP to networks beyond their rate: sent without data, and not sent.
+    pub limited: [u64; 2],
+    /// Questions of networks that are not answered.
+    pub denied: u64,
+    /// Questions that others would have had to be asked for, of networks beyond what they may cause.
+    pub unsearched: u64,
     /// How many answers are kept now as they are sent: by all cores, and for all connections.
     pub kept: u64,
     /// What these take, in bytes.
     pub kept_bytes: u64,
-    /// Answers by UDP to networks beyond their rate: sent without data, and not sent.
-    pub limited: [u64; 2],
     /// Messages sent to upstream resolvers.
     pub upstream_sent: u64,
 }
@@ -39,9 +43,10 @@ pub(crate) struct Counters {
     truncated: AtomicU64,
     forwarded: AtomicU64,
     hot: AtomicU64,
+    limited: [AtomicU64; 2],
+    denied: AtomicU64,
     kept: AtomicU64,
     kept_bytes: AtomicU64,
-    limited: [AtomicU64; 2],
 }
 
 impl Counters {
@@ -62,6 +67,11 @@ impl Counters {
         if bits & flags::TC != 0 {
             self.truncated.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Counts a question of a network that is not answered.
+    pub(crate) fn denied(&self) {
+        self.denied.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts an answer to a network beyond its rate: sent without data, or not at all.
@@ -94,7 +104,7 @@ impl Counters {
         add(&self.kept_bytes, before.1, now.1);
     }
 
-    pub(crate) fn read(&self, upstream_sent: u64) -> FrontendCounts {
+    pub(crate) fn read(&self, upstream_sent: u64, unsearched: u64) -> FrontendCounts {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let by_carrier = self.by_carrier.each_ref().map(load);
         FrontendCounts {
@@ -105,9 +115,11 @@ impl Counters {
             truncated: load(&self.truncated),
             forwarded: load(&self.forwarded),
             hot: load(&self.hot),
+            limited: self.limited.each_ref().map(load),
+            denied: load(&self.denied),
+            unsearched,
             kept: load(&self.kept),
             kept_bytes: load(&self.kept_bytes),
-            limited: self.limited.each_ref().map(load),
             upstream_sent,
         }
     }

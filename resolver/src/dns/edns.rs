@@ -2,7 +2,9 @@
 //!
 //! They are put into an answer that is already encoded, so that one encoded answer does for every transport.
 
+use crate::dns::cookie::{COOKIE, Cookie};
 use crate::dns::frontend::Carrier;
+use crate::dns::response::OPT_BYTES;
 use crate::dns::settings::{NSID_BYTES_MAX, STREAM_IDLE};
 use crate::dns::wire::{HEADER_BYTES, Reader};
 use dialtone_shared::record::rdata::types;
@@ -16,17 +18,21 @@ pub struct Wants {
     pub keepalive: bool,
     /// Which of several servers this is (RFC 5001).
     pub nsid: bool,
+    /// That it is known again (RFC 7873); of several cookies the first.
+    pub cookie: Option<Cookie>,
 }
 
 impl Wants {
-    /// Reads the data of an OPT record: `([code u16][length u16][bytes])*`; `None` where it is anything else.
+    /// Reads the data of an OPT record: `([code u16][length u16][bytes])*`; `None` where it is anything else, or has a
+    /// cookie of a length that no cookie has.
     pub fn read(options: &[u8]) -> Option<Self> {
         let mut r = Reader::new(options);
         let mut wants = Self::default();
         while !r.is_at_end() {
             let (code, length) = (r.u16()?, r.u16()?);
-            r.take(usize::from(length))?;
+            let data = r.take(usize::from(length))?;
             match code {
+                COOKIE if wants.cookie.is_none() => wants.cookie = Some(Cookie::read(data)?),
                 PADDING => wants.padding = true,
                 KEEPALIVE => wants.keepalive = true,
                 NSID => wants.nsid = true,
@@ -82,6 +88,20 @@ pub fn add_option(answer: &mut Vec<u8>, option: &[u8], limit: usize) {
     answer[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
 }
 
+/// Adds `option` to the first `length` bytes of `answer` if they end with an OPT that has none, and it fits into `limit` bytes: the new length.
+/// The answer is not read for it.
+pub(crate) fn add_to_bare(answer: &mut [u8], length: usize, option: &[u8], limit: usize) -> Option<usize> {
+    let opt = answer.get(..length)?.last_chunk::<OPT_BYTES>()?;
+    let is_bare = opt[..3] == [0, 0, types::OPT as u8] && opt[OPT_BYTES - 2..] == [0, 0];
+    let end = length + option.len();
+    if !is_bare || end > limit {
+        return None;
+    }
+    answer.get_mut(length..end)?.copy_from_slice(option);
+    answer[length - 2..length].copy_from_slice(&(option.len() as u16).to_be_bytes());
+    Some(end)
+}
+
 /// Where the length of the OPT's data stands, if the last record is an OPT.
 fn opt_length_at(answer: &[u8]) -> Option<usize> {
     let mut r = Reader::new(answer);
@@ -118,6 +138,7 @@ mod tests {
         padding: true,
         keepalive: true,
         nsid: true,
+        cookie: None,
     };
 
     fn dressed(carrier: Carrier, nsid: Option<&[u8]>, limit: usize) -> Vec<u8> {
@@ -131,8 +152,6 @@ mod tests {
         assert_eq!(options, answer[BARE.len()..], "its length says all that follows");
         options
     }
-
-    const OPT_BYTES: usize = 11;
 
     #[test]
     fn each_transport_gets_what_it_may_have() {
@@ -160,10 +179,25 @@ mod tests {
     }
 
     #[test]
+    fn an_option_is_put_after_a_bare_opt_as_after_any_other() {
+        let option = [0, 10, 0, 2, 1, 2];
+        let mut slow = BARE.to_vec();
+        add_option(&mut slow, &option, 1_232);
+        let mut quick = [0; 100];
+        quick[..BARE.len()].copy_from_slice(BARE);
+        assert_eq!(add_to_bare(&mut quick, BARE.len(), &option, slow.len() - 1), None);
+        assert_eq!(quick[..BARE.len()], *BARE);
+        assert_eq!(add_to_bare(&mut quick, BARE.len(), &option, slow.len()), Some(slow.len()));
+        assert_eq!(quick[..slow.len()], slow);
+        assert_eq!(add_to_bare(&mut quick, slow.len(), &option, 100), None, "not bare any more");
+        assert_eq!(add_to_bare(&mut quick, 5, &option, 100), None);
+    }
+
+    #[test]
     fn options_are_read_whole_or_not_at_all() {
         assert_eq!(Wants::read(b""), Some(Wants::default()));
         assert_eq!(Wants::read(b"\0\x03\0\0\0\x0b\0\0\0\x0c\0\x02\0\0\xff\xff\0\0"), Some(ALL));
-        for broken in [&b"\0"[..], b"\0\x03\0", b"\0\x0c\0\x02\0"] {
+        for broken in [&b"\0"[..], b"\0\x03\0", b"\0\x0c\0\x02\0", b"\0\x0a\0\x07abcdefg"] {
             assert_eq!(Wants::read(broken), None);
         }
     }

@@ -1,22 +1,25 @@
 //! A question's way through the house: whose name is it, what is known of it, and what is said.
 
+use crate::dns::access::{Access, Denied, is_private};
+use crate::dns::accounts::Accounts;
+use crate::dns::cookie::{Cookie, Cookies, OPTION_BYTES, Shown};
 use crate::dns::counts::{Counters, FrontendCounts};
 use crate::dns::edns::{Wants, add_option, dress};
 use crate::dns::forward::Asked;
 use crate::dns::generations::{Generations, Millis, Trace};
-use crate::dns::glance::{Key, OPT_HEAD_BYTES};
+use crate::dns::glance::{EXTENDED_ERROR_BYTES_MAX, Key, OPT_HEAD_BYTES};
 use crate::dns::hot::Fill;
 use crate::dns::kept::Kept;
 use crate::dns::links::Follow;
 use crate::dns::place::{Place, Zone};
 use crate::dns::question::Query;
-use crate::dns::rate::is_private;
 use crate::dns::rcode::{AnswerError, Ede, Rcode, ede, of_error};
 use crate::dns::response::{Response, TCP_BYTES_MAX, ede_option, encode_refusal, udp_limit};
 use crate::dns::settings::{FrontendSettings, NEGATIVE_TTL_SECS_MAX, NSID_BYTES_MAX, ORIGIN_BYTES_MAX, RECORD_UDP_GAIN};
 use crate::dns::walk::Walk;
 use crate::dns::wire::{CLASS_IN, HEADER_BYTES, flags};
 use crate::io::alias_file::AliasFile;
+use crate::io::allowance::{Allowance, within};
 use crate::io::links::{Linked, Links};
 use crate::io::upstream::Upstream;
 use crate::io::validator::Validator;
@@ -82,6 +85,27 @@ pub enum Reply {
     Drop,
 }
 
+/// What goes back, and what is known beside it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Given {
+    /// What goes back.
+    pub reply: Reply,
+    /// What may be kept of it for whoever asks the same.
+    pub fill: Option<Fill>,
+    /// Whether who asks showed a cookie that proves its address.
+    pub is_proved: bool,
+}
+
+impl Given {
+    fn nothing() -> Self {
+        Self {
+            reply: Reply::Drop,
+            fill: None,
+            is_proved: false,
+        }
+    }
+}
+
 /// The DNS frontend over a source of records.
 #[derive(Debug)]
 pub struct Frontend {
@@ -94,6 +118,10 @@ pub struct Frontend {
     links: Option<Links>,
     forward_for_everyone: bool,
     nsid: Option<Vec<u8>>,
+    access: Access,
+    /// What others may be asked for; and whether for private networks too.
+    searches: (Arc<Accounts>, bool),
+    cookies: Cookies,
     counters: Counters,
     kept: Kept,
     generations: Arc<Generations>,
@@ -197,6 +225,12 @@ impl Frontend {
             links,
             forward_for_everyone: settings.forward_for_everyone,
             nsid: settings.nsid.map(String::into_bytes),
+            access: Access::new(settings.access),
+            searches: (
+                Arc::new(Accounts::new(settings.searches.rule(), rand::random())),
+                settings.searches.private,
+            ),
+            cookies: Cookies::new(rand::random()),
             counters: Counters::default(),
             kept: Kept::new(),
             generations: Arc::default(),
@@ -219,13 +253,13 @@ impl Frontend {
             return reply;
         }
         let now_millis = self.now_millis();
-        let (reply, fill) = self.answer_and_fill(query, via).await;
-        if let Some(fill) = fill
+        let given = self.give(query, via).await;
+        if let Some(fill) = given.fill
             && let Some(key) = self.key_over_connections(query, via)
         {
             self.kept.keep(&key, &fill, &self.generations, now_millis, &self.counters);
         }
-        reply
+        given.reply
     }
 
     /// The answer to `query` where it came over a connection and was given before, and still holds: nothing is looked up for it.
@@ -245,39 +279,99 @@ impl Frontend {
     }
 
     fn key_over_connections(&self, query: &[u8], via: Via) -> Option<Key> {
+        let client = via.client.ip();
         match via.carrier {
             // Every core has its own.
             Carrier::Udp => None,
-            Carrier::Tcp | Carrier::Tls | Carrier::Https | Carrier::Quic => Key::of(query, self.recursion_for(via.client.ip())),
+            Carrier::Tcp | Carrier::Tls | Carrier::Https | Carrier::Quic if !self.answers(client) => None,
+            // Who shows a cookie gets one, by the long way.
+            Carrier::Tcp | Carrier::Tls | Carrier::Https | Carrier::Quic => {
+                Key::of(query, self.recursion_for(client)).filter(|key| key.cookie().is_none())
+            }
         }
     }
 
-    /// As [`Frontend::answer`], with what may be kept of it for whoever asks the same.
-    pub async fn answer_and_fill(&self, query: &[u8], via: Via) -> (Reply, Option<Fill>) {
+    /// As [`Frontend::answer`], with what is known beside.
+    pub async fn give(&self, query: &[u8], via: Via) -> Given {
         let begun = self.generations.begin();
         let trace = Trace::default();
-        let mut fill = None;
-        let reply = match Query::read(query) {
+        let denied = self.access.denies(via.client.ip());
+        if denied.is_some() {
+            self.counters.denied();
+        }
+        let given = match Query::read(query) {
+            _ if denied == Some(Denied::Drop) => Given::nothing(),
             Ok(query) => {
                 let limit = match via.carrier {
                     Carrier::Udp => udp_limit(&query),
                     Carrier::Tcp | Carrier::Tls | Carrier::Https | Carrier::Quic => TCP_BYTES_MAX,
                 };
-                let mut answer = self.answer_query(&query, via, limit, &trace).await;
-                fill = trace.into_slots().map(|slots| Fill {
+                let wants = query.edns.map(|edns| edns.wants);
+                let shown = wants
+                    .and_then(|wants| wants.cookie)
+                    .map(|cookie| self.show(&cookie, via.client.ip()));
+                let spared = limit - shown.map_or(0, |_| OPTION_BYTES);
+                let mut answer = match denied {
+                    Some(_) => refused("this address is not answered").encode(&query, spared, false),
+                    None => {
+                        let allowance = self.allowance(via, shown.as_ref());
+                        within(allowance, self.answer_query(&query, via, spared, &trace, shown.as_ref())).await
+                    }
+                };
+                // For whoever asks without a cookie, nothing may have been left out for its sake.
+                let is_for_all = shown.is_none() || answer.len() + EXTENDED_ERROR_BYTES_MAX <= spared;
+                let fill = trace.into_slots().filter(|_| is_for_all).map(|slots| Fill {
                     answer: answer.clone(),
                     slots,
                     begun,
                 });
-                if let Some(edns) = query.edns {
-                    dress(&mut answer, edns.wants, via.carrier, self.nsid.as_deref(), limit);
+                if let Some(shown) = &shown {
+                    add_option(&mut answer, &shown.option, limit);
                 }
-                Some(answer)
+                if let Some(wants) = wants {
+                    dress(&mut answer, wants, via.carrier, self.nsid.as_deref(), limit);
+                }
+                Given {
+                    reply: Reply::Send(answer),
+                    fill,
+                    is_proved: shown.is_some_and(|shown| shown.is_proof),
+                }
             }
-            Err(refusal) => encode_refusal(&refusal),
+            Err(refusal) => Given {
+                reply: encode_refusal(&refusal).map_or(Reply::Drop, Reply::Send),
+                ..Given::nothing()
+            },
         };
-        self.counters.answered(via.carrier, reply.as_deref());
-        (reply.map_or(Reply::Drop, Reply::Send), fill)
+        let sent = match &given.reply {
+            Reply::Send(answer) => Some(&answer[..]),
+            Reply::Drop => None,
+        };
+        self.counters.answered(via.carrier, sent);
+        given
+    }
+
+    /// Whether questions of `client` are answered at all.
+    pub(crate) fn answers(&self, client: IpAddr) -> bool {
+        self.access.denies(client).is_none()
+    }
+
+    /// What others may be asked for who asks; `None`: anything.
+    fn allowance(&self, via: Via, shown: Option<&Shown>) -> Option<Allowance> {
+        let (searches, private) = &self.searches;
+        let client = via.client.ip();
+        let is_held = !searches.is_without_limit() && (*private || !is_private(client));
+        is_held.then(|| Allowance {
+            searches: Arc::clone(searches),
+            client,
+            is_proved: via.carrier != Carrier::Udp || shown.is_some_and(|shown| shown.is_proof),
+            now_millis: self.now_millis(),
+        })
+    }
+
+    /// What a cookie of `client` proves, and what is sent back for it.
+    pub(crate) fn show(&self, cookie: &Cookie, client: IpAddr) -> Shown {
+        // The seconds may run over: cookies are compared by how far they are apart.
+        self.cookies.show(cookie, client, (self.now_millis() / 1_000) as u32)
     }
 
     /// Which names changed.
@@ -301,7 +395,8 @@ impl Frontend {
 
     /// What has been answered so far.
     pub fn counts(&self) -> FrontendCounts {
-        self.counters.read(self.upstream.as_ref().map_or(0, |upstream| upstream.sent()))
+        let sent = self.upstream.as_ref().map_or(0, |upstream| upstream.sent());
+        self.counters.read(sent, self.searches.0.refused())
     }
 
     /// The origin.
@@ -309,7 +404,7 @@ impl Frontend {
         &self.zone.origin
     }
 
-    async fn answer_query(&self, query: &Query, via: Via, limit: usize, trace: &Trace) -> Vec<u8> {
+    async fn answer_query(&self, query: &Query, via: Via, limit: usize, trace: &Trace, shown: Option<&Shown>) -> Vec<u8> {
         let upstream = self.upstream.as_ref().filter(|_| self.recursion_for(via.client.ip()));
         let encode = |response: &Response| response.encode(query, limit, upstream.is_some());
         if let Some(refusal) = refuse(query) {
@@ -361,9 +456,11 @@ impl Frontend {
         trace.known();
         let bytes = encode(&response);
         let (most, of) = RECORD_UDP_GAIN;
-        if query.question.kind == TYPE_RECORD && via.carrier == Carrier::Udp && bytes.len() * of > query.bytes * most {
-            // Only a query that was padded gets a record by UDP, or the proof that there is none: who asks in another's name gains
-            // nothing.
+        let is_proved = shown.is_some_and(|shown| shown.is_proof);
+        let whole = bytes.len() + shown.map_or(0, |_| OPTION_BYTES);
+        if query.question.kind == TYPE_RECORD && via.carrier == Carrier::Udp && !is_proved && whole * of > query.bytes * most {
+            // Only a query that was padded, or whose sender proved its address, gets a record by UDP, or the proof
+            // that there is none: who asks in another's name gains nothing.
             response.truncated = !(response.answers.is_empty() && response.authority.is_empty());
             response.authority.clear();
             response.ede = None;
@@ -429,6 +526,10 @@ fn refuse(query: &Query) -> Option<Response> {
         _ => return None,
     };
     Some(Response::code(rcode, ede))
+}
+
+fn refused(why: &'static str) -> Response {
+    Response::code(Rcode::Refused, Some(Ede::new(ede::PROHIBITED, why)))
 }
 
 fn failed(error: &AnswerError) -> Response {

@@ -4,6 +4,7 @@
 //! through [`crate::dns::frontend`], so nothing is decided twice. Two messages with the same [`Key`] get the same answer, but for id, the
 //! case of letters, and the time.
 
+use crate::dns::cookie::{COOKIE, Cookie};
 use crate::dns::domain::{DOMAIN_BYTES_MAX, LABEL_BYTES_MAX};
 use crate::dns::question::DNSSEC_OK;
 use crate::dns::response::{UDP_BYTES_MAX, UDP_BYTES_MIN};
@@ -17,6 +18,7 @@ pub struct Key {
     length: usize,
     /// See the bits at the end.
     variant: u8,
+    cookie: Option<Cookie>,
 }
 
 impl Key {
@@ -51,17 +53,23 @@ impl Key {
         let mut variant = if bits & flags::RD != 0 { RD } else { 0 };
         variant |= if bits & flags::CD != 0 { CD } else { 0 };
         variant |= if recursion { RECURSION } else { 0 };
-        variant |= match (header[11], rest) {
-            (0, []) => 0,
+        let (put, cookie) = match (header[11], rest) {
+            (0, []) => (0, None),
             (1, opt) => of_opt(opt)?,
             _ => return None,
         };
+        variant |= put;
         let mut bytes = [0; QUESTION_MAX];
         let key = &mut bytes[..length];
         key.copy_from_slice(question);
         // Lengths of labels are below every letter.
         key[..name].make_ascii_lowercase();
-        Some(Self { bytes, length, variant })
+        Some(Self {
+            bytes,
+            length,
+            variant,
+            cookie,
+        })
     }
 
     /// The question, its name in small letters.
@@ -72,6 +80,16 @@ impl Key {
     /// How it was put.
     pub fn variant(&self) -> u8 {
         self.variant
+    }
+
+    /// The cookie that came with it. It makes no difference to the answer, to which one is added.
+    pub fn cookie(&self) -> Option<&Cookie> {
+        self.cookie.as_ref()
+    }
+
+    /// The largest answer, in bytes.
+    pub fn limit(&self) -> usize {
+        if self.variant & LARGE != 0 { UDP_BYTES_MAX } else { UDP_BYTES_MIN }
     }
 
     /// Whether an answer of `length` bytes is the one for every message with this key. Messages that can take more than the smallest and less
@@ -85,7 +103,7 @@ impl Key {
 }
 
 /// `[0][41 u16][size u16][0][version][flags u16][length u16]([code u16][length u16][bytes])*`
-fn of_opt(opt: &[u8]) -> Option<u8> {
+fn of_opt(opt: &[u8]) -> Option<(u8, Option<Cookie>)> {
     let (fixed, mut options) = opt.split_at_checked(OPT_HEAD_BYTES)?;
     let [
         0,
@@ -105,17 +123,22 @@ fn of_opt(opt: &[u8]) -> Option<u8> {
     if *kind != types::OPT.to_be_bytes() || *version != 0 || options.len() != usize::from(u16::from_be_bytes([*length_high, *length_low])) {
         return None;
     }
+    let mut cookie = None;
     while !options.is_empty() {
         let (head, rest) = options.split_at_checked(4)?;
-        // An answer says who gave it, or echoes a cookie, only the long way.
-        if let NSID | COOKIE = u16::from_be_bytes([head[0], head[1]]) {
-            return None;
+        let (data, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([head[2], head[3]])))?;
+        match u16::from_be_bytes([head[0], head[1]]) {
+            // An answer says who gave it only the long way.
+            NSID => return None,
+            COOKIE if cookie.is_none() => cookie = Some(Cookie::read(data)?),
+            _ => {}
         }
-        options = rest.get(usize::from(u16::from_be_bytes([head[2], head[3]]))..)?;
+        options = rest;
     }
     let size = usize::from(u16::from_be_bytes([*size_high, *size_low]));
     let dnssec_ok = u32::from(*flags_high) << 8 & DNSSEC_OK != 0;
-    Some(EDNS | if dnssec_ok { DO } else { 0 } | if size >= UDP_BYTES_MAX { LARGE } else { 0 })
+    let put = EDNS | if dnssec_ok { DO } else { 0 } | if size >= UDP_BYTES_MAX { LARGE } else { 0 };
+    Some((put, cookie))
 }
 
 const RD: u8 = 1;
@@ -126,7 +149,6 @@ const LARGE: u8 = 16;
 const RECURSION: u8 = 32;
 
 const NSID: u16 = 3;
-const COOKIE: u16 = 10;
 
 /// An OPT record without its options, in bytes.
 pub(crate) const OPT_HEAD_BYTES: usize = 11;
@@ -135,7 +157,7 @@ pub(crate) const OPT_HEAD_BYTES: usize = 11;
 const QUESTION_MAX: usize = DOMAIN_BYTES_MAX + 4;
 
 /// Longest extended error that an answer may have been without for want of space, with its head.
-const EXTENDED_ERROR_BYTES_MAX: usize = 126;
+pub(crate) const EXTENDED_ERROR_BYTES_MAX: usize = 126;
 
 #[cfg(test)]
 mod tests {
@@ -179,9 +201,18 @@ mod tests {
         let plain = Key::of(&with_opt(1_232, b""), false).expect("ordinary").variant();
         let padded = Key::of(&with_opt(1_232, b"\0\x0c\0\x02\0\0"), false).expect("ordinary").variant();
         assert_eq!(plain, padded);
-        for options in [&b"\0\x03\0\0"[..], b"\0\x0a\0\x08abcdefgh", b"\0\x0c\0\x02\0", b"\0"] {
+        for options in [&b"\0\x03\0\0"[..], b"\0\x0a\0\x07abcdefg", b"\0\x0c\0\x02\0", b"\0"] {
             assert!(Key::of(&with_opt(1_232, options), false).is_none(), "{options:?}");
         }
+    }
+
+    #[test]
+    fn a_cookie_makes_no_other_key_and_only_the_first_counts() {
+        let plain = Key::of(&with_opt(1_232, b""), false).expect("ordinary");
+        let with = Key::of(&with_opt(1_232, b"\0\x0a\0\x08abcdefgh\0\x0a\0\x01x"), false).expect("ordinary");
+        assert_eq!((with.variant(), with.question()), (plain.variant(), plain.question()));
+        assert_eq!(plain.cookie(), None);
+        assert_eq!(with.cookie().map(|cookie| cookie.client), Some(*b"abcdefgh"));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What a frontend and its listeners may be told, and the bounds of what they keep.
 
+use crate::dns::access::AccessSettings;
+use crate::dns::accounts::{Rule, UNITS_PER_SECOND};
 use crate::dns::domain::Domain;
 use crate::dns::links::Follow;
 use serde::Deserialize;
@@ -31,6 +33,66 @@ pub struct FrontendSettings {
     pub trust_anchors: Option<PathBuf>,
     /// Which of several servers this is, for those who ask (RFC 5001); `None`: it is not said.
     pub nsid: Option<String>,
+    /// Who is answered at all.
+    pub access: AccessSettings,
+    /// How often others are asked because of one network.
+    pub searches: SearchSettings,
+}
+
+/// How often others (providers, peers, upstream resolvers) are asked because of one network, an IPv4 /24 or an IPv6 /56. What is known here
+/// is answered all the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SearchSettings {
+    /// Questions a second; 0: any number.
+    pub per_second: u32,
+    /// Questions at once.
+    pub burst: u32,
+    /// Whether this machine and private networks are held to it too.
+    pub private: bool,
+}
+
+impl SearchSettings {
+    /// Whether they can be used.
+    ///
+    /// # Errors
+    /// The key that is wrong, and what it may be.
+    pub fn check(&self) -> Result<(), String> {
+        check("per_second", self.per_second, 0, ANSWERS_PER_SECOND_MAX)?;
+        check("burst", self.burst, 1, ANSWERS_BURST_MAX)
+    }
+
+    pub(crate) fn rule(&self) -> Rule {
+        let RateSettings {
+            ipv4_prefix, ipv6_prefix, ..
+        } = RateSettings::default();
+        Rule {
+            per_second: self.per_second,
+            burst: self.burst,
+            ipv4_prefix,
+            ipv6_prefix,
+            hold_secs: 0,
+        }
+    }
+}
+
+impl Default for SearchSettings {
+    /// Ten pages of names never seen before at once, and one in each second.
+    fn default() -> Self {
+        Self {
+            per_second: 100,
+            burst: 1_000,
+            private: false,
+        }
+    }
+}
+
+fn check(key: &str, value: u32, from: u32, to: u32) -> Result<(), String> {
+    if (from..=to).contains(&value) {
+        Ok(())
+    } else {
+        Err(format!("`{key}` is {value}: {from} to {to}"))
+    }
 }
 
 /// What the SOA of the origin says (RFC 1035 §3.3.13).
@@ -89,16 +151,10 @@ impl RateSettings {
     /// # Errors
     /// The key that is wrong, and what it may be.
     pub fn check(&self) -> Result<(), String> {
-        let wrong = |key, value: u32, from, to: u32| Err(format!("`{key}` is {value}: {from} to {to}"));
-        match *self {
-            Self { answers_per_second, .. } if answers_per_second > ANSWERS_PER_SECOND_MAX => {
-                wrong("answers_per_second", answers_per_second, 0, ANSWERS_PER_SECOND_MAX)
-            }
-            Self { burst, .. } if !(1..=ANSWERS_BURST_MAX).contains(&burst) => wrong("burst", burst, 1, ANSWERS_BURST_MAX),
-            Self { ipv4_prefix: bits, .. } if !(1..=32).contains(&bits) => wrong("ipv4_prefix", bits.into(), 1, 32),
-            Self { ipv6_prefix: bits, .. } if !(1..=64).contains(&bits) => wrong("ipv6_prefix", bits.into(), 1, 64),
-            Self { .. } => Ok(()),
-        }
+        check("answers_per_second", self.answers_per_second, 0, ANSWERS_PER_SECOND_MAX)?;
+        check("burst", self.burst, 1, ANSWERS_BURST_MAX)?;
+        check("ipv4_prefix", self.ipv4_prefix.into(), 1, 32)?;
+        check("ipv6_prefix", self.ipv6_prefix.into(), 1, 64)
     }
 }
 
@@ -130,6 +186,8 @@ impl FrontendSettings {
             validate: false,
             trust_anchors: None,
             nsid: None,
+            access: AccessSettings::default(),
+            searches: SearchSettings::default(),
         }
     }
 }
@@ -161,7 +219,7 @@ impl Default for ListenerSettings {
 }
 
 /// Most answers a second that can be told from no limit: time is kept in parts of a millisecond, of which there are so many.
-pub const ANSWERS_PER_SECOND_MAX: u32 = 64_000;
+pub const ANSWERS_PER_SECOND_MAX: u32 = UNITS_PER_SECOND as u32;
 
 /// Most answers at once: a network is remembered for as long as these are worth at its rate.
 pub const ANSWERS_BURST_MAX: u32 = 1_000_000;

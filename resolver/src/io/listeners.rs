@@ -107,28 +107,16 @@ async fn serve_udp(
             carrier: Carrier::Udp,
             client,
         };
-        let mut answering = answering(&frontend, buffer[..length].to_vec(), via);
-        let passed = {
-            let (frontend, limiter) = (Arc::clone(&frontend), Arc::clone(&limiter));
-            move |reply| match reply {
-                Reply::Send(mut bytes) => {
-                    let passed = limiter.pass(client.ip(), length, &mut bytes, frontend.now_millis(), frontend.counters());
-                    passed.map_or(Reply::Drop, |length| {
-                        bytes.truncate(length);
-                        Reply::Send(bytes)
-                    })
-                }
-                Reply::Drop => Reply::Drop,
-            }
-        };
+        let (frontend, limiter, message) = (Arc::clone(&frontend), Arc::clone(&limiter), buffer[..length].to_vec());
+        let mut answering: Answering = Box::pin(async move { within_rate(&frontend, &limiter, &message, via).await });
         match at_once(&mut answering).await {
-            Some(reply) => send_udp(&socket, passed(reply), client).await,
+            Some(reply) => send_udp(&socket, reply, client).await,
             None => {
                 // No slot, no answer: who asked will ask again.
                 if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
                     let socket = Arc::clone(&socket);
                     tokio::spawn(async move {
-                        send_udp(&socket, passed(answering.await), client).await;
+                        send_udp(&socket, answering.await, client).await;
                         drop(slot);
                     });
                 }
@@ -136,6 +124,27 @@ async fn serve_udp(
         }
     }
     all_back(&slots, settings.udp_in_flight).await;
+}
+
+/// The answer, as far as it may go where its question says that it came from.
+#[cfg(not(target_os = "linux"))]
+async fn within_rate(frontend: &Frontend, limiter: &Limiter, message: &[u8], via: Via) -> Reply {
+    let given = frontend.give(message, via).await;
+    let Reply::Send(mut bytes) = given.reply else {
+        return Reply::Drop;
+    };
+    let way = crate::dns::rate::Way {
+        client: via.client.ip(),
+        question: message.len(),
+        is_proved: given.is_proved,
+    };
+    match limiter.pass(way, &mut bytes, frontend.now_millis(), frontend.counters()) {
+        Some(length) => {
+            bytes.truncate(length);
+            Reply::Send(bytes)
+        }
+        None => Reply::Drop,
+    }
 }
 
 #[cfg(not(target_os = "linux"))]

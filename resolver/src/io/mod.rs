@@ -1,6 +1,7 @@
 //! The only rooms with sockets, files, the clock and chance. They decide nothing.
 
 pub mod alias_file;
+pub mod allowance;
 pub mod certificate;
 pub mod clock;
 mod connections;

@@ -5,6 +5,7 @@ use crate::dns::forward::{Answered, Asked, Sent, Verdict};
 use crate::dns::rcode::UpstreamError;
 use crate::dns::settings::{UPSTREAM_IN_FLIGHT_MAX, UPSTREAM_REST, UPSTREAM_TOTAL, UPSTREAM_TRIES, UPSTREAM_TRY};
 use crate::dns::upstream_cache::UpstreamCache;
+use crate::io::allowance::may_ask;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -57,7 +58,7 @@ impl Upstream {
             }
             match state.waiting.get(&asked) {
                 Some(waiting) => waiting.clone(),
-                None if state.waiting.len() >= UPSTREAM_IN_FLIGHT_MAX => return Err(UpstreamError::Busy),
+                None if state.waiting.len() >= UPSTREAM_IN_FLIGHT_MAX || !may_ask() => return Err(UpstreamError::Busy),
                 None => {
                     let (done, waiting) = watch::channel(None);
                     state.waiting.insert(asked.clone(), waiting.clone());

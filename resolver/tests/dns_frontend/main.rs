@@ -1,5 +1,6 @@
 //! What the DNS frontend promises: each file is something it can do.
 
+mod access;
 mod encrypted;
 mod forwarding;
 mod hot;

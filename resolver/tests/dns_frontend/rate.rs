@@ -147,6 +147,77 @@ async fn a_record_is_never_half_as_large_again_as_its_question_below_the_rate_to
     assert!(were_whole >= 3, "{were_whole} of them");
 }
 
+fn with_cookie(who: &str, kind: u16, cookie: &[u8]) -> Vec<u8> {
+    let mut ask = Ask::of(&format!("{}.{ORIGIN}", name(who)), kind);
+    ask.cookie = Some(cookie.to_vec());
+    ask.bytes()
+}
+
+/// The cookie at the end of an answer.
+fn cookie_of(answer: &[u8]) -> Vec<u8> {
+    let (_, option) = answer.split_at(answer.len() - 28);
+    assert_eq!(option[..4], [0, 10, 0, 24]);
+    option[4..].to_vec()
+}
+
+#[tokio::test]
+async fn who_shows_the_cookie_that_it_got_over_tcp_is_answered_by_udp_beyond_the_rate_too() {
+    let house = house();
+    let served = Served::start(Arc::clone(&house), limits(1)).await;
+    let socket = client(served.address).await;
+    let bare = with_cookie("web", types::A, b"customer");
+    let mut whole = Vec::new();
+    for at in 0..2 * BURST {
+        socket.send(&bare).await.expect("sent");
+        let answer = receive_udp(&socket).await;
+        assert_eq!(is_cut(&answer), at >= BURST, "{at}");
+        if !is_cut(&answer) {
+            assert!(whole.is_empty() || whole == answer, "the same by the short way and the long");
+            whole = answer;
+        }
+    }
+    let mut stream = TcpStream::connect(served.address).await.expect("connected");
+    send(&mut stream, &bare).await;
+    let over_tcp = receive(&mut stream).await.expect("an answer");
+    assert_eq!(over_tcp, whole);
+    let cookie = cookie_of(&over_tcp);
+    assert_eq!(cookie[..8], *b"customer");
+    let known = with_cookie("web", types::A, &cookie);
+    let before = house.counts().hot;
+    for _ in 0..10 * BURST {
+        socket.send(&known).await.expect("sent");
+        assert_eq!(receive_udp(&socket).await, whole);
+    }
+    assert_eq!(house.counts().hot - before, u64::from(10 * BURST));
+    let mut forged = cookie.clone();
+    forged[23] ^= 1;
+    socket.send(&with_cookie("web", types::A, &forged)).await.expect("sent");
+    assert!(is_cut(&receive_udp(&socket).await));
+    // A record that is larger than its question, only to who has the address.
+    for (cookie, is_whole) in [(&cookie, true), (&forged, false), (&b"customer".to_vec(), false)] {
+        let question = with_cookie("web", TYPE_RECORD, cookie);
+        socket.send(&question).await.expect("sent");
+        let answer = receive_udp(&socket).await;
+        assert_eq!(is_cut(&answer), !is_whole);
+        assert_eq!(2 * answer.len() > 3 * question.len(), is_whole, "{} bytes", answer.len());
+    }
+}
+
+#[tokio::test]
+async fn a_cookie_of_a_length_that_none_has_is_an_error_and_one_of_another_make_is_not() {
+    let served = Served::start(house(), ListenerSettings::default()).await;
+    let socket = client(served.address).await;
+    for length in 0..=45 {
+        socket.send(&with_cookie("web", types::A, &vec![7; length])).await.expect("sent");
+        let answer = receive_udp(&socket).await;
+        let expected = if matches!(length, 8 | 16..=40) { 0 } else { 1 };
+        assert_eq!(answer[3] & 0xf, expected, "{length}");
+        if expected == 0 {
+            assert_eq!(cookie_of(&answer)[..8], [7; 8]);
+        }
+    }
+}
+
 /// What may be answered at once.
 const BURST: u32 = 10;
 

@@ -51,6 +51,7 @@ struct Slow {
 #[async_trait]
 impl RecordSource for Slow {
     async fn lookup(&self, name: &Name) -> Result<Lookup, LookupError> {
+        assert!(*name != crate::world::name("broken"), "a fault nobody thought of");
         if *name == crate::world::name("slow") {
             self.permits.acquire().await.map_err(|_| LookupError::Busy)?.forget();
         }
@@ -204,6 +205,36 @@ async fn on_a_connection_a_slow_answer_does_not_hold_up_the_next() {
     served.stop().await;
     assert_eq!(receive(&mut stream).await.expect("an answer")[..2], [0, 4]);
     assert_eq!(receive(&mut stream).await, None);
+}
+
+#[tokio::test]
+async fn a_fault_in_one_answer_takes_the_port_from_nobody() {
+    let broken = Arc::new(Slow {
+        records: records(),
+        permits: Semaphore::new(0),
+    });
+    let frontend = Arc::new(Frontend::new(broken as Arc<dyn RecordSource>, settings()).expect("frontend"));
+    let served = Served::start(frontend, ListenerSettings::default()).await;
+    // The same address and port all the time, so that it is the same thread of those that share theirs.
+    let socket = client(served.address).await;
+    for _ in 0..3 {
+        socket.send(&ask("broken", 1)).await.expect("sent");
+        // What came together with it may be lost with it, and is asked again.
+        timeout(PATIENCE, async {
+            loop {
+                socket.send(&ask("web", 2)).await.expect("sent");
+                if timeout(Duration::from_secs(1), receive_udp(&socket))
+                    .await
+                    .is_ok_and(|answer| answer[1] == 2)
+                {
+                    break;
+                }
+            }
+        })
+        .await
+        .expect("answered again");
+    }
+    served.stop().await;
 }
 
 #[tokio::test]

@@ -99,6 +99,8 @@ pub struct Ask {
     pub edns: Option<(u16, u8, bool)>,
     /// Padding, in bytes.
     pub padding: usize,
+    /// The data of a cookie option.
+    pub cookie: Option<Vec<u8>>,
     pub carrier: Carrier,
     pub client: SocketAddr,
 }
@@ -112,6 +114,7 @@ impl Ask {
             flags: 0x0100,
             edns: Some((1_232, 0, false)),
             padding: 0,
+            cookie: None,
             carrier: Carrier::Udp,
             client: SocketAddr::from(([127, 0, 0, 1], 4_000)),
         }
@@ -128,12 +131,15 @@ impl Ask {
             bytes.extend_from_slice(&[0, 0, 41]);
             bytes.extend_from_slice(&size.to_be_bytes());
             bytes.extend_from_slice(&[0, version, if dnssec_ok { 0x80 } else { 0 }, 0]);
-            let options = if self.padding > 0 { 4 + self.padding } else { 0 };
-            bytes.extend_from_slice(&(options as u16).to_be_bytes());
-            if self.padding > 0 {
-                bytes.extend_from_slice(&[0, 12]);
-                bytes.extend_from_slice(&(self.padding as u16).to_be_bytes());
-                bytes.resize(bytes.len() + self.padding, 0);
+            let padding = (self.padding > 0).then(|| (12_u16, vec![0; self.padding]));
+            let cookie = self.cookie.clone().map(|cookie| (10, cookie));
+            let options: Vec<_> = [cookie, padding].into_iter().flatten().collect();
+            let length: usize = options.iter().map(|(_, data)| 4 + data.len()).sum();
+            bytes.extend_from_slice(&(length as u16).to_be_bytes());
+            for (code, data) in options {
+                bytes.extend_from_slice(&code.to_be_bytes());
+                bytes.extend_from_slice(&(data.len() as u16).to_be_bytes());
+                bytes.extend_from_slice(&data);
             }
         }
         bytes

@@ -19,6 +19,7 @@ use crate::peering::step::Moment;
 use crate::settings::BURST_SECS;
 use crate::store::{RecordStore, StoreError};
 use async_trait::async_trait;
+use dialtone_resolver::io::allowance::may_ask;
 use dialtone_shared::message::{Answer, Query, Refused, Request, Response};
 use dialtone_shared::{Name, Rank, SignedRecord, UnixMicros};
 use std::collections::BTreeMap;
@@ -159,6 +160,9 @@ impl Asking {
             Look::Known(reply) => return Ok(reply),
             Look::Joins(ears) => ears,
             Look::Asks(ticket, question, ears) => {
+                if !may_ask() {
+                    return Ok(self.turn_away(wish, &local, ticket, &tell));
+                }
                 // In a task of its own: whoever asked may go away, and others may have joined.
                 tokio::spawn(Arc::clone(self).ask(ticket, question, tell));
                 ears
@@ -178,6 +182,17 @@ impl Asking {
         };
         let local = self.local(&wish.name).await?;
         Ok(self.desk().conclude(self.now(), wish, &local, outcome))
+    }
+
+    /// From what is at hand: who asks has made this provider ask others too often. Whoever joined meanwhile hears as much.
+    fn turn_away(&self, wish: &Wish<'_>, local: &Local, ticket: Ticket, tell: &watch::Sender<Option<Outcome>>) -> Reply {
+        let outcome = Outcome::Unknown("too many names are searched for at once".to_owned());
+        self.desk().abandon(&wish.name, ticket);
+        tell.send_replace(Some(outcome.clone()));
+        match self.desk().conclude(self.now(), wish, local, outcome) {
+            Reply::Unknown(_) => Reply::Busy,
+            known => known,
+        }
     }
 
     /// Asks one question to its end.
