@@ -12,9 +12,12 @@ work=$(mktemp -d)
 pids=()
 stop() { for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; done; pids=(); }
 trap 'stop; rm -rf "$work"' EXIT
-cargo build --release --quiet
-cargo bench --bench load --no-run 2>"$work/build" || { cat "$work/build" >&2; exit 1; }
-load=$(sed -n 's/.*(\(target[^)]*\)).*/\1/p' "$work/build" | tail -1)
+if [ -z "${DIALTONE:-}" ]; then cargo build --release --quiet; fi
+if [ -z "${LOAD:-}" ]; then
+    cargo bench --bench load --no-run 2>"$work/build" || { cat "$work/build" >&2; exit 1; }
+    LOAD=$(sed -n 's/.*(\(target[^)]*\)).*/\1/p' "$work/build" | tail -1)
+fi
+load=$LOAD
 open() { for _ in $(seq 100); do (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return; sleep 0.1; done; echo "port $1 did not open" >&2; exit 1; }
 
 dialtone() {
@@ -28,7 +31,7 @@ listen = ["127.0.0.1:24353"]
 [peering]
 listen = "127.0.0.1:24381"
 C
-    TOKIO_WORKER_THREADS=1 taskset -c 0 target/release/dialtone provider --config "$work/provider.toml" >"$work/dialtone.log" 2>&1 &
+    TOKIO_WORKER_THREADS=1 taskset -c 0 "${DIALTONE:-target/release/dialtone}" provider --config "$work/provider.toml" >"$work/dialtone.log" 2>&1 &
     pids=($!)
     open 24380
 }

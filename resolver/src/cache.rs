@@ -4,14 +4,17 @@ use crate::lookup::Moment;
 use crate::settings::CACHE_ENTRY_OVERHEAD_BYTES;
 use crate::source::Lookup;
 use dialtone_shared::limits::TTL_SECS_MAX;
-use dialtone_shared::{Name, Ttl, VerifiedRecord};
+use dialtone_shared::{Name, Rank, Scheme, Ttl, VerifiedRecord};
 use lru::LruCache;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// A bounded cache of answers. Time is an argument.
 #[derive(Debug)]
 pub struct Cache {
     entries: LruCache<Name, Entry>,
+    /// Names whose changes are told as they happen, and by which watch.
+    live: HashMap<Name, u64>,
     entries_max: usize,
     bytes: usize,
     bytes_max: usize,
@@ -29,13 +32,14 @@ impl Cache {
     pub fn new(entries_max: usize, bytes_max: usize) -> Self {
         Self {
             entries: LruCache::unbounded(),
+            live: HashMap::new(),
             entries_max,
             bytes: 0,
             bytes_max,
         }
     }
 
-    /// The answer about `name`, with what is left of its TTL.
+    /// The answer about `name`, with what is left of its TTL; of a record whose every change is told, all of its TTL, however long ago it came.
     pub fn get(&mut self, name: &Name, now: Moment) -> Option<Lookup> {
         let entry = self.entries.get(name)?;
         let left = entry.until.saturating_duration_since(now.instant);
@@ -44,11 +48,15 @@ impl Cache {
             .record
             .as_ref()
             .is_some_and(|record| record.record().expiry().is_some_and(|expiry| expiry <= now.unix));
-        if left.is_zero() || expired {
+        let live = entry.record.as_ref().filter(|_| self.live.contains_key(name));
+        let ttl = match live {
+            Some(record) => record.record().ttl_at(now.unix),
+            None => Ttl(u32::try_from(left.as_secs()).unwrap_or(u32::MAX)),
+        };
+        if expired || (live.is_none() && left.is_zero()) {
             self.forget(name);
             return None;
         }
-        let ttl = Ttl(u32::try_from(left.as_secs()).unwrap_or(u32::MAX));
         Some(match &entry.record {
             Some(record) => Lookup::Found {
                 record: record.clone(),
@@ -56,6 +64,30 @@ impl Cache {
             },
             None => Lookup::Absent { ttl },
         })
+    }
+
+    /// The names of the records held that may change, with their ranks, the most recently asked for first.
+    pub fn held(&self, most: usize) -> Vec<(Name, Rank)> {
+        let records = self.entries.iter().filter_map(|(name, entry)| Some((name, entry.record.as_ref()?)));
+        let changing = records.filter(|(name, _)| name.scheme() != Scheme::Content);
+        changing.map(|(name, record)| (*name, *record.rank())).take(most).collect()
+    }
+
+    /// From now on every change of these names is told, by this watch: their records may be given beyond their TTL, never beyond their expiry.
+    pub fn set_live<'a>(&mut self, watch: u64, names: impl Iterator<Item = &'a Name>) {
+        self.live.extend(names.map(|name| (*name, watch)));
+    }
+
+    /// This watch tells nothing any more: TTLs rule again.
+    pub fn end_live(&mut self, watch: u64) {
+        self.live.retain(|_, by| *by != watch);
+    }
+
+    /// This watch tells nothing of this name.
+    pub fn end_live_of(&mut self, watch: u64, name: &Name) {
+        if self.live.get(name) == Some(&watch) {
+            self.live.remove(name);
+        }
     }
 
     /// Keeps an answer for its TTL, and says which is to be given: a record that outranks it may have come in meanwhile.
@@ -138,6 +170,26 @@ mod tests {
         );
         assert_eq!(cache.get(record.name(), start.after(Duration::from_secs(60))), None);
         assert_eq!((cache.len(), cache.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_told_of_is_given_beyond_its_ttl_but_not_beyond_its_expiry_nor_once_nothing_is_told() {
+        let mut cache = Cache::new(10, 1 << 20);
+        let start = moment();
+        let record = record_with(1, 10, |body| body.expiry = UnixSecs(NOW.0 + 300));
+        let name = *record.name();
+        cache.put(&name, found(&record, 60), start);
+        assert_eq!(cache.held(10), [(name, *record.rank())]);
+        cache.set_live(7, [name].iter());
+        let later = |secs| start.after(Duration::from_secs(secs));
+        assert_eq!(cache.get(&name, later(70)), Some(found(&record, 60)), "all of its TTL");
+        cache.end_live_of(8, &name);
+        cache.end_live(8);
+        assert!(cache.get(&name, later(80)).is_some(), "another watch has ended");
+        assert_eq!(cache.get(&name, later(300)), None, "it has expired");
+        cache.put(&name, found(&record, 60), start);
+        cache.end_live(7);
+        assert_eq!(cache.get(&name, later(70)), None);
     }
 
     #[test]

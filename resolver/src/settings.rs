@@ -190,6 +190,10 @@ pub const HTTP_CONNECT: Duration = Duration::from_secs(5);
 pub const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long `/v1/info` may take: it is asked before anything can be looked up.
 pub const INFO_TIMEOUT: Duration = Duration::from_secs(3);
+/// Records of the cache that are watched, at most: half of what one connection may watch.
+pub const LIVE_NAMES_MAX: usize = 8_192;
+/// How often it is looked for records that are not watched yet.
+pub const LIVE_EVERY: Duration = Duration::from_secs(1);
 /// Largest HTTP body that is read. Answers are records, values among them, receipts and problems.
 pub const HTTP_BODY_BYTES_MAX: usize = 64 * 1024;
 /// A provider that is watched gives a sign of life every 15 s; after this long without one the connection is taken for lost.

@@ -136,8 +136,33 @@ impl Stub {
 
     /// Watches names at the first provider that answers over HTTP: what becomes of them is told as it happens, and known here from then on.
     pub fn watch(&self, names: impl IntoIterator<Item = Name>) -> Watch {
+        self.watch_from(names.into_iter().map(|name| (name, None)))
+    }
+
+    /// The same, of names whose records are known up to a rank: of those only what is newer is told.
+    pub(crate) fn watch_from(&self, names: impl IntoIterator<Item = (Name, Option<Rank>)>) -> Watch {
         let providers: Vec<ProviderAt> = self.inner.providers().into_iter().map(|provider| provider.at).collect();
         Watch::new(self.clone(), names, &providers)
+    }
+
+    /// The names of the records that are known here, with their ranks, the most recently asked for first.
+    pub(crate) fn held(&self, most: usize) -> Vec<(Name, Rank)> {
+        self.inner.desk().cache.held(most)
+    }
+
+    /// See [`Cache::set_live`].
+    pub(crate) fn set_live<'a>(&self, watch: u64, names: impl Iterator<Item = &'a Name>) {
+        self.inner.desk().cache.set_live(watch, names);
+    }
+
+    /// See [`Cache::end_live`].
+    pub(crate) fn end_live(&self, watch: u64) {
+        self.inner.desk().cache.end_live(watch);
+    }
+
+    /// See [`Cache::end_live_of`].
+    pub(crate) fn end_live_of(&self, watch: u64, name: &Name) {
+        self.inner.desk().cache.end_live_of(watch, name);
     }
 
     /// Takes in a record that was learnt elsewhere, such as one just published: it is the floor from now on, and known. `false`: a newer

@@ -11,8 +11,10 @@ use crate::{failures, files, log, output};
 use clap::Args;
 use dialtone_provider::settings::{LogSettings, from_file};
 use dialtone_resolver::Stub;
+use dialtone_resolver::dns::generations::{Generations, Millis};
 use dialtone_resolver::dns::{AccessSettings, Domain, Follow, Frontend, FrontendSettings, ListenerSettings, RateSettings, SearchSettings};
 use dialtone_resolver::io::certificate::Certificate;
+use dialtone_resolver::io::live::Live;
 use dialtone_resolver::io::{encrypted as secured, listeners};
 use serde::Deserialize;
 use serde_json::json;
@@ -262,7 +264,10 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
         searches: file.searches,
         ..FrontendSettings::new(domain(&origin)?)
     };
-    let frontend = Arc::new(Frontend::new(Arc::new(stub), settings).map_err(failures::frontend)?);
+    let generations = Arc::new(Generations::new());
+    let _live = Live::keep(stub.clone(), Arc::clone(&generations));
+    let frontend = Frontend::new(Arc::new(stub), settings).map_err(failures::frontend)?;
+    let frontend = Arc::new(frontend.following(generations, Millis::since_now()));
     let shown: Vec<String> = sockets.addresses.iter().map(ToString::to_string).collect();
     if args.json {
         let mut start = json!({ "dns": shown, "origin": origin });

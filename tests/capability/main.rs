@@ -15,6 +15,7 @@ mod keeping;
 mod key_life;
 mod keys;
 mod links;
+mod live;
 mod operating;
 mod passphrases;
 mod peering;

@@ -2,8 +2,12 @@
 
 use crate::support::{ProviderProcess, Ran, Tool, World, finish};
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
 
 #[test]
 fn an_encrypted_key_lives_the_whole_life_of_a_key() {
@@ -169,6 +173,81 @@ fn openssl_reads_what_is_encrypted_here_and_writes_what_is_read_here() {
         world.ok(["key", "new", &made, "--from", file, "--passphrase-file", "pass", "--chain", "0"]);
         let same = world.ok(["key", "show", &made, "--json"]).json();
         assert_eq!(same["key"], shown["key"], "{file}");
+    }
+}
+
+#[test]
+fn on_a_terminal_it_is_asked_for_unseen_and_twice_where_it_is_new() {
+    if Tool::find("script").is_none() {
+        return;
+    }
+    let world = World::new();
+    let made = [("new passphrase", "correct horse"), ("the same again", "correct horse")];
+    let new = "key new alice.key --encrypt --chain 0";
+    typed(&world, new, &[made[0], ("the same again", "correct house")], 3, "not the same");
+    assert!(!world.path("alice.key").exists());
+    typed(&world, new, &made, 0, "");
+    let text = fs::read_to_string(world.path("alice.key")).unwrap();
+    assert!(text.contains("ENCRYPTED"), "{text}");
+    let used = "key revoke alice.key --sign-only drawer";
+    let asked = [("passphrase of", "wrong"), ("that is not it", "correct horse")];
+    typed(&world, used, &asked, 0, "drawer");
+    assert!(world.path("drawer").exists());
+    typed(&world, "key decrypt alice.key", &[("passphrase of", "correct horse")], 0, "");
+    assert!(!fs::read_to_string(world.path("alice.key")).unwrap().contains("ENCRYPTED"));
+}
+
+/// Runs a command at a terminal, which `script` makes, and types each answer once the terminal shows what asks for it.
+fn typed(world: &World, args: &str, answers: &[(&str, &str)], status: i32, says: &str) {
+    let dialtone = world.command();
+    let mut script = Command::new("script");
+    script.args([
+        "-qec",
+        &format!("tty; exec '{}' {args}", dialtone.get_program().display()),
+        "/dev/null",
+    ]);
+    script
+        .current_dir(world.path(""))
+        .env("HOME", world.path(""))
+        .env("SHELL", "/bin/sh");
+    let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut keys, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let (tell, told) = channel();
+    std::thread::spawn(move || {
+        let mut bytes = [0; 256];
+        while let Ok(length @ 1..) = screen.read(&mut bytes) {
+            let _ = tell.send(String::from_utf8_lossy(&bytes[..length]).into_owned());
+        }
+    });
+    let (mut shown, mut read) = (String::new(), 0);
+    for (asks, answer) in answers {
+        let at = loop {
+            match shown[read..].find(asks).map(|at| read + at + asks.len()) {
+                Some(at) if shown[at..].contains(": ") => break at,
+                _ => {
+                    shown += &told
+                        .recv_timeout(Duration::from_secs(60))
+                        .unwrap_or_else(|_| panic!("no {asks:?}:\n{shown}"))
+                }
+            }
+        };
+        read = at;
+        // What is typed at once may come before it is hidden.
+        let terminal = shown.lines().next().unwrap_or_default().trim();
+        let began = Instant::now();
+        while !finish(Command::new("stty").args(["-a", "-F", terminal])).stdout.contains(" -echo ") {
+            assert!(began.elapsed() < Duration::from_secs(60), "what is typed is never hidden:\n{shown}");
+        }
+        writeln!(keys, "{answer}").unwrap();
+    }
+    // Until the terminal is closed.
+    while let Ok(more) = told.recv_timeout(Duration::from_secs(60)) {
+        shown += &more;
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(status), "{shown}");
+    assert!(shown.contains(says), "{shown}");
+    for (_, answer) in answers {
+        assert!(!shown.contains(answer), "{answer} was seen:\n{shown}");
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) struct Connections {
 #[derive(Debug, Default)]
 struct Seats {
     next: u64,
-    taken: HashMap<u64, Arc<Pulse>>,
+    taken: HashMap<u64, (IpAddr, Arc<Pulse>)>,
     of_each: HashMap<IpAddr, usize>,
 }
 
@@ -67,11 +67,7 @@ impl Connections {
                 if seats.taken.len() < self.most {
                     return;
                 }
-                let quietest = seats.taken.iter().min_by_key(|(_, pulse)| pulse.last());
-                let quietest = quietest.map(|(&number, pulse)| (number, Arc::clone(pulse)));
-                if let Some((number, pulse)) = quietest.filter(|(_, pulse)| pulse.last().elapsed() >= MAKE_WAY_AFTER) {
-                    seats.taken.remove(&number);
-                    pulse.make_way.notify_one();
+                if seats.make_way(|_, _| true) {
                     return;
                 }
             }
@@ -80,18 +76,20 @@ impl Connections {
         }
     }
 
-    /// A place for a connection of `client`; `None` if that one has its share.
+    /// A place for a connection of `client`; `None` if that one has its share, unless one of those has never asked anything: it makes way, so
+    /// that nobody is shut out by whoever only connects from the same address.
     pub(super) fn admit(connections: &Arc<Self>, client: SocketAddr) -> Option<Seat> {
         let mut seats = connections.lock();
-        let count = seats.of_each.entry(network_of(client.ip())).or_default();
-        if *count >= connections.most_of_each {
+        let network = network_of(client.ip());
+        let has_its_share = seats.of_each.get(&network).is_some_and(|&count| count >= connections.most_of_each);
+        if has_its_share && !seats.make_way(|of, pulse| of == network && pulse.is_silent()) {
             return None;
         }
-        *count += 1;
+        *seats.of_each.entry(network).or_default() += 1;
         let pulse = Arc::new(Pulse::new());
         seats.next += 1;
         let number = seats.next;
-        seats.taken.insert(number, Arc::clone(&pulse));
+        seats.taken.insert(number, (network, Arc::clone(&pulse)));
         drop(seats);
         Some(Seat {
             connections: Arc::clone(connections),
@@ -116,6 +114,21 @@ impl Connections {
     fn lock(&self) -> MutexGuard<'_, Seats> {
         // Nothing is left half-done by a panic in here: it could only be one of the allocator's.
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seats {
+    /// The one that has been quiet for longest, of those that are `meant`, makes way; whether there was one that has been quiet for long enough.
+    fn make_way(&mut self, meant: impl Fn(IpAddr, &Pulse) -> bool) -> bool {
+        let meant = self.taken.iter().filter(|(_, (of, pulse))| meant(*of, pulse));
+        let quietest = meant.min_by_key(|(_, (_, pulse))| pulse.last());
+        let quietest = quietest.map(|(&number, (_, pulse))| (number, Arc::clone(pulse)));
+        let Some((number, pulse)) = quietest.filter(|(_, pulse)| pulse.last().elapsed() >= MAKE_WAY_AFTER) else {
+            return false;
+        };
+        self.taken.remove(&number);
+        pulse.make_way.notify_one();
+        true
     }
 }
 
@@ -159,7 +172,7 @@ impl Pulse {
     /// A whole question came.
     pub(super) fn asked(&self) {
         let micros = u64::try_from(self.opened.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.last_micros.fetch_max(micros, Ordering::Relaxed);
+        self.last_micros.fetch_max(micros.max(1), Ordering::Relaxed);
     }
 
     /// An answer was given.
@@ -172,6 +185,11 @@ impl Pulse {
     pub(super) fn taken_back(&self) -> bool {
         let taken_back = self.taken_back.fetch_add(1, Ordering::Relaxed) + 1;
         taken_back > TAKEN_BACK_MAX.saturating_add(self.answered.load(Ordering::Relaxed))
+    }
+
+    /// Whether nothing whole has come on it.
+    fn is_silent(&self) -> bool {
+        self.last_micros.load(Ordering::Relaxed) == 0
     }
 
     fn last(&self) -> Instant {
@@ -250,12 +268,35 @@ mod tests {
             .filter_map(admit)
             .collect();
         assert_eq!(seats.len(), 4);
+        seats.iter().for_each(|seat| seat.pulse().asked());
         assert!(admit("192.0.2.1").is_none() && admit("2001:db8::3").is_none());
         drop(seats);
         assert!(admit("192.0.2.1").is_some());
         connections.all_gone(Duration::ZERO).await;
         let seats = connections.lock();
         assert!(seats.taken.is_empty() && seats.of_each.is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_only_connects_shuts_nobody_out_who_asks_from_the_same_address() {
+        let (patience, idle) = (Duration::from_secs(60), Duration::from_secs(3_600));
+        let connections = Arc::new(Connections::new(100, 2));
+        let silent = Connections::admit(&connections, from("192.0.2.1")).expect("room");
+        let asking = Connections::admit(&connections, from("192.0.2.1")).expect("room");
+        asking.pulse().asked();
+        let admitted = async {
+            loop {
+                match Connections::admit(&connections, from("192.0.2.1")) {
+                    Some(seat) => break seat,
+                    None => sleep(Duration::from_millis(5)).await,
+                }
+            }
+        };
+        let admitted = timeout(patience, admitted).await.expect("room after a while");
+        admitted.pulse().asked();
+        timeout(patience, silent.pulse().stopped(idle)).await.expect("told to go");
+        assert!(timeout(Duration::ZERO, asking.pulse().stopped(idle)).await.is_err());
+        assert!(Connections::admit(&connections, from("192.0.2.1")).is_none(), "all of them ask");
     }
 
     #[test]

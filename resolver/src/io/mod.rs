@@ -22,6 +22,7 @@ pub mod key_files;
 pub mod key_rotation;
 pub mod links;
 pub mod listeners;
+pub mod live;
 pub mod locators;
 pub mod publisher;
 mod quic;

@@ -31,13 +31,13 @@ pub struct Watch {
 
 impl Watch {
     /// Watches at one of these providers.
-    pub(crate) fn new(stub: Stub, names: impl IntoIterator<Item = Name>, providers: &[ProviderAt]) -> Self {
+    pub(crate) fn new(stub: Stub, names: impl IntoIterator<Item = (Name, Option<Rank>)>, providers: &[ProviderAt]) -> Self {
         let http = providers.iter().filter_map(|at| match at {
             ProviderAt::Http(base) => Some((base.clone(), String::new())),
             ProviderAt::Dns { .. } => None,
         });
         Self {
-            names: names.into_iter().map(|name| (name, None)).collect(),
+            names: names.into_iter().collect(),
             stub,
             providers: http.collect(),
             at: 0,
@@ -130,7 +130,9 @@ impl Watch {
         let Some(known) = self.names.get_mut(name) else { return false };
         match told {
             Told::Put { record, .. } | Told::Revoked(record) => {
-                if *known == Some(*record.rank()) || !self.stub.learn(record) {
+                // That nothing will be told of its next change is news each time.
+                let untold = matches!(told, Told::Put { fresh: Some(_), .. });
+                if (*known == Some(*record.rank()) && !untold) || !self.stub.learn(record) {
                     return false;
                 }
                 *known = Some(*record.rank());

@@ -1,15 +1,14 @@
 //! What people run already works with Dialtone unchanged: published at one provider, resolved at another, by the programs' own libraries.
 #![cfg(test)]
 
-#[path = "../../capability/support/mod.rs"]
-#[expect(dead_code, unused_imports, reason = "the tests of the command use the rest of it")]
 mod support;
 
 use iroh::address_lookup::{AddrFilter, AddressLookup, DnsAddressLookup, EndpointData, PkarrPublisher, PkarrResolver};
 use iroh::dns::DnsResolver;
 use iroh::{SecretKey, TransportAddr};
 use n0_future::StreamExt;
-use pkarr::{Client, Keypair, PublishError, ResolveError, ResolvePolicy, SignedPacket};
+use pkarr::errors::{PublishError, ResolveError};
+use pkarr::{Client, Keypair, ResolvePolicy, SignedPacket};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -45,7 +44,9 @@ async fn pkarrs_client_hears_that_a_newer_packet_is_there_and_that_none_is() {
     let (older, newer) = (signed(&keypair, "older"), signed(&keypair, "newer"));
     let relay = provider.url();
     assert_eq!(
-        client(&[relay.clone()]).resolve(&keypair.public_key(), ResolvePolicy::CacheFirst).await,
+        client(&[relay.clone()])
+            .resolve(&keypair.public_key(), ResolvePolicy::CacheFirst)
+            .await,
         Err(ResolveError::NotFound)
     );
     for _ in 0..2 {
@@ -79,7 +80,9 @@ async fn an_endpoint_of_iroh_published_at_one_provider_is_found_at_another_over_
     let (host, port) = second.dns();
     let resolver = DnsResolver::with_nameserver(format!("{host}:{port}").parse().expect("an address"));
     let by_http = PkarrResolver::builder(url(&second)).build(tls());
-    let by_dns = DnsAddressLookup::builder("dialtone.alt".to_owned()).dns_resolver(resolver.clone()).build();
+    let by_dns = DnsAddressLookup::builder("dialtone.alt".to_owned())
+        .dns_resolver(resolver.clone())
+        .build();
     // It is somewhere, and then somewhere else: what was found first is forgotten within its TTL, here at once.
     for addresses in [["203.0.113.5:4242", "[2001:db8::5]:4242"], ["203.0.113.6:1", "198.51.100.6:2"]] {
         let addresses: BTreeSet<SocketAddr> = addresses.map(|address| address.parse().expect("an address")).into();
@@ -104,19 +107,43 @@ async fn what_pkarrs_client_publishes_iroh_finds_and_the_other_way_round() {
     let secret = SecretKey::generate();
     let keypair = Keypair::from_secret_key(&secret.to_bytes());
     let packet = SignedPacket::builder()
-        .txt("_iroh".try_into().expect("a name"), "relay=https://relay.example./".try_into().expect("a text"), 30)
-        .txt("_iroh".try_into().expect("a name"), "addr=203.0.113.9:9".try_into().expect("a text"), 30)
+        .txt(
+            "_iroh".try_into().expect("a name"),
+            "relay=https://relay.example./".try_into().expect("a text"),
+            30,
+        )
+        .txt(
+            "_iroh".try_into().expect("a name"),
+            "addr=203.0.113.9:9".try_into().expect("a text"),
+            30,
+        )
         .sign(&keypair)
         .expect("it fits");
     client(&[provider.url()]).publish(&packet).await.expect("it is stored");
-    let found = PkarrResolver::builder(url(&provider)).build(tls()).resolve(secret.public()).expect("it resolves").next().await;
+    let found = PkarrResolver::builder(url(&provider))
+        .build(tls())
+        .resolve(secret.public())
+        .expect("it resolves")
+        .next()
+        .await;
     let found = found.expect("an answer").expect("it is found");
-    assert_eq!(found.endpoint_info().relay_urls().map(ToString::to_string).collect::<Vec<_>>(), ["https://relay.example./"]);
-    let publisher = PkarrPublisher::builder(url(&provider)).addr_filter(AddrFilter::unfiltered()).build(secret, tls());
+    assert_eq!(
+        found.endpoint_info().relay_urls().map(ToString::to_string).collect::<Vec<_>>(),
+        ["https://relay.example./"]
+    );
+    let publisher = PkarrPublisher::builder(url(&provider))
+        .addr_filter(AddrFilter::unfiltered())
+        .build(secret, tls());
     publisher.publish(&EndpointData::new(vec![TransportAddr::Ip(([203, 0, 113, 8], 8).into())]));
     until(async || {
-        let found = client(&[provider.url()]).resolve(&keypair.public_key(), ResolvePolicy::NetworkOnly).await.ok()?;
-        found.resource_records("_iroh").any(|rr| format!("{:?}", rr.rdata).contains("203.0.113.8:8")).then_some(())
+        let found = client(&[provider.url()])
+            .resolve(&keypair.public_key(), ResolvePolicy::NetworkOnly)
+            .await
+            .ok()?;
+        found
+            .resource_records("_iroh")
+            .any(|rr| format!("{:?}", rr.rdata).contains("203.0.113.8:8"))
+            .then_some(())
     })
     .await;
 }
@@ -155,5 +182,7 @@ async fn until<T>(mut so: impl AsyncFnMut() -> Option<T>) -> T {
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), asking).await.expect("it did not come about")
+    tokio::time::timeout(Duration::from_secs(60), asking)
+        .await
+        .expect("it did not come about")
 }
