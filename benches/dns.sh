@@ -105,13 +105,13 @@ C
     warm dialtone-tls 25 "$work/q/all.q"
 }
 warm() { taskset -c 1 dnsperf -m dot -s 127.0.0.1 -p "$2853" -d "$3" -n 1 -l 30 -c 4 -T 1 -q 100 -O suppress=timeout >"$work/warm-$1" 2>&1; grep -E 'completed|lost|Response codes' "$work/warm-$1" >&2; }
-cpu() { cat "/proc/${pids[$1]}"/task/*/schedstat | awk '{ t += $1 } END { printf "%d", t }'; }
+cpu() { cat "/proc/${pids[$1]}"/task/*/schedstat | awk '{ t += $1 } END { printf "%.0f", t }'; }
 secure() { # server ports questions mode port
     local a b out
     a=$(cpu "$1")
     out=$(taskset -c 1 dnsperf -m "$4" -O doh-uri=https://localhost/dns-query -s 127.0.0.1 -p "$2$5" -d "$3" -l $((seconds + 1)) -c 4 -T 1 -q 100 2>&1)
     b=$(cpu "$1")
-    awk -v server="$1" -v test="$4" -v ns=$((b - a)) '
+    awk -v server="$1" -v test="$4" -v ns="$((b - a))" '
         /Queries completed/ { n = $3 } /Queries lost/ { lost = $3 } /Run time/ { t = $4 } /Queries per second/ { qps = $4 }
         /Average Latency/ { mean = $4 * 1e6 } /Response codes/ { split($0, r, "NOERROR "); good = r[2] + 0 }
         END { printf "%s %s qps=%.0f n=%d meanus=%.1f lost=%d bad=%d srvcpu=%.2f srvns=%.0f\n", server, test, qps, n, mean, lost, n - good, ns / 1e9 / t, ns / n }' <<<"$out" | tee -a "$rows" >&2

@@ -350,7 +350,7 @@ impl Collector for Dns {
                 counts.unsearched,
             ),
             ("dialtone_dns_truncated", "DNS answers that were truncated", counts.truncated),
-            ("dialtone_dns_hot", "DNS answers by UDP that were kept as they are sent", counts.hot),
+            ("dialtone_dns_hot", "DNS answers that were kept as they are sent", counts.hot),
             ("dialtone_dns_forwarded", "Questions for upstream resolvers", counts.forwarded),
             (
                 "dialtone_dns_upstream_sent",

@@ -19,7 +19,7 @@ pub struct FrontendCounts {
     pub truncated: u64,
     /// Questions that were for upstream resolvers, from the cache or not.
     pub forwarded: u64,
-    /// Answers by UDP that were kept as they are sent.
+    /// Answers that were kept as they are sent.
     pub hot: u64,
     /// Answers by UDP to networks beyond their rate: sent without data, and not sent.
     pub limited: [u64; 2],
@@ -27,7 +27,7 @@ pub struct FrontendCounts {
     pub denied: u64,
     /// Questions that others would have had to be asked for, of networks beyond what they may cause.
     pub unsearched: u64,
-    /// How many answers are kept now as they are sent, over all cores.
+    /// How many answers are kept now as they are sent: by all cores, and for all connections.
     pub kept: u64,
     /// What these take, in bytes.
     pub kept_bytes: u64,
@@ -89,7 +89,12 @@ impl Counters {
         self.hot.fetch_add(total, Ordering::Relaxed);
     }
 
-    /// A core that kept `before` keeps `now`: answers, and their bytes.
+    /// Counts an answer over a connection that was kept, beside [`Counters::answered`].
+    pub(crate) fn kept_was_sent(&self) {
+        self.hot.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Who kept `before` keeps `now`: answers, and their bytes.
     pub(crate) fn keeps(&self, before: (usize, usize), now: (usize, usize)) {
         let add = |counter: &AtomicU64, before: usize, now: usize| {
             // Adding what is less than nothing goes round and comes out right.

@@ -4,11 +4,12 @@ use crate::dns::access::{Access, Denied, is_private};
 use crate::dns::accounts::Accounts;
 use crate::dns::cookie::{Cookie, Cookies, OPTION_BYTES, Shown};
 use crate::dns::counts::{Counters, FrontendCounts};
-use crate::dns::edns::{add_option, dress};
+use crate::dns::edns::{Wants, add_option, dress};
 use crate::dns::forward::Asked;
 use crate::dns::generations::{Generations, Millis, Trace};
-use crate::dns::glance::EXTENDED_ERROR_BYTES_MAX;
+use crate::dns::glance::{EXTENDED_ERROR_BYTES_MAX, Key, OPT_HEAD_BYTES};
 use crate::dns::hot::Fill;
+use crate::dns::kept::Kept;
 use crate::dns::links::Follow;
 use crate::dns::place::{Place, Zone};
 use crate::dns::question::Query;
@@ -16,7 +17,7 @@ use crate::dns::rcode::{AnswerError, Ede, Rcode, ede, of_error};
 use crate::dns::response::{Response, TCP_BYTES_MAX, ede_option, encode_refusal, udp_limit};
 use crate::dns::settings::{FrontendSettings, NEGATIVE_TTL_SECS_MAX, NSID_BYTES_MAX, ORIGIN_BYTES_MAX, RECORD_UDP_GAIN};
 use crate::dns::walk::Walk;
-use crate::dns::wire::{CLASS_IN, flags};
+use crate::dns::wire::{CLASS_IN, HEADER_BYTES, flags};
 use crate::io::alias_file::AliasFile;
 use crate::io::allowance::{Allowance, within};
 use crate::io::links::{Linked, Links};
@@ -122,6 +123,7 @@ pub struct Frontend {
     searches: (Arc<Accounts>, bool),
     cookies: Cookies,
     counters: Counters,
+    kept: Kept,
     generations: Arc<Generations>,
     clock: Millis,
 }
@@ -230,6 +232,7 @@ impl Frontend {
             ),
             cookies: Cookies::new(rand::random()),
             counters: Counters::default(),
+            kept: Kept::new(),
             generations: Arc::default(),
             clock: Millis::since_now(),
         })
@@ -246,7 +249,46 @@ impl Frontend {
 
     /// Answers the message `query`, whatever it is. Takes as long as the source and the upstream take, within their time-outs.
     pub async fn answer(&self, query: &[u8], via: Via) -> Reply {
-        self.give(query, via).await.reply
+        if let Some(reply) = self.answer_kept(query, via) {
+            return reply;
+        }
+        let now_millis = self.now_millis();
+        let given = self.give(query, via).await;
+        if let Some(fill) = given.fill
+            && let Some(key) = self.key_over_connections(query, via)
+        {
+            self.kept.keep(&key, &fill, &self.generations, now_millis, &self.counters);
+        }
+        given.reply
+    }
+
+    /// The answer to `query` where it came over a connection and was given before, and still holds: nothing is looked up for it.
+    pub(crate) fn answer_kept(&self, query: &[u8], via: Via) -> Option<Reply> {
+        let key = self.key_over_connections(query, via)?;
+        let mut answer = self
+            .kept
+            .answer(&key, query, &self.generations, self.now_millis(), &self.counters)?;
+        let options = query
+            .get(HEADER_BYTES + key.question().len() + OPT_HEAD_BYTES..)
+            .filter(|options| !options.is_empty());
+        if let Some(wants) = options.and_then(Wants::read) {
+            dress(&mut answer, wants, via.carrier, self.nsid.as_deref(), TCP_BYTES_MAX);
+        }
+        self.counters.answered(via.carrier, Some(&answer));
+        Some(Reply::Send(answer))
+    }
+
+    fn key_over_connections(&self, query: &[u8], via: Via) -> Option<Key> {
+        let client = via.client.ip();
+        match via.carrier {
+            // Every core has its own.
+            Carrier::Udp => None,
+            Carrier::Tcp | Carrier::Tls | Carrier::Https | Carrier::Quic if !self.answers(client) => None,
+            // Who shows a cookie gets one, by the long way.
+            Carrier::Tcp | Carrier::Tls | Carrier::Https | Carrier::Quic => {
+                Key::of(query, self.recursion_for(client)).filter(|key| key.cookie().is_none())
+            }
+        }
     }
 
     /// As [`Frontend::answer`], with what is known beside.

@@ -104,7 +104,7 @@ impl Key {
 
 /// `[0][41 u16][size u16][0][version][flags u16][length u16]([code u16][length u16][bytes])*`
 fn of_opt(opt: &[u8]) -> Option<(u8, Option<Cookie>)> {
-    let (fixed, mut options) = opt.split_at_checked(11)?;
+    let (fixed, mut options) = opt.split_at_checked(OPT_HEAD_BYTES)?;
     let [
         0,
         kind @ ..,
@@ -149,6 +149,9 @@ const LARGE: u8 = 16;
 const RECURSION: u8 = 32;
 
 const NSID: u16 = 3;
+
+/// An OPT record without its options, in bytes.
+pub(crate) const OPT_HEAD_BYTES: usize = 11;
 
 /// Longest question: a name, a type and a class.
 const QUESTION_MAX: usize = DOMAIN_BYTES_MAX + 4;

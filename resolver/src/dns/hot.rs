@@ -42,7 +42,7 @@ struct Entry {
 /// An answer that may be kept: made the long way, for whoever asks the same.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Fill {
-    /// The answer as it was sent.
+    /// The answer, without what its transport adds.
     pub answer: Vec<u8>,
     /// The slots of the names it was made from.
     pub slots: Vec<u32>,

@@ -5,9 +5,9 @@
 //! the names that never leave the house, [`forward`] judges what upstream resolvers say and [`upstream_cache`] keeps it, [`response`] writes the bytes,
 //! [`edns`] adds the courtesies of the way it came, [`https`] says what an HTTP request asks, [`rcode`] says what went wrong. [`aliases`] is the file that maps legacy names onto flat ones, [`links`] are their owners' own; [`zone`] and [`rdata_text`] read zone
 //! files into bindings. What is asked again goes a short way instead: [`glance`] makes a key of its question, [`hot`] keeps the bytes that were
-//! answered, [`generations`] knows whether they still hold. [`rate`] holds what goes out by UDP to what a network may have, but for
-//! those whose [`cookie`] proves their address; [`accounts`] counts for it, and for what questions may make others do. [`access`] says who may ask at
-//! all. Sockets and files are in [`crate::io`].
+//! answered (`kept`: for all connections together), [`generations`] knows whether they still hold. [`rate`] holds what goes out by UDP to what a
+//! network may have, but for those whose [`cookie`] proves their address; [`accounts`] counts for it, and for what questions may make others do.
+//! [`access`] says who may ask at all. Sockets and files are in [`crate::io`].
 
 pub mod access;
 pub mod accounts;
@@ -23,6 +23,7 @@ pub mod generations;
 pub mod glance;
 pub mod hot;
 pub mod https;
+mod kept;
 pub mod links;
 pub mod local;
 pub mod place;

@@ -232,6 +232,9 @@ pub const STREAM_IDLE: Duration = Duration::from_secs(9);
 /// answered: with the 64 KiB that TCP allows, those that wait on all connections would take gigabytes.
 pub const QUESTION_BYTES_MAX: usize = 4_096;
 
+/// What the answers take that are kept for connections, in bytes: a quarter of what is kept for datagrams, since most questions come by those.
+pub const KEPT_FOR_CONNECTIONS_BYTES_MAX: usize = 64 << 20;
+
 /// How long a TLS or QUIC handshake may take: two round trips around the world, lost once each. Part of [`STREAM_IDLE`].
 pub const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 

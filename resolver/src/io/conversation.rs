@@ -40,6 +40,12 @@ pub(super) async fn converse<S: AsyncRead + AsyncWrite + Send + 'static>(
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
             break;
         };
+        if let Some(Reply::Send(bytes)) = frontend.answer_kept(&message, via) {
+            if answers.send(bytes).await.is_err() {
+                break;
+            }
+            continue;
+        }
         let mut answering = answering(frontend, message, via);
         match at_once(&mut answering).await {
             Some(Reply::Send(bytes)) => {

@@ -31,8 +31,8 @@ pub(super) fn endpoint(socket: UdpSocket, tls: &Arc<rustls::ServerConfig>, setti
         .receive_window((16 * FRAME_BYTES_MAX).into())
         .send_window(SEND_BYTES_MAX)
         .datagram_receive_buffer_size(None)
-        // Ours ends it sooner; this one is for those that are gone.
-        .max_idle_timeout(Some(IdleTimeout::try_from(settings.tcp_idle).map_err(io::Error::other)?));
+        // Ours ends it sooner, and says so; this one is for those that are gone. With the same time on both, either could be first.
+        .max_idle_timeout(Some(IdleTimeout::try_from(settings.tcp_idle * 2).map_err(io::Error::other)?));
     let crypto = QuicServerConfig::try_from(Arc::clone(tls)).map_err(io::Error::other)?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
     config

@@ -231,6 +231,59 @@ async fn the_same_question_gets_the_same_answer_by_the_short_way_and_the_long() 
 }
 
 #[tokio::test]
+async fn over_connections_too_an_answer_given_again_is_the_one_of_the_long_way() {
+    let house = whole_house();
+    let mut random = StdRng::seed_from_u64(9);
+    for round in 0..GENERATED {
+        let message = question(&mut random);
+        let via = Via {
+            carrier: [Carrier::Tcp, Carrier::Tls, Carrier::Https, Carrier::Quic][random.random_range(0..4)],
+            ..via()
+        };
+        let long = house.give(&message, via).await.reply;
+        match (house.answer(&message, via).await, long) {
+            (Reply::Send(given), Reply::Send(long)) => assert_eq!(timeless(given), timeless(long), "round {round}: {message:?}"),
+            (given, long) => assert_eq!(given, long, "round {round}: {message:?}"),
+        }
+    }
+    let hot = house.counts().hot;
+    assert!(hot > u64::from(GENERATED) / 50, "only {hot} went the short way");
+}
+
+#[tokio::test]
+async fn over_connections_too_what_is_kept_ends_with_the_record_and_is_padded_for_who_asks_so() {
+    let records = Arc::new(Records::default());
+    records.publish("web", 3_600, vec![address(1)]);
+    let house = frontend(&records, settings());
+    let via = Via {
+        carrier: Carrier::Tls,
+        ..via()
+    };
+    let plain = Ask::of(&format!("{}.{ORIGIN}", name("web")), types::A);
+    let mut padded = plain.clone();
+    padded.padding = 30;
+    let (mut answers, mut lengths) = (Vec::new(), Vec::new());
+    for ask in [&plain, &plain, &padded, &padded] {
+        let Reply::Send(answer) = house.answer(&ask.bytes(), via).await else {
+            panic!("no answer")
+        };
+        lengths.push(answer.len());
+        answers.push(timeless(answer));
+    }
+    // Padding makes no other question.
+    assert_eq!((house.counts().hot, house.counts().kept), (3, 1));
+    assert_eq!((&answers[0], &answers[2]), (&answers[1], &answers[3]));
+    assert!(lengths[1] < 200 && lengths[3] == 468, "{lengths:?}");
+    records.publish("web", 3_600, vec![address(2)]);
+    house.generations().changed(&name("web"));
+    let Reply::Send(changed) = house.answer(&plain.bytes(), via).await else {
+        panic!("no answer")
+    };
+    assert!(changed.windows(4).any(|bytes| bytes == [192, 0, 2, 2]), "{changed:?}");
+    assert_eq!((house.counts().hot, house.counts().kept), (3, 1));
+}
+
+#[tokio::test]
 async fn between_malformed_messages_every_honest_question_is_answered() {
     let house = whole_house();
     let served = Served::start(Arc::clone(&house), ListenerSettings::default()).await;
