@@ -17,10 +17,11 @@ use dialtone_resolver::io::connector::connect;
 use dialtone_resolver::layers::{ResolveOptions, resolve};
 use dialtone_resolver::{FloorAt, RecordSource, Stub, StubSettings};
 use dialtone_shared::record::{Address, Binding, Service, Target, Transport};
-use dialtone_shared::{Body, Genesis, Record, SecretKey, SignedRecord, Ttl, UnixMicros, UnixSecs};
+use dialtone_shared::{SignedRecord, Ttl, UnixMicros};
 use parts::Error;
+use parts::args::{Args, runtime};
 use parts::http::Connection;
-use parts::records::{now, put_request, record_at, run, secret};
+use parts::records::{now, put_request, record_at, run, secret, signed};
 use parts::times::Times;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -30,11 +31,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 
 fn main() -> Result<(), Error> {
-    // cargo passes --bench; everything else is ours.
-    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
-    let word = |at: usize| args.get(at).map(String::as_str).unwrap_or_default();
-    let number = |at: usize, default: usize| word(at).parse().unwrap_or(default);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (args, runtime) = (Args::of_the_process(), runtime()?);
+    let (word, number) = (|at| args.word(at), |at, default| args.number(at, default));
     match word(0) {
         "connect" => runtime.block_on(connects(word(1), number(2, 5_000))),
         "layers" => runtime.block_on(layers(word(1), number(2, 2_000))),
@@ -58,7 +56,7 @@ async fn connects(http: &str, count: usize) -> Result<(), Error> {
     });
     let site = secret(0, run());
     let says = vec![address(), Binding::Service(Service::of("https", Transport::Tcp, to.port()))];
-    let site = saying(&site, says)?;
+    let site = signed(&site, now(), Ttl(3_600), says)?;
     let stub = filled(http, std::slice::from_ref(&site)).await?;
     let options = ConnectOptions {
         reach: Reach::Everywhere,
@@ -90,12 +88,17 @@ async fn layers(http: &str, count: usize) -> Result<(), Error> {
     let set = run();
     let mut records = Vec::with_capacity(2 * count);
     for index in 0..count {
-        let endpoint = saying(&secret(2 * index, set), vec![address()])?;
+        let endpoint = signed(&secret(2 * index, set), now(), Ttl(3_600), vec![address()])?;
         let offered = Service {
             target: Target::Name(*endpoint.name()),
             ..Service::of("https", Transport::Tcp, 443)
         };
-        records.push(saying(&secret(2 * index + 1, set), vec![Binding::Service(offered)])?);
+        records.push(signed(
+            &secret(2 * index + 1, set),
+            now(),
+            Ttl(3_600),
+            vec![Binding::Service(offered)],
+        )?);
         records.push(endpoint);
     }
     let stub = filled(http, &records).await?;
@@ -234,20 +237,4 @@ async fn filled(http: &str, records: &[SignedRecord]) -> Result<Stub, Error> {
 
 fn address() -> Binding {
     Binding::Address(Address::of(Ipv4Addr::LOCALHOST.into()))
-}
-
-fn saying(secret: &SecretKey, bindings: Vec<Binding>) -> Result<SignedRecord, Error> {
-    let sequence = now();
-    let record = Record {
-        genesis: Genesis::of(secret.public()),
-        chain: Vec::new(),
-        sequence,
-        scope: Vec::new(),
-        body: Body::Live {
-            expiry: UnixSecs(sequence.secs().0 + 86_400),
-            ttl: Ttl(3_600),
-            bindings,
-        },
-    };
-    Ok(SignedRecord::sign(record, secret)?)
 }

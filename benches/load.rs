@@ -24,6 +24,7 @@ use dialtone_provider::store::{Class, Condition, EmbeddedOptions, EmbeddedStore,
 use dialtone_resolver::{FloorAt, RecordSource, Stub, StubSettings};
 use dialtone_shared::{Name, SignedRecord, UnixSecs, z32};
 use parts::Error;
+use parts::args::{Args, runtime};
 use parts::changing::{change, publish};
 use parts::http::{Connection, put_all};
 use parts::records::{genesis, now, put_request, record, run, secret};
@@ -36,11 +37,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 fn main() -> Result<(), Error> {
-    // cargo passes --bench; everything else is ours.
-    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
-    let word = |at: usize| args.get(at).map(String::as_str).unwrap_or_default();
-    let number = |at: usize, default: usize| word(at).parse().unwrap_or(default);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (args, runtime) = (Args::of_the_process(), runtime()?);
+    let (word, number) = (|at| args.word(at), |at, default| args.number(at, default));
     match word(0) {
         "verify" => verify::told(),
         "put" => runtime.block_on(put(

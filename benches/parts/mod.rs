@@ -1,5 +1,6 @@
-//! What the load generators share: records, a connection, one verification, and how times are told.
+//! What the load generators share: words, records, a connection, one verification, and how times are told.
 
+pub mod args;
 pub mod changing;
 pub mod http;
 pub mod records;

@@ -46,7 +46,8 @@ pub fn flat_at(index: usize, a: Ipv4Addr, sequence: UnixMicros) -> Result<((Name
     Ok(((*record.name(), a, aaaa), record))
 }
 
-fn signed(secret: &SecretKey, sequence: UnixMicros, ttl: Ttl, bindings: Vec<Binding>) -> Result<SignedRecord, Error> {
+/// A first record of a name, kept for a month.
+pub fn signed(secret: &SecretKey, sequence: UnixMicros, ttl: Ttl, bindings: Vec<Binding>) -> Result<SignedRecord, Error> {
     let record = Record {
         genesis: Genesis::of(secret.public()),
         chain: Vec::new(),

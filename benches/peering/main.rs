@@ -25,13 +25,11 @@ mod steady;
 mod values;
 
 use parts::Error;
+use parts::args::{Args, runtime};
 
 fn main() -> Result<(), Error> {
-    // cargo passes --bench; everything else is ours.
-    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
-    let word = |at: usize| args.get(at).map(String::as_str).unwrap_or_default();
-    let number = |at: usize, default: usize| word(at).parse().unwrap_or(default);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (args, runtime) = (Args::of_the_process(), runtime()?);
+    let (word, number) = (|at| args.word(at), |at, default| args.number(at, default));
     match word(0) {
         "catchup" => runtime.block_on(catchup::run(number(1, 200_000), word(2) == "apart", number(3, 300))),
         "values" => runtime.block_on(values::run(word(1), number(2, 8), number(3, 200))),
