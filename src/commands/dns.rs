@@ -1,9 +1,11 @@
 //! `dialtone dns`: a DNS frontend of one's own, in front of a stub that asks providers and verifies.
 
 pub mod encrypted;
+pub mod watched;
 
 use crate::args::LogArgs;
 use crate::commands::dns::encrypted::{EncryptedSettings, EncryptedSockets};
+use crate::commands::dns::watched::Watched;
 use crate::config::{self, Client, ClientArgs, ClientFile};
 use crate::exit::{Exit, Failure, Outcome, plain as plain_error};
 use crate::signals::{Hangups, Signals};
@@ -49,6 +51,9 @@ pub struct DnsArgs {
     /// Where to answer DNS over QUIC; repeat it for more
     #[arg(long, value_name = "ADDR:PORT")]
     quic: Vec<SocketAddr>,
+    /// Where to answer /metrics and /healthz over HTTP [default: nowhere]
+    #[arg(long, value_name = "ADDR:PORT")]
+    metrics: Option<SocketAddr>,
     /// The certificate to show, a chain in PEM; read again when it changes [default: one made for first use]
     #[arg(long, value_name = "FILE")]
     certificate: Option<PathBuf>,
@@ -86,6 +91,8 @@ pub struct DnsFile {
     pub https: Vec<SocketAddr>,
     /// Where to answer DNS over QUIC.
     pub quic: Vec<SocketAddr>,
+    /// Where to answer `/metrics` and `/healthz` over HTTP; `None`: nowhere.
+    pub metrics: Option<SocketAddr>,
     /// The chain in PEM that the encrypted ones show; `None`: a self-made one.
     pub certificate: Option<PathBuf>,
     /// The key of `certificate`; `None`: in the same file.
@@ -127,6 +134,7 @@ impl Default for DnsFile {
             tls: Vec::new(),
             https: Vec::new(),
             quic: Vec::new(),
+            metrics: None,
             certificate: None,
             certificate_key: None,
             nsid: None,
@@ -247,6 +255,7 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
         certificate_key: file.certificate_key,
         state: client.state.value.clone(),
     })?;
+    let watched = args.metrics.or(file.metrics).map(Watched::bind).transpose()?;
     let stub = Stub::connect(client.stub_settings()).await.map_err(failures::stub)?;
     let origin = match args.origin.or(file.origin) {
         Some(origin) => origin,
@@ -266,7 +275,7 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
     };
     let generations = Arc::new(Generations::new());
     let _live = Live::keep(stub.clone(), Arc::clone(&generations));
-    let frontend = Frontend::new(Arc::new(stub), settings).map_err(failures::frontend)?;
+    let frontend = Frontend::new(Arc::new(stub.clone()), settings).map_err(failures::frontend)?;
     let frontend = Arc::new(frontend.following(generations, Millis::since_now()));
     let shown: Vec<String> = sockets.addresses.iter().map(ToString::to_string).collect();
     if args.json {
@@ -274,11 +283,17 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
         if let Some(encrypted) = &encrypted {
             encrypted.add_to(&mut start);
         }
+        if let Some(watched) = &watched {
+            start["metrics"] = json!(watched.address);
+        }
         output::json(&start)?;
     } else {
         output::line(format!("frontend for {origin} on {}", shown.join(", ")))?;
         for line in encrypted.iter().flat_map(EncryptedSockets::lines) {
             output::line(line)?;
+        }
+        if let Some(watched) = &watched {
+            output::line(format!("  http://{0}/metrics, http://{0}/healthz", watched.address))?;
         }
     }
     let (stop, stopped) = watch::channel(false);
@@ -289,6 +304,14 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
     let limits = ListenerSettings {
         rate: file.rate,
         ..ListenerSettings::default()
+    };
+    let watching = {
+        let (frontend, stopped) = (Arc::clone(&frontend), stopped.clone());
+        async move {
+            if let Some(watched) = watched {
+                watched.serve(frontend, stub, stopped).await;
+            }
+        }
     };
     let plain = listeners::serve(Arc::clone(&frontend), sockets.udp, sockets.tcp, limits, told(stopped.clone()));
     let certificate = encrypted.as_ref().map(|encrypted| Arc::clone(&encrypted.certificate));
@@ -312,7 +335,7 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
         tracing::info!(signal, "stopping");
         stop.send_replace(true);
     };
-    let ((), secure, ()) = tokio::join!(plain, secure, signals);
+    let ((), secure, (), ()) = tokio::join!(plain, secure, watching, signals);
     secure.map_err(|error| Failure::new(Exit::Local, "encrypted listeners", plain_error(&error)))
 }
 

@@ -1,6 +1,6 @@
 //! What an operator relies on: accounts, backups, a doctor, logs for machines, settings that win over one another.
 
-use crate::support::{ProviderProcess, Running, World};
+use crate::support::{ProviderProcess, Running, Tool, World};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -234,6 +234,48 @@ fn flags_win_over_the_environment_and_the_environment_over_the_file() {
     assert_eq!(start(&[], Some("of-the-env")), ("of-the-env".into(), "file.example".into()));
     let said = start(&["--data", "of-the-flag", "--origin", "flag.example"], Some("of-the-env"));
     assert_eq!(said, ("of-the-flag".into(), "flag.example".into()));
+}
+
+#[test]
+fn a_frontend_of_ones_own_tells_what_it_answered_and_whether_a_provider_answers_it() {
+    let (Some(curl), Some(dig)) = (Tool::find("curl"), Tool::find("dig")) else {
+        return;
+    };
+    let world = World::new();
+    let mut provider = ProviderProcess::alone(&world);
+    let any = "127.0.0.1:0";
+    let mut frontend = Running::start(
+        &world,
+        &["dns", "--provider", &provider.url(), "--listen", any, "--metrics", any, "--json"],
+    );
+    let start: Value = serde_json::from_str(&frontend.line("{")).expect("one JSON object");
+    let at = |kind: &Value| kind.as_str().expect("an address").to_owned();
+    let (dns, metrics) = (at(&start["dns"][0]), at(&start["metrics"]));
+    let get = |path: &str| curl.run(["-s", "-w", "%{http_code}", &format!("http://{metrics}{path}")]).stdout;
+    assert_eq!(get("/healthz"), "ok\n200");
+    let port = dns.rsplit_once(':').expect("host:port").1;
+    let asked = dig.run(["@127.0.0.1", "-p", port, "+noedns", "dialtone.alt", "SOA"]);
+    assert!(asked.stdout.contains("NOERROR"), "{asked}");
+    let counts = get("/metrics");
+    assert!(counts.contains("dialtone_dns_questions_total{transport=\"udp\"} 1"), "{counts}");
+    assert!(
+        counts.contains("dialtone_dns_answers_total{rcode=\"noerror\"} 1") && counts.ends_with("# EOF\n200"),
+        "{counts}"
+    );
+    assert!(get("/elsewhere").ends_with("404"));
+
+    provider.stop();
+    // What it said of the name that is asked for is believed for some seconds more.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let said = get("/healthz");
+        if said.contains("no provider answers") && said.ends_with("503") {
+            break;
+        }
+        assert!(said == "ok\n200" && Instant::now() < deadline, "{said}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert_eq!(frontend.signal("TERM").code(), Some(0));
 }
 
 fn key(world: &World, file: &str) -> String {
