@@ -59,6 +59,10 @@ pub struct GetValueArgs {
 /// The file cannot be read, or is none that can be a value; a provider says no or nothing.
 pub async fn put(args: PutValueArgs) -> Outcome {
     let value = read(&args.file)?;
+    if value.len() > VALUE_BYTES_MAX {
+        let help = format!("a value has 1 to {VALUE_BYTES_MAX} bytes: put its parts, and a value that lists their names");
+        return Err(Failure::new(Exit::BadInput, args.file.display(), "has more bytes than a value may have").help(help));
+    }
     let record = SignedRecord::of_value(&value).map_err(|error| {
         Failure::new(Exit::BadInput, args.file.display(), error).help(format!("a value has 1 to {VALUE_BYTES_MAX} bytes"))
     })?;

@@ -56,6 +56,22 @@ fn an_encrypted_key_lives_the_whole_life_of_a_key() {
 }
 
 #[test]
+fn who_encrypts_a_key_is_told_of_what_could_sign_beside_it() {
+    let world = World::new();
+    secret(&world, "pass", "one");
+    world.ok(["key", "new", "alice.key", "--chain", "1"]);
+    world.ok(["key", "rotate", "alice.key"]);
+    let encrypted = |file: &str| world.ok(["key", "encrypt", file, "--passphrase-file", "pass"]).stderr;
+    let told = encrypted("alice.key");
+    // The link that is in force by now, the seed that makes all of them, and the key before.
+    assert!(told.contains("in plain beside it (files: 3, "), "{told}");
+    assert!(encrypted("alice.epoch-0.key").is_empty());
+    assert!(encrypted("alice.offline/link-01.key").is_empty());
+    world.ok(["key", "decrypt", "alice.key", "--passphrase-file", "pass"]);
+    assert!(encrypted("alice.key").contains("files: 1, "), "the seed");
+}
+
+#[test]
 fn files_are_encrypted_decrypted_and_given_another_passphrase_in_place() {
     let world = World::new();
     secret(&world, "old", "one");

@@ -5,7 +5,7 @@ use crate::passphrase::{self, PassphraseArgs};
 use crate::{failures, output};
 use clap::Args;
 use dialtone_resolver::io::key_files;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Encrypt secrets under a passphrase
 ///
@@ -62,7 +62,39 @@ pub fn encrypt(args: &EncryptArgs) -> Outcome {
         }
     }
     let new = passphrase::new(args.passphrase.passphrase_file.as_deref(), "to encrypt with")?;
-    again(&args.files, &PassphraseArgs::default(), Some(&new), "encrypted")
+    again(&args.files, &PassphraseArgs::default(), Some(&new), "encrypted")?;
+    for file in &args.files {
+        let plain = in_plain_beside(file);
+        if let Some(first) = plain.first() {
+            output::remark(format!(
+                "note: what could sign as this name is still in plain beside it (files: {}, such as {}): encrypt it too, or move it away",
+                plain.len(),
+                first.display()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What else could sign as this name, or soon: the links and the seed in its offline folder, one of which may be in force by now, and the keys before it.
+fn in_plain_beside(file: &Path) -> Vec<PathBuf> {
+    let Some(stem) = file.file_stem().and_then(|stem| stem.to_str()) else {
+        return Vec::new();
+    };
+    let files = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let folder = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let is_earlier = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        name.starts_with(&format!("{stem}.epoch-")) && name.ends_with(".key")
+    };
+    let links = files(&folder.join(format!("{stem}.offline")));
+    let mut plain: Vec<PathBuf> = files(folder).filter(is_earlier).chain(links).collect();
+    plain.retain(|path| matches!(key_files::is_encrypted(path), Ok(false)));
+    plain.sort();
+    plain
 }
 
 /// Decrypts.

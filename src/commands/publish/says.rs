@@ -52,7 +52,10 @@ impl SaysArgs {
         }
         if let Some(path) = &self.zone {
             let text = std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
-            let zone = bindings_from_zone(&text, &origin).map_err(|error| Failure::new(Exit::BadInput, path.display(), error))?;
+            let zone = bindings_from_zone(&text, &origin).map_err(|error| {
+                Failure::new(Exit::BadInput, path.display(), error)
+                    .help("owners are relative to the name: leave an $ORIGIN of the legacy domain out, and the domain behind them")
+            })?;
             for passed_over in &zone.passed_over {
                 output::remark(format!(
                     "note: {}, line {}: left out: {}",
