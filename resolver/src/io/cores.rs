@@ -143,7 +143,7 @@ struct Core {
     socket: Arc<UdpSocket>,
     limiter: Arc<Limiter>,
     slots: Arc<Semaphore>,
-    back: Arc<Mutex<Vec<(Key, Fill)>>>,
+    back: Arc<Mutex<Vec<(Key, Fill, u64)>>>,
     answers: Answers,
     /// How many answers and bytes of them it has last said that it keeps.
     told: (usize, usize),
@@ -169,7 +169,7 @@ impl Core {
                 continue;
             }
             let now_millis = self.frontend.now_millis();
-            self.take_back(now_millis);
+            self.take_back();
             lengths.clear();
             clients.clear();
             for (message, &(length, client)) in questions.chunks_exact(QUESTION_BYTES_MAX).zip(&came) {
@@ -272,7 +272,7 @@ impl Core {
             if let (Some(key), Some(fill)) = (key, fill) {
                 let mut back = back.lock().unwrap_or_else(PoisonError::into_inner);
                 if back.len() < BACK_MAX {
-                    back.push((key, fill));
+                    back.push((key, fill, now_millis));
                 }
             }
             drop(slot);
@@ -281,7 +281,7 @@ impl Core {
     }
 
     /// Keeps what tasks brought back since the last batch.
-    fn take_back(&mut self, now_millis: u64) {
+    fn take_back(&mut self) {
         // Whoever holds it is writing to it: the next batch will do.
         let Ok(mut back) = self.back.try_lock() else { return };
         if back.is_empty() {
@@ -289,8 +289,9 @@ impl Core {
         }
         let fills = std::mem::take(&mut *back);
         drop(back);
-        for (key, fill) in fills {
-            self.answers.keep(&key, &fill, self.frontend.generations(), now_millis);
+        for (key, fill, asked_millis) in fills {
+            // Its TTL counts from when it was asked for, however long nobody came by here since.
+            self.answers.keep(&key, &fill, self.frontend.generations(), asked_millis);
         }
     }
 }
