@@ -2,7 +2,8 @@
 //!
 //! While a comparison is made, nothing of the log is read, so that neither side counts as missing what is on its way. Afterwards the
 //! lanes stand where our log ended when it began: all before that is compared. What was found is sent at the lanes' position, one batch
-//! at a time, so that no two that are under way end at the same cursor. A name that the log brings anyway is struck off first.
+//! at a time, so that no two that are under way end at the same cursor. A name that the log brings anyway is struck off first. Where the log
+//! is only offered, later (`super::offers`), nothing waits for it, as it waits for this.
 
 use super::{Feed, LaneFeed, batch, window};
 use crate::peering::limits::{BATCH_BYTES, BATCH_RECORDS};
@@ -12,6 +13,7 @@ use crate::store::{Cursor, Cursors, Held, Lane};
 use dialtone_shared::message::{Entry, Mode, Value};
 use dialtone_shared::{Name, UnixSecs};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// What came of comparing our store with the peer's.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -33,7 +35,7 @@ pub(super) struct Missing {
     names: [Wanted; 2],
     /// What is being read from the store.
     fetching: Option<(Lane, Wanted)>,
-    /// The log is read up to here before anything is sent from the store: what it brings is struck off.
+    /// The log, where it goes at once, is read up to here before anything is sent from the store: what it brings is struck off.
     settle: [Cursor; 2],
     /// Where the batch ends that is not acknowledged yet.
     awaited: [Option<Cursor>; 2],
@@ -75,7 +77,7 @@ impl Feed {
     }
 
     /// Names of which what is held is to be read now: see [`Feed::fetched`].
-    pub fn next_fetch(&mut self) -> Option<Vec<Name>> {
+    pub fn next_fetch(&mut self, now: Duration) -> Option<Vec<Name>> {
         if self.mode != Mode::Values {
             // Something else was agreed meanwhile, and is told from the beginning.
             self.missing.names = Default::default();
@@ -83,11 +85,14 @@ impl Feed {
         if self.missing.held || self.missing.fetching.is_some() {
             return None;
         }
+        let offers = self.offers_at(now);
         for lane in COMPARED {
             let state = &self.lanes[lane as usize];
             let names = &mut self.missing.names[lane as usize];
             let room = state.unsent.is_empty() && state.under_way.len() < window(lane) && state.under_way.back() != Some(&state.read);
-            let settled = state.reading.is_none() && state.back.is_none() && state.read >= self.missing.settle[lane as usize];
+            let offered = lane == Lane::Ordinary && offers;
+            let told = offered || state.read >= self.missing.settle[lane as usize];
+            let settled = state.reading.is_none() && state.back.is_none() && told;
             if names.is_empty() || !room || !settled {
                 continue;
             }

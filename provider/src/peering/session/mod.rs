@@ -274,7 +274,7 @@ impl Session {
                 Some((lane, after)) => return Some(Step::Read { lane, after, limit }),
                 None => {}
             }
-            if let Some(names) = running.feed.next_fetch() {
+            if let Some(names) = running.feed.next_fetch(now.elapsed) {
                 return Some(Step::Fetch(names));
             }
             if running.feed.mode() == Mode::Digest && running.telling.is_due(now.elapsed, running.feed.mentions()) {
