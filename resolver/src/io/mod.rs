@@ -31,5 +31,6 @@ pub mod site_folder;
 pub mod tls;
 pub mod transport;
 pub mod upstream;
+mod upstream_tls;
 pub mod validator;
 pub mod watcher;

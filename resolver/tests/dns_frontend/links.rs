@@ -102,7 +102,7 @@ fn world(upstream: &Upstream, root: &Root, links: Follow, validate: bool) -> (Ar
     };
     records.publish("site", 600, vec![address(1), Binding::Dns(www)]);
     let mut settings = settings();
-    settings.upstreams = vec![upstream.address];
+    settings.upstreams = vec![upstream.address.into()];
     settings.links = links;
     settings.validate = validate;
     settings.trust_anchors = Some(anchors);
