@@ -1,7 +1,7 @@
 //! The border: every error of the libraries, turned into a status, a reason and a remedy. No wildcard arms, so that a new
 //! error asks where it goes.
 
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, plain};
 use clap::error::{ContextKind, ErrorKind};
 use dialtone_provider::StartError;
 use dialtone_provider::admin::StatementError;
@@ -14,6 +14,7 @@ use dialtone_provider::store::backup::BackupError;
 use dialtone_resolver::LookupError;
 use dialtone_resolver::dns::frontend::FrontendError;
 use dialtone_resolver::error::{HttpError, NotVisible, PutError, ResolveError, StubError};
+use dialtone_resolver::io::certificate::CertificateError;
 use dialtone_resolver::keyfile::KeyFileError;
 use dialtone_resolver::sealed::SealError;
 use dialtone_shared::RecordError;
@@ -134,8 +135,20 @@ pub fn start(error: StartError, data_flag: &str) -> Failure {
             }
         }
         StartError::Dns(error) => frontend(error),
+        StartError::Certificate(error) => certificate(error)
+            .help("name a chain in PEM as `dns.certificate` and its key as `dns.certificate_key`, or neither: then one is made"),
+        StartError::Encrypted(reason) => Failure::new(Exit::Local, "DNS over TLS, HTTPS and QUIC", plain(&reason)),
         StartError::Peering(reason) => Failure::new(Exit::Local, "peering", reason),
     }
+}
+
+/// There is no certificate to show.
+pub fn certificate(error: CertificateError) -> Failure {
+    let exit = match error {
+        CertificateError::Made(_) => Exit::Bug,
+        CertificateError::Disk { .. } | CertificateError::Contents { .. } | CertificateError::OtherKey { .. } => Exit::Settings,
+    };
+    Failure::new(exit, "certificate", error)
 }
 
 /// Agreements cannot stand.

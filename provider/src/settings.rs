@@ -75,6 +75,16 @@ pub enum AnonymousPuts {
 pub struct DnsSettings {
     /// Where it listens, over UDP and TCP; empty: no DNS. Port 0 takes a free one.
     pub listen: Vec<SocketAddr>,
+    /// Where DNS over TLS is answered.
+    pub tls: Vec<SocketAddr>,
+    /// Where DNS over HTTPS is answered.
+    pub https: Vec<SocketAddr>,
+    /// Where DNS over QUIC is answered.
+    pub quic: Vec<SocketAddr>,
+    /// The chain in PEM that the encrypted ones show; `None`: one made for first use, in the data folder.
+    pub certificate: Option<PathBuf>,
+    /// The key of `certificate`; `None`: in the same file.
+    pub certificate_key: Option<PathBuf>,
     /// The domain under which flat names are found.
     pub origin: String,
     /// Resolvers that other names are forwarded to; empty: other names are refused.
@@ -309,7 +319,14 @@ impl Settings {
         })?;
         let mut settings = Self::parse(&text, &shown)?;
         settings.data = from_file(path, &settings.data);
-        for said in [&mut settings.identity.key, &mut settings.dns.aliases].into_iter().flatten() {
+        let dns = &mut settings.dns;
+        let named = [
+            &mut settings.identity.key,
+            &mut dns.aliases,
+            &mut dns.certificate,
+            &mut dns.certificate_key,
+        ];
+        for said in named.into_iter().flatten() {
             *said = from_file(path, said);
         }
         Ok(settings)
@@ -376,6 +393,9 @@ impl Settings {
                 self.dns.origin
             ));
         }
+        if self.dns.certificate_key.is_some() && self.dns.certificate.is_none() {
+            return wrong("`dns.certificate_key` is a key without its certificate: set `dns.certificate` too".to_owned());
+        }
         self.dns.rate.check().or_else(|what| wrong(format!("`dns.rate`: {what}")))?;
         let searches = self.dns.searches.check();
         searches.or_else(|what| wrong(format!("`dns.searches`: {what}")))?;
@@ -417,6 +437,11 @@ impl Default for DnsSettings {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 4353))],
+            tls: Vec::new(),
+            https: Vec::new(),
+            quic: Vec::new(),
+            certificate: None,
+            certificate_key: None,
             origin: "dialtone.alt".to_owned(),
             forward: Vec::new(),
             aliases: None,
@@ -696,6 +721,7 @@ mod tests {
             (account("a", '0') + &account("b", '0'), "token of another"),
             (account("", '0'), "1 to 64 bytes"),
             ("[dns]\norigin = \"a..b\"\n".to_owned(), "dns.origin"),
+            ("[dns]\ncertificate_key = \"key.pem\"\n".to_owned(), "dns.certificate"),
         ] {
             let error = Settings::parse(&text, "p.toml").unwrap_err();
             assert!(

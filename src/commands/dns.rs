@@ -4,7 +4,6 @@ pub mod encrypted;
 pub mod watched;
 
 use crate::args::LogArgs;
-use crate::commands::dns::encrypted::{EncryptedSettings, EncryptedSockets};
 use crate::commands::dns::watched::Watched;
 use crate::config::{self, Client, ClientArgs, ClientFile};
 use crate::exit::{Exit, Failure, Outcome, plain as plain_error};
@@ -16,8 +15,10 @@ use dialtone_resolver::Stub;
 use dialtone_resolver::dns::generations::{Generations, Millis};
 use dialtone_resolver::dns::{AccessSettings, Domain, Follow, Frontend, FrontendSettings, ListenerSettings, RateSettings, SearchSettings};
 use dialtone_resolver::io::certificate::Certificate;
+use dialtone_resolver::io::encrypted_sockets::{EncryptedSettings, EncryptedSockets};
+use dialtone_resolver::io::environment::state_folder;
+use dialtone_resolver::io::listeners;
 use dialtone_resolver::io::live::Live;
-use dialtone_resolver::io::{encrypted as secured, listeners};
 use serde::Deserialize;
 use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -247,14 +248,16 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
     let mut signals = Signals::listen()?;
     let hangups = Hangups::listen()?;
     let sockets = Sockets::bind(&file.listen).await?;
+    let folder = client.state.value.clone().or_else(state_folder);
     let encrypted = EncryptedSockets::open(&EncryptedSettings {
         tls: file.tls,
         https: file.https,
         quic: file.quic,
         certificate: file.certificate,
         certificate_key: file.certificate_key,
-        state: client.state.value.clone(),
-    })?;
+        folder: folder.unwrap_or_else(|| PathBuf::from(".")),
+    })
+    .map_err(encrypted::failed)?;
     let watched = args.metrics.or(file.metrics).map(Watched::bind).transpose()?;
     let stub = Stub::connect(client.stub_settings()).await.map_err(failures::stub)?;
     let origin = match args.origin.or(file.origin) {
@@ -280,8 +283,8 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
     let shown: Vec<String> = sockets.addresses.iter().map(ToString::to_string).collect();
     if args.json {
         let mut start = json!({ "dns": shown, "origin": origin });
-        if let Some(encrypted) = &encrypted {
-            encrypted.add_to(&mut start);
+        if let Some(sockets) = &encrypted {
+            encrypted::add_to(&mut start, &sockets.addresses, &sockets.certificate);
         }
         if let Some(watched) = &watched {
             start["metrics"] = json!(watched.address);
@@ -289,7 +292,10 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
         output::json(&start)?;
     } else {
         output::line(format!("frontend for {origin} on {}", shown.join(", ")))?;
-        for line in encrypted.iter().flat_map(EncryptedSockets::lines) {
+        let lines = encrypted
+            .as_ref()
+            .map(|sockets| encrypted::lines(&sockets.addresses, &sockets.certificate));
+        for line in lines.into_iter().flatten() {
             output::line(line)?;
         }
         if let Some(watched) = &watched {
@@ -314,39 +320,32 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
         }
     };
     let plain = listeners::serve(Arc::clone(&frontend), sockets.udp, sockets.tcp, limits, told(stopped.clone()));
-    let certificate = encrypted.as_ref().map(|encrypted| Arc::clone(&encrypted.certificate));
+    let certificate = encrypted.as_ref().map(|sockets| Arc::clone(&sockets.certificate));
+    let ready = encrypted.map(|sockets| sockets.ready(limits)).transpose();
+    let ready = ready.map_err(|error| Failure::new(Exit::Local, "encrypted listeners", plain_error(&error)))?;
     let secure = async {
-        match encrypted {
-            Some(EncryptedSockets { sockets, certificate, .. }) => {
-                let served = secured::serve(frontend, sockets, certificate, limits, told(stopped.clone())).await;
-                // Without them all of it ends: half a frontend would go unnoticed.
-                stop.send_replace(true);
-                served
-            }
-            None => Ok(()),
+        if let Some(ready) = ready {
+            ready.serve(frontend, told(stopped.clone())).await;
         }
     };
     let signals = async {
         let signal = tokio::select! {
             signal = signals.told_to_go() => signal,
             () = reload(certificate, hangups) => "none",
-            () = told(stopped.clone()) => "none",
         };
         tracing::info!(signal, "stopping");
         stop.send_replace(true);
     };
-    let ((), secure, (), ()) = tokio::join!(plain, secure, watching, signals);
-    secure.map_err(|error| Failure::new(Exit::Local, "encrypted listeners", plain_error(&error)))
+    let ((), (), (), ()) = tokio::join!(plain, secure, watching, signals);
+    Ok(())
 }
 
 /// Reads the certificate again at every SIGHUP.
 async fn reload(certificate: Option<Arc<Certificate>>, mut hangups: Hangups) {
     loop {
         hangups.next().await;
-        match certificate.as_ref().map(|certificate| certificate.reload()) {
-            Some(Ok(())) => tracing::info!("the certificate was read again"),
-            Some(Err(error)) => tracing::error!(%error, "the certificate before is still shown"),
-            None => tracing::info!("nothing to read again: the map file is looked at by itself"),
+        if !encrypted::read_again(certificate.as_deref()) {
+            tracing::info!("nothing to read again: the map file is looked at by itself");
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::dns::rate::{Limiter, Way};
 use crate::dns::response::UDP_BYTES_MAX;
 use crate::dns::settings::{ListenerSettings, QUESTION_BYTES_MAX};
 use crate::io::listeners::{ERROR_PAUSE, SHUTDOWN_GRACE, all_back, told};
+use crate::io::sockets::bind_udp_shared;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, MultiHeaders, Shutdown, SockaddrStorage, recvmmsg, sendmmsg, shutdown};
 use std::io::{self, IoSlice, IoSliceMut};
@@ -69,7 +70,7 @@ fn start(
     let count = thread::available_parallelism().map_or(1, usize::from).min(CORES_MAX);
     let mut sockets = vec![first];
     for _ in 1..count {
-        match bind_shared(address) {
+        match bind_udp_shared(address) {
             Ok(socket) => sockets.push(socket),
             Err(error) => {
                 tracing::warn!(%error, %address, "answering by UDP on {} cores of {count}", sockets.len());
@@ -110,14 +111,6 @@ fn start(
         })?;
     }
     Ok(cores)
-}
-
-/// A UDP socket whose port others of this process share.
-pub(super) fn bind_shared(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::DGRAM, None)?;
-    socket.set_reuse_port(true)?;
-    socket.bind(&address.into())?;
-    Ok(socket.into())
 }
 
 /// All threads of an address. They end when this is dropped.
