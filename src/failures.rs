@@ -139,6 +139,7 @@ pub fn start(error: StartError, data_flag: &str) -> Failure {
             .help("name a chain in PEM as `dns.certificate` and its key as `dns.certificate_key`, or neither: then one is made"),
         StartError::Encrypted(reason) => Failure::new(Exit::Local, "DNS over TLS, HTTPS and QUIC", plain(&reason)),
         StartError::Peering(reason) => Failure::new(Exit::Local, "peering", reason),
+        StartError::Threads(reason) => Failure::new(Exit::Bug, "peering", reason),
     }
 }
 

@@ -55,6 +55,9 @@ pub enum StartError {
     /// DNS over TLS, HTTPS and QUIC cannot be set up.
     #[error("DNS over TLS, HTTPS and QUIC does not start: {0}")]
     Encrypted(io::Error),
+    /// The threads that peering was to run on did not start it.
+    #[error("peering does not start on its threads: {0}")]
+    Threads(#[from] tokio::task::JoinError),
     /// DNS does not start.
     #[error("DNS does not start: {0}")]
     Dns(#[from] FrontendError),
