@@ -413,6 +413,10 @@ pub fn frontend(error: FrontendError) -> Failure {
         FrontendError::Anchors { file, reason } => {
             Failure::new(Exit::Settings, file, reason).help("write DNSKEY records, as in `. 3600 IN DNSKEY 257 3 8 AwEA…`")
         }
+        FrontendError::QueryLog { file, reason } => {
+            Failure::new(Exit::Settings, file, format!("the log of questions cannot be written: {reason}"))
+                .help("give this user the right to write there, or set `file` of `query_log` to another")
+        }
         FrontendError::Aliases { file, reason } => {
             Failure::new(Exit::Settings, file, reason).help("correct or remove that line: `alias  name`, and comments after #")
         }

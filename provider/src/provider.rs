@@ -62,6 +62,7 @@ pub struct Provider {
     store: Arc<dyn RecordStore>,
     embedded: Option<Arc<EmbeddedStore>>,
     certificate: Option<Arc<Certificate>>,
+    frontend: Arc<Frontend>,
     peering: Arc<PeeringHandle>,
     admin: Admin,
     /// Listeners, then the queue, then upkeep: stopped in this order.
@@ -245,7 +246,7 @@ impl Provider {
         }
         listening
             .tasks
-            .spawn(dns::serve(frontend, udp, tcp, limits, told(listening.told())));
+            .spawn(dns::serve(Arc::clone(&frontend), udp, tcp, limits, told(listening.told())));
 
         let about = about(&settings, &signer, &addresses);
         let info = watch::Sender::new(admin::with_peers(&about, &settings.peers));
@@ -283,6 +284,7 @@ impl Provider {
             store,
             embedded: None,
             certificate,
+            frontend,
             admin: Admin {
                 name,
                 addresses,
@@ -334,6 +336,11 @@ impl Provider {
     /// The store in its data folder, of which backups are made; `None` if another was put in its place.
     pub fn embedded(&self) -> Option<&Arc<EmbeddedStore>> {
         self.embedded.as_ref()
+    }
+
+    /// What answers DNS.
+    pub fn frontend(&self) -> &Frontend {
+        &self.frontend
     }
 
     /// The certificate that DNS over TLS, HTTPS and QUIC shows; `None` where none of them is answered.
@@ -519,6 +526,7 @@ fn frontend(settings: &Settings, source: Arc<StoreSource>) -> Result<Frontend, S
         aliases: settings.dns.aliases.clone(),
         access: settings.dns.access.clone(),
         searches: settings.dns.searches,
+        query_log: settings.dns.query_log.clone(),
         ..FrontendSettings::new(origin)
     };
     Ok(Frontend::new(source, settings)?)

@@ -1,7 +1,7 @@
 //! What an operator may set, with what holds when nothing is set. `etc/provider.toml` is the documentation; a test reads it back.
 
 use crate::peering::agreement::{Agreement, Filter, Limits};
-use dialtone_resolver::dns::{AccessSettings, RateSettings, SearchSettings};
+use dialtone_resolver::dns::{AccessSettings, QueryLogSettings, RateSettings, SearchSettings};
 use dialtone_shared::Name;
 use dialtone_shared::limits::{LIFETIME_SECS_MAX, PRICE_BYTES_MAX, VALUE_BYTES_MAX};
 use dialtone_shared::message::{Mode, Relationship, WordError};
@@ -97,6 +97,8 @@ pub struct DnsSettings {
     pub searches: SearchSettings,
     /// Who is answered at all.
     pub access: AccessSettings,
+    /// What is logged of questions, and where.
+    pub query_log: QueryLogSettings,
 }
 
 /// The link between providers.
@@ -329,6 +331,10 @@ impl Settings {
         for said in named.into_iter().flatten() {
             *said = from_file(path, said);
         }
+        // `-` is no file.
+        if let Some(said) = dns.query_log.file.as_mut().filter(|file| file.as_path() != Path::new("-")) {
+            *said = from_file(path, said);
+        }
         Ok(settings)
     }
 
@@ -397,6 +403,8 @@ impl Settings {
             return wrong("`dns.certificate_key` is a key without its certificate: set `dns.certificate` too".to_owned());
         }
         self.dns.rate.check().or_else(|what| wrong(format!("`dns.rate`: {what}")))?;
+        let query_log = self.dns.query_log.check();
+        query_log.or_else(|what| wrong(format!("`dns.query_log`: {what}")))?;
         let searches = self.dns.searches.check();
         searches.or_else(|what| wrong(format!("`dns.searches`: {what}")))?;
         Ok(())
@@ -448,6 +456,7 @@ impl Default for DnsSettings {
             rate: RateSettings::default(),
             searches: SearchSettings::default(),
             access: AccessSettings::default(),
+            query_log: QueryLogSettings::default(),
         }
     }
 }

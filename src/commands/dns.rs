@@ -13,7 +13,9 @@ use clap::Args;
 use dialtone_provider::settings::{LogSettings, from_file};
 use dialtone_resolver::Stub;
 use dialtone_resolver::dns::generations::{Generations, Millis};
-use dialtone_resolver::dns::{AccessSettings, Domain, Follow, Frontend, FrontendSettings, ListenerSettings, RateSettings, SearchSettings};
+use dialtone_resolver::dns::{
+    AccessSettings, Domain, Follow, Frontend, FrontendSettings, ListenerSettings, QueryLogSettings, RateSettings, SearchSettings,
+};
 use dialtone_resolver::io::certificate::Certificate;
 use dialtone_resolver::io::encrypted_sockets::{EncryptedSettings, EncryptedSockets};
 use dialtone_resolver::io::environment::state_folder;
@@ -29,7 +31,7 @@ use tokio::sync::watch;
 
 /// Run a DNS frontend that verifies what providers say
 ///
-/// Answers names under the origin and the petnames of the map file over UDP and TCP, and where asked to over TLS, HTTPS and QUIC; every other name is forwarded, or refused. SIGHUP reads the certificate again.
+/// Answers names under the origin and the petnames of the map file over UDP and TCP, and where asked to over TLS, HTTPS and QUIC; every other name is forwarded, or refused. SIGHUP reads the certificate again, and the log of questions goes on in a new file.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  dialtone dns\n  dialtone dns --listen 127.0.0.1:5353 --provider http://127.0.0.1:4380 --forward 192.0.2.53:53\n  \
@@ -124,6 +126,8 @@ pub struct DnsFile {
     pub searches: SearchSettings,
     /// Who is answered at all.
     pub access: AccessSettings,
+    /// What is logged of questions, and where.
+    pub query_log: QueryLogSettings,
     /// What is written to the log.
     pub log: LogSettings,
 }
@@ -151,6 +155,7 @@ impl Default for DnsFile {
             rate: RateSettings::default(),
             searches: SearchSettings::default(),
             access: AccessSettings::default(),
+            query_log: QueryLogSettings::default(),
             log: LogSettings::default(),
         }
     }
@@ -176,7 +181,11 @@ impl DnsFile {
         if let Some(origin) = &file.origin {
             Domain::from_text(origin).map_err(|error| Failure::new(Exit::Settings, format!("{}: `origin`", path.display()), error))?;
         }
-        for (table, checked) in [("rate", file.rate.check()), ("searches", file.searches.check())] {
+        for (table, checked) in [
+            ("rate", file.rate.check()),
+            ("searches", file.searches.check()),
+            ("query_log", file.query_log.check()),
+        ] {
             checked.map_err(|wrong| Failure::new(Exit::Settings, format!("{}: `{table}`", path.display()), wrong))?;
         }
         Ok(file)
@@ -210,6 +219,10 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
                 .map_err(|error| Failure::new(Exit::Settings, path.display(), plain_error(&error)).help("check --config"))?;
             let mut file = DnsFile::parse(&text, path)?;
             for said in [&mut file.certificate, &mut file.certificate_key].into_iter().flatten() {
+                *said = from_file(path, said);
+            }
+            // `-` is no file.
+            if let Some(said) = file.query_log.file.as_mut().filter(|file| file.as_path() != Path::new("-")) {
                 *said = from_file(path, said);
             }
             file
@@ -274,6 +287,7 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
         nsid: file.nsid,
         access: file.access,
         searches: file.searches,
+        query_log: file.query_log,
         ..FrontendSettings::new(domain(&origin)?)
     };
     let generations = Arc::new(Generations::new());
@@ -325,13 +339,13 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
     let ready = ready.map_err(|error| Failure::new(Exit::Local, "encrypted listeners", plain_error(&error)))?;
     let secure = async {
         if let Some(ready) = ready {
-            ready.serve(frontend, told(stopped.clone())).await;
+            ready.serve(Arc::clone(&frontend), told(stopped.clone())).await;
         }
     };
     let signals = async {
         let signal = tokio::select! {
             signal = signals.told_to_go() => signal,
-            () = reload(certificate, hangups) => "none",
+            () = reload(certificate, &frontend, hangups) => "none",
         };
         tracing::info!(signal, "stopping");
         stop.send_replace(true);
@@ -340,10 +354,11 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
     Ok(())
 }
 
-/// Reads the certificate again at every SIGHUP.
-async fn reload(certificate: Option<Arc<Certificate>>, mut hangups: Hangups) {
+/// Reads the certificate again at every SIGHUP, and goes on with the log of questions in a new file.
+async fn reload(certificate: Option<Arc<Certificate>>, frontend: &Frontend, mut hangups: Hangups) {
     loop {
         hangups.next().await;
+        encrypted::reopen_log(frontend);
         if !encrypted::read_again(certificate.as_deref()) {
             tracing::info!("nothing to read again: the map file is looked at by itself");
         }

@@ -168,6 +168,7 @@ async fn stay(args: RunArgs, log: &LogArgs) -> Outcome {
             }
             () = hangups.next() => {
                 encrypted::read_again(provider.certificate());
+                encrypted::reopen_log(provider.frontend());
                 if let Err(failure) = reloader.reload().await {
                     tracing::error!("the settings cannot be used, so those before go on holding: {}", failure.to_string().trim_end());
                 }

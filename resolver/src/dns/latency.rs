@@ -69,7 +69,9 @@ impl Latency {
 
     /// What was counted, each way for which there was anything.
     pub(crate) fn read(&self) -> Vec<LatencyCounts> {
-        let ways = Carrier::ALL.into_iter().flat_map(|carrier| Found::ALL.map(|found| (carrier, found)));
+        let ways = Carrier::ALL
+            .into_iter()
+            .flat_map(|carrier| Found::ALL.map(|found| (carrier, found)));
         let counted = ways.map(|(carrier, found)| {
             let cell = &self.cells[carrier as usize][found as usize];
             LatencyCounts {

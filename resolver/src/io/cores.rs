@@ -10,10 +10,12 @@ use crate::dns::edns::add_to_bare;
 use crate::dns::frontend::{Carrier, Frontend, Given, Reply, Via};
 use crate::dns::glance::Key;
 use crate::dns::hot::{Answers, Fill};
+use crate::dns::latency::Found;
 use crate::dns::rate::{Limiter, Way};
 use crate::dns::response::UDP_BYTES_MAX;
 use crate::dns::settings::{ListenerSettings, QUESTION_BYTES_MAX};
 use crate::io::listeners::{ERROR_PAUSE, SHUTDOWN_GRACE, all_back, told};
+use crate::io::query_log::{QueryLog, Sampler};
 use crate::io::sockets::bind_udp_shared;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, MultiHeaders, Shutdown, SockaddrStorage, recvmmsg, sendmmsg, shutdown};
@@ -25,7 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
@@ -100,6 +102,8 @@ fn start(
             answers: Answers::new(bytes_max, rand::random()),
             told: (0, 0),
             by_rcode: [0; 16],
+            begun: Instant::now(),
+            sampler: frontend.query_log().map(QueryLog::sampler),
         };
         thread::Builder::new().name("dns".to_owned()).spawn(move || {
             // A question that nobody thought of costs its batch and what is kept, not the port: nobody else would answer on it.
@@ -141,6 +145,9 @@ struct Core {
     /// How many answers and bytes of them it has last said that it keeps.
     told: (usize, usize),
     by_rcode: [u64; 16],
+    /// Since when the batch is worked on.
+    begun: Instant,
+    sampler: Option<Sampler>,
 }
 
 impl Core {
@@ -161,6 +168,7 @@ impl Core {
                 }
                 continue;
             }
+            self.begun = Instant::now();
             let now_millis = self.frontend.now_millis();
             self.take_back();
             lengths.clear();
@@ -180,7 +188,12 @@ impl Core {
             }
             // Before anybody has an answer: who has one can ask how many there were.
             if self.by_rcode != [0; 16] {
-                self.frontend.counters().answered_again(std::mem::take(&mut self.by_rcode));
+                self.frontend
+                    .counters()
+                    .answered_again(std::mem::take(&mut self.by_rcode), self.begun.elapsed());
+            }
+            if let Some(errors) = self.answers.take_errors() {
+                self.frontend.counters().extended_errors(errors);
             }
             self.tell();
             send(&self.socket, &mut sending, &out, &lengths, &clients);
@@ -208,6 +221,7 @@ impl Core {
             && let Some((length, is_proved)) = self.with_cookie(key, client, room, length)
         {
             self.by_rcode[usize::from(room[3] & 0x0f)] += 1;
+            self.note(message, client, room.get(..length)?);
             let way = way(client, message, is_proved);
             return self
                 .limiter
@@ -222,6 +236,17 @@ impl Core {
                 self.limiter.pass(way, room, now_millis, self.frontend.counters())
             }
             Reply::Drop => None,
+        }
+    }
+
+    /// Logs a kept answer, if there is a log and this one is its turn.
+    fn note(&mut self, message: &[u8], client: SocketAddr, answer: &[u8]) {
+        if let Some(sampler) = &mut self.sampler
+            && sampler.wants(answer)
+            && let Some(log) = self.frontend.query_log()
+        {
+            let carrier = Carrier::Udp;
+            log.note(message, Via { carrier, client }, Found::Kept, self.begun.elapsed(), Some(answer));
         }
     }
 

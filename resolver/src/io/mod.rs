@@ -26,6 +26,7 @@ pub mod listeners;
 pub mod live;
 pub mod locators;
 pub mod publisher;
+pub mod query_log;
 mod quic;
 pub mod sockets;
 pub mod tls;

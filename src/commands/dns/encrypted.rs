@@ -2,6 +2,7 @@
 
 use crate::exit::{Exit, Failure};
 use crate::failures;
+use dialtone_resolver::dns::Frontend;
 use dialtone_resolver::io::certificate::Certificate;
 use dialtone_resolver::io::encrypted_sockets::{EncryptedAddresses, EncryptedError};
 use serde_json::{Value, json};
@@ -34,6 +35,14 @@ pub fn failed(error: EncryptedError) -> Failure {
             .help("stop what is using it, or choose another address (port 0 takes a free one)"),
         EncryptedError::Certificate(error) => failures::certificate(error)
             .help("name a chain in PEM with --certificate and its key with --certificate-key, or neither: then one is made"),
+    }
+}
+
+/// Opens the log of questions again, if there is one: whoever turns logs over has moved it away.
+pub fn reopen_log(frontend: &Frontend) {
+    if let Some(log) = frontend.query_log() {
+        log.reopen();
+        tracing::info!("the log of questions goes on in a new file");
     }
 }
 
