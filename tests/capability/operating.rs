@@ -268,7 +268,7 @@ fn a_frontend_of_ones_own_tells_what_it_answered_and_whether_a_provider_answers_
     assert!(!counts.contains(&code(1)), "{counts}");
     // A name that a provider is asked for, and one that is answered for nowhere here.
     let unknown = format!("{}.dialtone.alt", key(&world, "unknown.key"));
-    let mut ask = |domain: &str, says: &str| {
+    let ask = |domain: &str, says: &str| {
         let asked = dig.run(["@127.0.0.1", "-p", port, domain, "A"]);
         assert!(asked.stdout.contains(says), "{asked}");
     };

@@ -28,6 +28,8 @@ pub mod locators;
 pub mod publisher;
 pub mod query_log;
 mod quic;
+pub mod site;
+pub mod site_folder;
 pub mod sockets;
 pub mod tls;
 pub mod transport;
