@@ -184,6 +184,7 @@ fn a_record_laid_into_the_folder_by_hand_is_answered_while_cut_off_and_a_forged_
     site.running.send("HUP");
     site.running.said("does not hold a record of its name");
     assert!(site.asked("intranet").contains("192.0.2.1"));
+    until(|| std::fs::read(&file).is_ok_and(|now| now == kept)); // it is mended, too
     at.world.ok([
         "publish",
         "--key",
