@@ -555,6 +555,16 @@ async fn of_two_pointers_the_higher_rank_stands_and_the_better_promise_is_joined
     );
     let stands = || async { store.pointer(&name(1)).await.unwrap().unwrap() };
     assert_eq!(stands().await.keeper, name(90));
+    // What nobody told of before is added to what stands, whoever told it first.
+    let untold = Pointer {
+        tag: None,
+        ..pointer_to(&live(7, 1, 60), 90)
+    };
+    assert_eq!(point(&*store, untold.clone()).await, PointerOutcome::Kept);
+    assert_eq!(point(&*store, pointer_to(&live(7, 1, 60), 91)).await, PointerOutcome::Kept);
+    assert_eq!(point(&*store, untold).await, PointerOutcome::Same);
+    let told = store.pointer(&name(7)).await.unwrap().unwrap();
+    assert_eq!((told.tag, told.keeper), (pointer_to(&live(7, 1, 60), 91).tag, name(90)));
     // Better in both: that one's word.
     assert_eq!(point(&*store, of(2, 91, peer, 7)).await, PointerOutcome::Kept);
     assert_eq!(stands().await, of(2, 91, peer, 7));
