@@ -363,7 +363,7 @@ mod tests {
             }],
         );
         let chunk = digest.chunk(0).unwrap();
-        assert_eq!((chunk.total, chunk.hashes), (2_456, 7));
+        assert_eq!((chunk.total, chunk.hashes), (2_464, 7));
         let bits = u128::from(chunk.total) * 8;
         let (mut expected, mut position) = (vec![0; chunk.total as usize], hash);
         for _ in 0..7 {
