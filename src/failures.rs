@@ -135,6 +135,7 @@ pub fn start(error: StartError, data_flag: &str) -> Failure {
         }
         StartError::Dns(error) => frontend(error),
         StartError::Peering(reason) => Failure::new(Exit::Local, "peering", reason),
+        StartError::Threads(reason) => Failure::new(Exit::Bug, "peering", reason),
     }
 }
 

@@ -19,6 +19,7 @@ mod place;
 mod reload;
 mod show;
 mod signals;
+mod threads;
 
 use args::{Cli, Verb};
 use clap::Parser;

@@ -46,6 +46,9 @@ pub enum StartError {
     /// Peering does not start.
     #[error("peering does not start: {0}")]
     Peering(#[from] PeeringError),
+    /// The threads that peering was to run on did not start it.
+    #[error("peering does not start on its threads: {0}")]
+    Threads(#[from] tokio::task::JoinError),
     /// DNS does not start.
     #[error("DNS does not start: {0}")]
     Dns(#[from] FrontendError),

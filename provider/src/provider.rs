@@ -46,6 +46,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::net::{TcpListener, UdpSocket};
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -82,6 +83,8 @@ pub struct Parts {
     pub store: Option<Arc<dyn RecordStore>>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// Where the links with peers run; `None`: where everything else does. Threads that give way keep what peers send from those who get and put.
+    pub peering: Option<Handle>,
 }
 
 /// Sockets that are open before anything else is, so that a port in use is known first.
@@ -118,14 +121,14 @@ impl Provider {
         };
         make_folder(&settings.data)?;
         let (store, embedded): (Arc<dyn RecordStore>, _) = match parts.store {
-            Some(store) => (store, None),
+            Some(ref store) => (Arc::clone(store), None),
             None => {
                 let store = open_store(&settings.data).await?;
                 (store.clone(), Some(store))
             }
         };
         // From here on a failure must not leave the folder locked.
-        match Self::run(settings, listeners, Arc::clone(&store), parts.clock).await {
+        match Self::run(settings, listeners, Arc::clone(&store), parts).await {
             Ok(provider) => Ok(Self { embedded, ..provider }),
             Err(error) => {
                 // Why it did not start says more than that closing failed too.
@@ -135,7 +138,8 @@ impl Provider {
         }
     }
 
-    async fn run(settings: Settings, listeners: Listeners, store: Arc<dyn RecordStore>, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+    async fn run(settings: Settings, listeners: Listeners, store: Arc<dyn RecordStore>, parts: Parts) -> Result<Self, StartError> {
+        let clock = parts.clock;
         let signer = Arc::new(open_identity(&settings)?);
         let name = signer.name();
         let mut registry = Registry::default();
@@ -181,7 +185,7 @@ impl Provider {
         keeping.tasks.spawn(Arc::clone(&evidence).watch(keeping.told()));
         registry.register_collector(Box::new(scraped::Wrongs(Arc::clone(&evidence))));
 
-        let peering = start_peering(&settings, &store, &signer, &clock).await?;
+        let peering = start_peering(&settings, &store, &signer, &clock, parts.peering).await?;
         peering.prove_by(Arc::clone(&evidence));
         keeping
             .tasks
@@ -353,6 +357,7 @@ impl Default for Parts {
         Self {
             store: None,
             clock: Arc::new(SystemClock),
+            peering: None,
         }
     }
 }
@@ -428,6 +433,7 @@ async fn start_peering(
     store: &Arc<dyn RecordStore>,
     signer: &Arc<Signer>,
     clock: &Arc<dyn Clock>,
+    runs_on: Option<Handle>,
 ) -> Result<Arc<PeeringHandle>, StartError> {
     let context = PeeringContext {
         store: Arc::clone(store),
@@ -439,7 +445,13 @@ async fn start_peering(
         clock: Arc::clone(clock),
         seed: rand::random(),
     };
-    match peering::start(context).await {
+    let starting = peering::start(context);
+    // What it starts runs where it is started.
+    let started = match runs_on {
+        Some(runtime) => runtime.spawn(starting).await?,
+        None => starting.await,
+    };
+    match started {
         Ok(handle) => Ok(Arc::new(handle)),
         Err(PeeringError::Endpoint(EndpointError::Listen { address, error })) => Err(StartError::Listen {
             what: "peers",

@@ -109,6 +109,7 @@ async fn provider(folder: &tempfile::TempDir, clock: &Arc<Standing>) -> Provider
     let parts = Parts {
         store: Some(MemoryStore::new()),
         clock: clock.clone(),
+        ..Parts::default()
     };
     Provider::start_with(settings, parts).await.unwrap()
 }

@@ -13,7 +13,8 @@
 //! 7. [`layers`]: from a name to endpoints, through services and delegates;
 //! 8. [`connect`]: from endpoints to a connection that the name authenticates;
 //! 9. [`watch`]: being told instead of asking again;
-//! 10. [`dns`]: the frontend, which answers DNS from any source.
+//! 10. [`site`]: what an organisation keeps of its own names, to answer them while it is cut off;
+//! 11. [`dns`]: the frontend, which answers DNS from any source.
 //!
 //! For whoever asks by DNS, [`dns`] is in front of a source of records.
 //!
@@ -36,6 +37,7 @@ pub mod message;
 pub mod publish;
 pub mod sealed;
 pub mod settings;
+pub mod site;
 pub mod source;
 pub mod stub;
 mod together;

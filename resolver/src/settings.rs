@@ -1,6 +1,7 @@
 //! What a stub may be told: which providers, how patient, how large. Every bound with its reason.
 
 use crate::error::ProviderTextError;
+use dialtone_shared::Ttl;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -27,6 +28,8 @@ pub struct StubSettings {
     pub deadline: Duration,
     /// How often providers that were set aside are tried again, beside the lookups.
     pub probe_every: Duration,
+    /// Whether it starts even if no provider is found: one may be, later.
+    pub starts_alone: bool,
 }
 
 impl Default for StubSettings {
@@ -41,6 +44,7 @@ impl Default for StubSettings {
             lookups_max: LOOKUPS_MAX,
             deadline: DEADLINE,
             probe_every: PROBE_EVERY,
+            starts_alone: false,
         }
     }
 }
@@ -204,6 +208,21 @@ pub const WATCH_RETRY_MAX: Duration = Duration::from_secs(10);
 pub const VISIBLE_EVERY: Duration = Duration::from_millis(5);
 /// The longest pause between two such questions: they back off to it.
 pub const VISIBLE_EVERY_MAX: Duration = Duration::from_millis(250);
+
+/// Names that a site keeps at most, those that its own lead to among them: what one watch takes, and an organisation has.
+pub const SITE_NAMES_MAX: usize = 8_192;
+/// How long a site waits for a provider before it answers its own names alone: longer than a lookup takes that is repeated once.
+pub const SITE_PATIENCE: Duration = Duration::from_millis(600);
+/// How long a site that is cut off rests between looks whether it still is.
+pub const SITE_AGAIN: Duration = Duration::from_secs(1);
+/// How long what a site says alone may be kept: as RFC 8767 §4 advises for what may be outdated.
+pub const SITE_TTL: Ttl = Ttl(30);
+/// How often a site looks which names are its own, and for names that these have come to lead to.
+pub const SITE_LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often a site asks for its names while nobody tells it of changes: about as often as short TTLs end.
+pub const SITE_REFRESH: Duration = Duration::from_secs(30);
+/// Bytes of a site's file with the origin: a DNS name in text, with room for escapes.
+pub const ORIGIN_FILE_BYTES_MAX: usize = 1_024;
 
 /// What names stand under where nobody says otherwise (RFC 9476).
 pub const ORIGIN_DEFAULT: &str = "dialtone.alt";

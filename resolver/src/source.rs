@@ -41,6 +41,11 @@ pub trait RecordSource: Send + Sync + fmt::Debug + 'static {
             "no names are looked up by tag here ({hit}): ask a provider"
         )))
     }
+
+    /// Whether what is said of `name` is said without anybody being there to ask: it was true when it was kept here.
+    fn answers_alone(&self, _name: &Name) -> bool {
+        false
+    }
 }
 
 /// A certain answer.

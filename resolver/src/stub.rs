@@ -86,7 +86,8 @@ enum Turn {
 }
 
 impl Stub {
-    /// Finds the providers and opens the floor. At least one provider must be found; the others are tried again now and then.
+    /// Finds the providers and opens the floor. At least one provider must be found, unless the settings say otherwise; the others are tried again
+    /// now and then.
     ///
     /// # Errors
     /// [`StubError`], with the remedy.
@@ -95,7 +96,7 @@ impl Stub {
         let floor = open_floor(&settings)?;
         let http = HttpClient::new();
         let providers = discover::find_all(&http, &listed).await;
-        if providers.iter().all(|provider| provider.servers.is_empty()) {
+        if !settings.starts_alone && providers.iter().all(|provider| provider.servers.is_empty()) {
             let tried = providers.iter().filter_map(|provider| {
                 let trouble = provider.trouble.as_ref()?;
                 Some(format!("{} ({trouble})", provider.at))

@@ -72,7 +72,16 @@ fn told_from_keys(text: &str) -> Which {
     let has = |keys: &[&str]| keys.iter().any(|key| table.contains_key(*key));
     if has(&["data", "identity", "http", "dns", "peering", "peer", "account", "limits"]) {
         Which::Provider
-    } else if has(&["listen", "forward", "forward_for_everyone", "origin", "rate", "searches", "access"]) {
+    } else if has(&[
+        "listen",
+        "forward",
+        "forward_for_everyone",
+        "origin",
+        "site",
+        "rate",
+        "searches",
+        "access",
+    ]) {
         Which::Dns
     } else if has(&["providers", "map", "state", "token_file"]) {
         Which::Client

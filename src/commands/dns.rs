@@ -1,10 +1,12 @@
 //! `dialtone dns`: a DNS frontend of one's own, in front of a stub that asks providers and verifies.
 
 pub mod encrypted;
+pub mod site;
 pub mod watched;
 
 use crate::args::LogArgs;
 use crate::commands::dns::encrypted::{EncryptedSettings, EncryptedSockets};
+use crate::commands::dns::site::{Made, SiteSettings};
 use crate::commands::dns::watched::Watched;
 use crate::config::{self, Client, ClientArgs, ClientFile};
 use crate::exit::{Exit, Failure, Outcome, plain as plain_error};
@@ -12,11 +14,12 @@ use crate::signals::{Hangups, Signals};
 use crate::{failures, files, log, output};
 use clap::Args;
 use dialtone_provider::settings::{LogSettings, from_file};
-use dialtone_resolver::Stub;
+use dialtone_resolver::RecordSource;
 use dialtone_resolver::dns::generations::{Generations, Millis};
 use dialtone_resolver::dns::{AccessSettings, Domain, Follow, Frontend, FrontendSettings, ListenerSettings, RateSettings, SearchSettings};
 use dialtone_resolver::io::certificate::Certificate;
 use dialtone_resolver::io::live::Live;
+use dialtone_resolver::io::site::Site;
 use dialtone_resolver::io::{encrypted as secured, listeners};
 use serde::Deserialize;
 use serde_json::json;
@@ -28,11 +31,12 @@ use tokio::sync::watch;
 
 /// Run a DNS frontend that verifies what providers say
 ///
-/// Answers names under the origin and the petnames of the map file over UDP and TCP, and where asked to over TLS, HTTPS and QUIC; every other name is forwarded, or refused. SIGHUP reads the certificate again.
+/// Answers names under the origin and the petnames of the map file over UDP and TCP, and where asked to over TLS, HTTPS and QUIC; every other name is forwarded, or refused. SIGHUP reads the certificate again, and the files of a site.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  dialtone dns\n  dialtone dns --listen 127.0.0.1:5353 --provider http://127.0.0.1:4380 --forward 192.0.2.53:53\n  \
                         dialtone dns --tls 127.0.0.1:4853 --https 127.0.0.1:4443 --quic 127.0.0.1:4853\n  \
+                        dialtone dns --site site\n  \
                         dialtone template dns > dns.toml && dialtone dns --config dns.toml"
 )]
 pub struct DnsArgs {
@@ -63,6 +67,12 @@ pub struct DnsArgs {
     /// The domain under which names are found [default: what the provider says]
     #[arg(long, value_name = "DOMAIN")]
     origin: Option<String>,
+    /// Keep the names of your own site in this folder, and answer them from there while no provider can be reached, also after a restart
+    #[arg(long, value_name = "FOLDER")]
+    site: Option<PathBuf>,
+    /// A name of the site's own, kept with whatever it leads to; repeat it for more [default: all names of the map file]
+    #[arg(long = "site-name", value_name = "NAME")]
+    site_names: Vec<String>,
     /// A resolver to forward other names to; repeat it for more [default: other names are refused]
     #[arg(long, value_name = "ADDR:PORT")]
     forward: Vec<SocketAddr>,
@@ -101,6 +111,10 @@ pub struct DnsFile {
     pub nsid: Option<String>,
     /// The domain under which names are found; `None`: what the provider says.
     pub origin: Option<String>,
+    /// Where the site's own names are kept; `None`: nowhere.
+    pub site: Option<PathBuf>,
+    /// The site's own names; empty: those of the map.
+    pub site_names: Vec<String>,
     /// Resolvers for other names.
     pub forward: Vec<SocketAddr>,
     /// Whether to forward for clients beyond private networks too.
@@ -139,6 +153,8 @@ impl Default for DnsFile {
             certificate_key: None,
             nsid: None,
             origin: None,
+            site: None,
+            site_names: Vec::new(),
             forward: Vec::new(),
             forward_for_everyone: false,
             links: Follow::No,
@@ -175,6 +191,7 @@ impl DnsFile {
         if let Some(origin) = &file.origin {
             Domain::from_text(origin).map_err(|error| Failure::new(Exit::Settings, format!("{}: `origin`", path.display()), error))?;
         }
+        site::check(file.site.as_deref(), &file.site_names, path)?;
         for (table, checked) in [("rate", file.rate.check()), ("searches", file.searches.check())] {
             checked.map_err(|wrong| Failure::new(Exit::Settings, format!("{}: `{table}`", path.display()), wrong))?;
         }
@@ -194,7 +211,15 @@ impl DnsFile {
         let encrypted: String = encrypted
             .map(|(kind, addresses)| format!(", {kind} on {}", list(addresses)))
             .collect();
-        format!("a frontend on {}{encrypted}, {others}", list(&self.listen))
+        let site = self
+            .site
+            .as_ref()
+            .map(|folder| format!(", the site's own names in {}", folder.display()));
+        format!(
+            "a frontend on {}{encrypted}, {others}{}",
+            list(&self.listen),
+            site.unwrap_or_default()
+        )
     }
 }
 
@@ -208,7 +233,10 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
             let text = std::fs::read_to_string(path)
                 .map_err(|error| Failure::new(Exit::Settings, path.display(), plain_error(&error)).help("check --config"))?;
             let mut file = DnsFile::parse(&text, path)?;
-            for said in [&mut file.certificate, &mut file.certificate_key].into_iter().flatten() {
+            for said in [&mut file.certificate, &mut file.certificate_key, &mut file.site]
+                .into_iter()
+                .flatten()
+            {
                 *said = from_file(path, said);
             }
             file
@@ -256,11 +284,18 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
         state: client.state.value.clone(),
     })?;
     let watched = args.metrics.or(file.metrics).map(Watched::bind).transpose()?;
-    let stub = Stub::connect(client.stub_settings()).await.map_err(failures::stub)?;
-    let origin = match args.origin.or(file.origin) {
-        Some(origin) => origin,
-        None => origin_of(&stub)?,
-    };
+    let folder = args.site.or(file.site);
+    site::check(folder.as_deref(), &args.site_names, Path::new("--site-name"))?;
+    let site = folder.map(|folder| SiteSettings {
+        folder,
+        names: if args.site_names.is_empty() {
+            file.site_names
+        } else {
+            args.site_names
+        },
+    });
+    let origin = args.origin.or(file.origin);
+    let Made { stub, site, origin } = site::make(client.stub_settings(), site, &client.map.value, origin).await?;
     let settings = FrontendSettings {
         upstreams: file.forward,
         forward_for_everyone: file.forward_for_everyone,
@@ -275,8 +310,12 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
     };
     let generations = Arc::new(Generations::new());
     let _live = Live::keep(stub.clone(), Arc::clone(&generations));
-    let frontend = Frontend::new(Arc::new(stub.clone()), settings).map_err(failures::frontend)?;
-    let frontend = Arc::new(frontend.following(generations, Millis::since_now()));
+    let source: Arc<dyn RecordSource> = match &site {
+        Some(site) => Arc::clone(site) as Arc<dyn RecordSource>,
+        None => Arc::new(stub.clone()),
+    };
+    let frontend = Frontend::new(source, settings).map_err(failures::frontend)?;
+    let frontend = Arc::new(frontend.following(Arc::clone(&generations), Millis::since_now()));
     let shown: Vec<String> = sockets.addresses.iter().map(ToString::to_string).collect();
     if args.json {
         let mut start = json!({ "dns": shown, "origin": origin });
@@ -286,6 +325,10 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
         if let Some(watched) = &watched {
             start["metrics"] = json!(watched.address);
         }
+        if let Some(site) = &site {
+            let (names, kept) = site.holdings();
+            start["site"] = json!({ "names": names, "kept": kept });
+        }
         output::json(&start)?;
     } else {
         output::line(format!("frontend for {origin} on {}", shown.join(", ")))?;
@@ -294,6 +337,9 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
         }
         if let Some(watched) = &watched {
             output::line(format!("  http://{0}/metrics, http://{0}/healthz", watched.address))?;
+        }
+        if let Some(site) = &site {
+            output::line(site::line(site))?;
         }
     }
     let (stop, stopped) = watch::channel(false);
@@ -306,10 +352,10 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
         ..ListenerSettings::default()
     };
     let watching = {
-        let (frontend, stopped) = (Arc::clone(&frontend), stopped.clone());
+        let (frontend, stopped, site) = (Arc::clone(&frontend), stopped.clone(), site.clone());
         async move {
             if let Some(watched) = watched {
-                watched.serve(frontend, stub, stopped).await;
+                watched.serve(frontend, stub, site, stopped).await;
             }
         }
     };
@@ -329,7 +375,7 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
     let signals = async {
         let signal = tokio::select! {
             signal = signals.told_to_go() => signal,
-            () = reload(certificate, hangups) => "none",
+            () = reload(certificate, site, generations, hangups) => "none",
             () = told(stopped.clone()) => "none",
         };
         tracing::info!(signal, "stopping");
@@ -339,14 +385,20 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
     secure.map_err(|error| Failure::new(Exit::Local, "encrypted listeners", plain_error(&error)))
 }
 
-/// Reads the certificate again at every SIGHUP.
-async fn reload(certificate: Option<Arc<Certificate>>, mut hangups: Hangups) {
+/// Reads the certificate and the site's files again at every SIGHUP.
+async fn reload(certificate: Option<Arc<Certificate>>, site: Option<Arc<Site>>, generations: Arc<Generations>, mut hangups: Hangups) {
     loop {
         hangups.next().await;
+        if let Some(site) = &site {
+            site.read_again().await;
+            generations.all_changed();
+            tracing::info!("the site's files were read again");
+        }
         match certificate.as_ref().map(|certificate| certificate.reload()) {
             Some(Ok(())) => tracing::info!("the certificate was read again"),
             Some(Err(error)) => tracing::error!(%error, "the certificate before is still shown"),
-            None => tracing::info!("nothing to read again: the map file is looked at by itself"),
+            None if site.is_none() => tracing::info!("nothing to read again: the map file is looked at by itself"),
+            None => {}
         }
     }
 }
@@ -393,12 +445,6 @@ impl Sockets {
 /// It is none.
 pub fn domain(origin: &str) -> Result<Domain, Failure> {
     Domain::from_text(origin.trim_matches('.')).map_err(|error| Failure::new(Exit::Settings, format!("origin `{origin}`"), error))
-}
-
-/// What the providers say that names stand under; the first that was found has the say.
-fn origin_of(stub: &Stub) -> Result<String, Failure> {
-    let found = stub.health().into_iter().find_map(|at| at.origin);
-    found.ok_or_else(|| Failure::new(Exit::Settings, "origin", "no provider says what it is").help("set it with --origin"))
 }
 
 /// Where a frontend answers when nobody says.

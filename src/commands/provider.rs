@@ -6,9 +6,11 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::place::{Place, PlaceArgs};
 use crate::reload::Reloader;
 use crate::signals::{Hangups, Signals};
+use crate::threads::Yielding;
 use crate::{bindings, failures, files, log, output};
 use clap::{Args, Subcommand};
 use dialtone_provider::Provider;
+use dialtone_provider::provider::Parts;
 use dialtone_provider::settings::PeerSettings;
 use dialtone_provider::store::backup;
 use dialtone_provider::store::embedded::EmbeddedOptions;
@@ -120,7 +122,14 @@ async fn stay(args: RunArgs, log: &LogArgs) -> Outcome {
     let (mut signals, mut hangups) = (Signals::listen()?, Hangups::listen()?);
     let data = settings.data.clone();
     let origin = settings.dns.origin.clone();
-    let mut provider = Provider::start(settings).await.map_err(|error| failures::start(error, "--data"))?;
+    let for_peers = Yielding::start("peers")?;
+    let parts = Parts {
+        peering: for_peers.handle(),
+        ..Parts::default()
+    };
+    let mut provider = Provider::start_with(settings, parts)
+        .await
+        .map_err(|error| failures::start(error, "--data"))?;
     let reloader: Arc<dyn Reload> = Arc::new(Reloader::new(provider.admin().clone(), place, move || args.place()));
     let control = provider
         .embedded()

@@ -25,6 +25,7 @@ mod readme;
 mod real_clients;
 mod resolvers;
 mod siblings;
+mod site;
 mod tags;
 mod templates;
 mod told;

@@ -128,6 +128,7 @@ impl World {
         let parts = Parts {
             store: Some(store),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            ..Parts::default()
         };
         let provider = Provider::start_with(settings, parts).await.unwrap();
         Self {

@@ -454,6 +454,9 @@ impl Frontend {
         }
         let mut response = walk.answer(query, place).await.unwrap_or_else(|error| failed(&error));
         trace.known();
+        if trace.is_alone() && response.ede.is_none() {
+            response.ede = Some(Ede::new(ede::STALE_ANSWER, "kept at this site: no provider answers"));
+        }
         let bytes = encode(&response);
         let (most, of) = RECORD_UDP_GAIN;
         let is_proved = shown.is_some_and(|shown| shown.is_proof);

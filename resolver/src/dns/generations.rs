@@ -106,6 +106,7 @@ pub struct Trace {
     slots: Mutex<Vec<u32>>,
     spoilt: AtomicBool,
     is_known: AtomicBool,
+    alone: AtomicBool,
 }
 
 impl Trace {
@@ -121,6 +122,17 @@ impl Trace {
     /// Something went into the answer that nobody would tell the change of, or too little did.
     pub fn spoil(&self) {
         self.spoilt.store(true, Ordering::Relaxed);
+    }
+
+    /// Something in the answer was kept here, and nobody is there to ask whether it is still true.
+    pub fn alone(&self) {
+        self.alone.store(true, Ordering::Relaxed);
+        self.spoil();
+    }
+
+    /// Whether that is so.
+    pub fn is_alone(&self) -> bool {
+        self.alone.load(Ordering::Relaxed)
     }
 
     /// Everything that the answer was made from has been said.

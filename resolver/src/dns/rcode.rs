@@ -37,6 +37,7 @@ pub struct Ede {
 #[expect(missing_docs, reason = "the names are the registry's")]
 pub mod ede {
     pub const OTHER: u16 = 0;
+    pub const STALE_ANSWER: u16 = 3;
     pub const DNSSEC_INDETERMINATE: u16 = 5;
     pub const DNSSEC_BOGUS: u16 = 6;
     pub const CACHED_ERROR: u16 = 13;

@@ -196,6 +196,9 @@ impl Walk<'_> {
         let Some((record, ttl)) = self.source.by_hit(hit).await? else {
             return Ok(none(Rcode::NxDomain, u32::MAX));
         };
+        if self.source.answers_alone(record.name()) {
+            self.trace.alone();
+        }
         let rdata = match kind {
             types::PTR => flat_domain(record.name(), &self.zone.origin).map(Rdata::Name),
             types::HIP => record.record().key().map(|key| Rdata::Bytes(Hit::rdata(&key).into())),
@@ -227,6 +230,9 @@ impl Walk<'_> {
             Lookup::Found { record, ttl } => (record, ttl),
             Lookup::Absent { ttl } => return Ok(none(Rcode::NxDomain, ttl.0, None)),
         };
+        if self.source.answers_alone(name) {
+            self.trace.alone();
+        }
         if kind == TYPE_RECORD && labels.is_empty() {
             return Ok(Step::Records(vec![Rr {
                 owner: owner.clone(),

@@ -26,6 +26,8 @@ pub mod live;
 pub mod locators;
 pub mod publisher;
 mod quic;
+pub mod site;
+pub mod site_folder;
 pub mod tls;
 pub mod transport;
 pub mod upstream;

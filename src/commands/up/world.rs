@@ -4,7 +4,9 @@ use super::UpArgs;
 use crate::commands::dns::{Sockets, domain};
 use crate::config::{Client, ClientArgs};
 use crate::exit::{Exit, Failure, Outcome};
+use crate::threads::Yielding;
 use crate::{failures, output};
+use dialtone_provider::provider::Parts;
 use dialtone_provider::settings::PeerSettings;
 use dialtone_provider::{Provider, Settings, identity};
 use dialtone_resolver::Stub;
@@ -39,6 +41,7 @@ pub struct World {
     pub sample: Sample,
     frontend: JoinHandle<()>,
     stop_frontend: oneshot::Sender<()>,
+    for_peers: Yielding,
 }
 
 /// One provider that runs.
@@ -71,7 +74,8 @@ impl World {
     pub async fn start(args: &UpArgs, data: &Path) -> Result<Self, Failure> {
         std::fs::create_dir_all(data).map_err(|error| Failure::file(data, &error).help("choose another folder with --data"))?;
         let sample = Sample::open(data)?;
-        let providers = start_providers(args, data).await?;
+        let for_peers = Yielding::start("peers")?;
+        let providers = start_providers(args, data, &for_peers).await?;
         let last = providers.last().map(|last| last.url.clone()).unwrap_or_default();
         let settings = StubSettings {
             providers: vec![ProviderAt::Http(last)],
@@ -106,6 +110,7 @@ impl World {
             sample,
             frontend: tokio::spawn(serve),
             stop_frontend,
+            for_peers,
         })
     }
 
@@ -119,6 +124,8 @@ impl World {
     /// # Errors
     /// A store did not close cleanly.
     pub async fn stop(self) -> Outcome {
+        // They run on until the last has said goodbye.
+        let _for_peers = self.for_peers;
         let _ = self.stop_frontend.send(());
         let _ = self.frontend.await;
         let mut stopping: JoinSet<_> = self.providers.into_iter().map(|running| running.provider.shutdown()).collect();
@@ -217,7 +224,7 @@ impl Sample {
 }
 
 /// Starts the providers one after the other; each connects to those before it, so no port needs to be known beforehand.
-async fn start_providers(args: &UpArgs, data: &Path) -> Result<Vec<Running>, Failure> {
+async fn start_providers(args: &UpArgs, data: &Path, for_peers: &Yielding) -> Result<Vec<Running>, Failure> {
     let count = usize::from(args.providers);
     let folders: Vec<PathBuf> = (1..=count).map(|number| data.join(format!("provider-{number}"))).collect();
     let mut names = Vec::with_capacity(count);
@@ -254,7 +261,13 @@ async fn start_providers(args: &UpArgs, data: &Path) -> Result<Vec<Running>, Fai
                 })
             })
             .collect();
-        let provider = Provider::start(settings).await.map_err(|error| failures::start(error, "--data"))?;
+        let parts = Parts {
+            peering: for_peers.handle(),
+            ..Parts::default()
+        };
+        let provider = Provider::start_with(settings, parts)
+            .await
+            .map_err(|error| failures::start(error, "--data"))?;
         let Some(http) = provider.addresses().http.first() else {
             return Err(Failure::new(Exit::Bug, "provider", "it listens nowhere"));
         };
