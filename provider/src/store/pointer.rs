@@ -4,7 +4,7 @@
 //! the keeper then hands out is verified as any record is, and a pointer never displaces one that was. A store keeps at most one pointer of a
 //! name, and only while it outranks what is held of that name.
 
-use super::{Class, Cursor};
+use super::{Class, Cursor, Held};
 use dialtone_shared::hip::Hit;
 use dialtone_shared::name::Scheme;
 use dialtone_shared::{Name, Rank, UnixMicros, UnixSecs};
@@ -71,6 +71,15 @@ impl Pointer {
     /// Whether it points to the record of this rank.
     pub fn is_of(&self, rank: &Rank) -> bool {
         (self.epoch, false, self.sequence) == rank.order() && rank.digest.starts_with(&self.digest)
+    }
+
+    /// A record comes in its place: what was told with the pointer is told of the record too, if it is the one that the pointer leads to. So it does
+    /// not show which of the two came first.
+    pub(super) fn leaves(&self, held: &mut Held) {
+        if self.is_of(held.record.rank()) {
+            held.class = held.class.max(self.class);
+            held.keep_until = held.keep_until.max(self.keep_until);
+        }
     }
 
     /// When it is forgotten: nobody promises to keep the record any longer, or it would not be served.
