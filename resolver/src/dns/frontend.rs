@@ -18,7 +18,7 @@ use crate::dns::response::{Response, TCP_BYTES_MAX, ede_option, encode_refusal, 
 use crate::dns::settings::{FrontendSettings, NEGATIVE_TTL_SECS_MAX, NSID_BYTES_MAX, ORIGIN_BYTES_MAX, RECORD_UDP_GAIN};
 use crate::dns::walk::Walk;
 use crate::dns::wire::{CLASS_IN, HEADER_BYTES, flags};
-use crate::io::alias_file::AliasFile;
+use crate::io::alias_file::{AliasFile, LOOK_EVERY};
 use crate::io::allowance::{Allowance, within};
 use crate::io::links::{Linked, Links};
 use crate::io::upstream::Upstream;
@@ -384,6 +384,22 @@ impl Frontend {
         self.clock.now()
     }
 
+    /// Looks at the operator's map, for ever, and ends what was answered by way of it when it changes.
+    pub(crate) async fn follow_map(&self) {
+        let Some(aliases) = &self.aliases else {
+            return std::future::pending().await;
+        };
+        let mut last = aliases.current();
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let now = aliases.current();
+            if !Arc::ptr_eq(&last, &now) {
+                self.generations.map_changed();
+                last = now;
+            }
+        }
+    }
+
     /// Whether names that are not answered for here are looked up upstream for `client`.
     pub fn recursion_for(&self, client: IpAddr) -> bool {
         self.upstream.is_some() && (self.forward_for_everyone || is_private(client))
@@ -431,10 +447,13 @@ impl Frontend {
             };
             let broken = match linked {
                 Linked::To(mapped) => {
-                    let is_below = !mapped.labels.is_empty();
-                    match walk.answer(query, Place::Mapped(mapped)).await {
-                        // What the flat name does not have below itself is still where it was.
-                        Ok(response) if !(is_below && response.rcode == Rcode::NxDomain) => return encode(&response),
+                    let place = Place::Mapped(mapped);
+                    let is_lent = place.is_lent();
+                    match walk.answer(query, place).await {
+                        // What the flat name does not have below itself is still where it was; an alias that it has is an answer, wherever it leads.
+                        Ok(response) if !(is_lent && response.rcode == Rcode::NxDomain && response.answers.is_empty()) => {
+                            return encode(&response);
+                        }
                         Ok(_) => None,
                         Err(error) => Some(of_error(&error)),
                     }

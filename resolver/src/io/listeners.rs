@@ -57,7 +57,10 @@ pub async fn serve(
         let connections = Arc::clone(&connections);
         listeners.spawn(serve_tcp(Arc::clone(&frontend), listener, settings, connections, stopped.clone()));
     }
-    shutdown.await;
+    tokio::select! {
+        () = shutdown => {}
+        () = frontend.follow_map() => {}
+    }
     stop.send_replace(true);
     while listeners.join_next().await.is_some() {}
     connections.all_gone(SHUTDOWN_GRACE).await;
