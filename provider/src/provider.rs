@@ -215,7 +215,7 @@ impl Provider {
             ..Desk::default()
         }));
         registry.register_collector(Box::new(scraped::Questions(Arc::clone(&asking))));
-        let source = Arc::new(StoreSource::new(Arc::clone(&asking), Arc::clone(&store), Arc::clone(&clock)));
+        let source = Arc::new(StoreSource::new(Arc::clone(&asking), Arc::clone(&clock)));
         let watching = Watching {
             store: Arc::clone(&store),
             source: Arc::clone(&source),
