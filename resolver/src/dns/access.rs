@@ -27,10 +27,11 @@ pub enum Denied {
     Drop,
 }
 
-/// All addresses from one to another, as IPv6 has them.
+/// All addresses from one to another, of IPv4 or of IPv6: an IPv4 address in the form of an IPv6 one is an IPv4 address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Network {
+    is_v6: bool,
     from: u128,
     to: u128,
 }
@@ -50,21 +51,24 @@ impl FromStr for Network {
             None => (text, None),
         };
         let address: IpAddr = address.parse().map_err(|_| wrong())?;
-        let (whole, of) = match address {
-            IpAddr::V4(_) => (32, 96),
-            IpAddr::V6(_) => (128, 0),
-        };
+        let whole = if address.is_ipv4() { 32 } else { 128 };
         let bits = bits.unwrap_or(whole);
         if bits > whole {
             return Err(wrong());
         }
-        let rest = u128::MAX.checked_shr(of + bits).unwrap_or(0);
-        let address = number(address);
+        let (is_v6, _) = number(address);
+        // `::ffff:192.0.2.0/120` is a network of IPv4, and what is larger than all of IPv4 is one of IPv6.
+        let (is_v6, address) = match (is_v6, address) {
+            (false, IpAddr::V6(ip)) if bits < 96 => (true, ip.to_bits()),
+            _ => number(address),
+        };
+        let rest = u128::MAX.checked_shr(128 - whole + bits).unwrap_or(0);
         // More than a network is a slip of the pen: which of the two was meant?
         if address & rest != 0 {
             return Err(wrong());
         }
         Ok(Self {
+            is_v6,
             from: address,
             to: address | rest,
         })
@@ -89,16 +93,16 @@ impl Addresses {
         let mut apart: Vec<Network> = Vec::with_capacity(networks.len());
         for network in networks {
             match apart.last_mut() {
-                Some(last) if network.from <= last.to => last.to = last.to.max(network.to),
+                Some(last) if network.is_v6 == last.is_v6 && network.from <= last.to => last.to = last.to.max(network.to),
                 _ => apart.push(network),
             }
         }
         Self(apart)
     }
 
-    fn has(&self, address: u128) -> bool {
-        let after = self.0.partition_point(|network| network.from <= address);
-        after > 0 && address <= self.0[after - 1].to
+    fn has(&self, (is_v6, address): (bool, u128)) -> bool {
+        let after = self.0.partition_point(|network| (network.is_v6, network.from) <= (is_v6, address));
+        after > 0 && self.0[after - 1].is_v6 == is_v6 && address <= self.0[after - 1].to
     }
 }
 
@@ -133,11 +137,11 @@ impl Access {
     }
 }
 
-/// An address as IPv6 has it.
-fn number(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(ip) => ip.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(ip) => ip.to_bits(),
+/// Whether an address is one of IPv6, and its number as IPv6 has it.
+fn number(address: IpAddr) -> (bool, u128) {
+    match address.to_canonical() {
+        IpAddr::V4(ip) => (false, ip.to_ipv6_mapped().to_bits()),
+        IpAddr::V6(ip) => (true, ip.to_bits()),
     }
 }
 
@@ -218,7 +222,13 @@ mod tests {
         ] {
             assert_eq!(may(&access, address), expected, "{address}");
         }
-        assert!(!may(&self::access(&[], &["::/0"]), "192.0.2.1"));
+        for all_of_it in ["::/0", "::/80"] {
+            let access = self::access(&[], &[all_of_it]);
+            assert!(may(&access, "192.0.2.1") && may(&access, "::ffff:192.0.2.1"), "{all_of_it} is IPv6");
+            assert!(!may(&access, "::1"), "{all_of_it}");
+        }
+        let mapped = self::access(&["::ffff:192.0.2.0/120"], &[]);
+        assert!(may(&mapped, "192.0.2.9") && !may(&mapped, "192.0.3.9") && !may(&mapped, "::1"));
         assert!(may(&self::access(&[], &["0.0.0.0/0"]), "2001:db8::1"));
     }
 

@@ -52,6 +52,19 @@ pub struct Mapped {
     pub apex: Domain,
     /// For how long that may be believed, in seconds.
     pub ttl: u32,
+    /// How far the flat name speaks for the legacy one.
+    pub as_what: Stands,
+}
+
+/// How far a flat name speaks for a legacy domain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stands {
+    /// For all of it: what the name lacks below itself is not there.
+    Zone,
+    /// For each name below it alike: the name's own owners have no place there.
+    Each,
+    /// For what it has: what it lacks below itself is where it was before there was a link.
+    Link,
 }
 
 /// Why a file of aliases, or a change to it, is refused. The writer's turn.
@@ -154,13 +167,23 @@ impl Aliases {
         (0..labels.len()).find_map(|cut| {
             let apex = name.without_first(cut);
             let (wide, flat) = self.wide.get(&apex)?;
-            let (labels, apex) = match wide {
-                Wide::Zone => (labels[..cut].iter().map(|label| label.to_ascii_lowercase()).collect(), apex),
-                Wide::Below if cut > 0 => (Vec::new(), name.clone()),
+            let (labels, apex, as_what) = match wide {
+                Wide::Zone => (
+                    labels[..cut].iter().map(|label| label.to_ascii_lowercase()).collect(),
+                    apex,
+                    Stands::Zone,
+                ),
+                Wide::Below if cut > 0 => (Vec::new(), name.clone(), Stands::Each),
                 Wide::Below => return None,
             };
             let (name, ttl) = (*flat, ALIAS_TTL_SECS);
-            Some(Mapped { name, labels, apex, ttl })
+            Some(Mapped {
+                name,
+                labels,
+                apex,
+                ttl,
+                as_what,
+            })
         })
     }
 

@@ -29,7 +29,7 @@ pub struct Spot<'a> {
     pub record: &'a Record,
     /// How long it may be kept.
     pub ttl: Ttl,
-    /// `<name>.<origin>`.
+    /// Under what the names below the record's own are said: `<name>.<origin>`, or the domain that it speaks for.
     pub apex: &'a Domain,
     /// The origin.
     pub origin: &'a Domain,

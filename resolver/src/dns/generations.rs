@@ -3,7 +3,7 @@
 //! Nothing is filed and nothing is searched for. Names share slots of a table by their hash, and a slot holds the generation of the last
 //! change of any of them; an answer remembers the slots of every name consulted for it, and the generation at which asking began. It
 //! holds while none of its slots is later. So a change costs one write however many answers it ends, in every cache that looks here, at
-//! once; and a fill begun before a change is never served after it.
+//! once; and a fill begun before a change is never served after it. The operator's map of legacy names has a slot of its own.
 
 use dialtone_shared::Name;
 use std::fmt;
@@ -29,7 +29,7 @@ impl Generations {
         Self {
             last: AtomicU64::new(0),
             all: AtomicU64::new(0),
-            slots: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
+            slots: (0..=SLOTS).map(|_| AtomicU64::new(0)).collect(),
             hasher: RandomState::new(),
         }
     }
@@ -43,6 +43,12 @@ impl Generations {
     pub fn changed(&self, name: &Name) {
         let generation = self.last.fetch_add(1, Ordering::SeqCst) + 1;
         self.slots[self.slot(name) as usize].fetch_max(generation, Ordering::SeqCst);
+    }
+
+    /// What was made by way of the operator's map holds no longer. Said after the change can be seen by whoever looks at the map.
+    pub fn map_changed(&self) {
+        let generation = self.last.fetch_add(1, Ordering::SeqCst) + 1;
+        self.slots[SLOTS].fetch_max(generation, Ordering::SeqCst);
     }
 
     /// Nothing holds any longer.
@@ -112,7 +118,15 @@ pub struct Trace {
 impl Trace {
     /// `name` was looked up, whether or not there was a record.
     pub fn consulted(&self, name: &Name, generations: &Generations) {
-        let slot = generations.slot(name);
+        self.depends_on(generations.slot(name));
+    }
+
+    /// The operator's map was looked at, whether or not it had a line.
+    pub fn consulted_map(&self) {
+        self.depends_on(SLOTS as u32);
+    }
+
+    fn depends_on(&self, slot: u32) {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         if !slots.contains(&slot) {
             slots.push(slot);
@@ -148,7 +162,7 @@ impl Trace {
     }
 }
 
-/// How many slots there are: a mebibyte. With so many, a thousand changes a second end the answers of a name that did not change about every two
+/// How many slots the names share: a mebibyte. With so many, a thousand changes a second end the answers of a name that did not change about every two
 /// minutes, which is more than most answers last.
 const SLOTS: usize = 1 << 17;
 
@@ -196,6 +210,20 @@ mod tests {
         let slots = traced(&generations, &["mine"]);
         assert!(!generations.hold(slots.clone(), before));
         assert!(generations.hold(slots, after));
+    }
+
+    #[test]
+    fn a_change_of_the_map_ends_what_was_made_by_way_of_it_and_no_change_of_a_name_does() {
+        let generations = Generations::new();
+        let (by_the_map, past_it) = (Trace::default(), traced(&generations, &["mine"]));
+        by_the_map.consulted_map();
+        by_the_map.known();
+        let (by_the_map, begun) = (by_the_map.into_slots().expect("kept"), generations.begin());
+        generations.changed(&name("mine"));
+        assert!(generations.hold(by_the_map.clone(), begun));
+        let begun = generations.begin();
+        generations.map_changed();
+        assert!(!generations.hold(by_the_map, begun) && generations.hold(past_it, begun));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! It speaks for the domain and for what the flat name has below itself; the closest link counts. What says "there is none" is kept as
 //! well. Time is an argument.
 
-use crate::dns::aliases::Mapped;
+use crate::dns::aliases::{Mapped, Stands};
 use crate::dns::domain::Domain;
 use crate::dns::response::{Rdata, Rr};
 use crate::dns::settings::{LINK_LABELS_MAX, LINK_TTL_SECS, LINKS_MAX};
@@ -106,14 +106,15 @@ pub fn read(answers: &[Rr]) -> Link {
     found
 }
 
-/// Where `name` is kept if `domain`, at or above it, has a link to `flat`.
-pub fn mapped(name: &Domain, domain: &Domain, flat: Name, ttl: u32) -> Option<Mapped> {
+/// Where `name` is kept if `flat` speaks for `domain`, at or above it.
+pub fn mapped(name: &Domain, domain: &Domain, flat: Name, ttl: u32, as_what: Stands) -> Option<Mapped> {
     let labels = name.left_of(domain)?.into_iter().map(<[u8]>::to_ascii_lowercase).collect();
     Some(Mapped {
         name: flat,
         labels,
         apex: domain.clone(),
         ttl,
+        as_what,
     })
 }
 

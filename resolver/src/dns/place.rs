@@ -1,6 +1,6 @@
 //! Whose a name is: the frontend's own, an alias that somebody here made, special, or everybody's.
 
-use crate::dns::aliases::Mapped;
+use crate::dns::aliases::{Mapped, Stands};
 use crate::dns::domain::Domain;
 use crate::dns::local::{Local, special_use};
 use crate::dns::response::{Rdata, Rr, SoaData};
@@ -36,6 +36,13 @@ pub enum Place {
     Local(Local),
     /// Anybody's.
     Legacy,
+}
+
+impl Place {
+    /// Whether what is not there may be where it was before somebody linked the domain to a flat name.
+    pub fn is_lent(&self) -> bool {
+        matches!(self, Self::Mapped(mapped) if mapped.as_what == Stands::Link && !mapped.labels.is_empty())
+    }
 }
 
 /// The origin, and what is said about it.

@@ -1,6 +1,6 @@
 //! From the name asked for to its data: through aliases and delegates, here and upstream, for so many steps and no more.
 
-use crate::dns::aliases::Mapped;
+use crate::dns::aliases::{Mapped, Stands};
 use crate::dns::answer::{Found, Spot, flat_domain, ordered_addresses, step_domain};
 use crate::dns::domain::Domain;
 use crate::dns::forward::Asked;
@@ -82,8 +82,15 @@ impl Walk<'_> {
         };
         let mut place = place;
         let mut hidden_ttl = None;
-        for _ in 0..=ALIAS_HOPS_MAX {
-            match self.step(&place, &at, &owner, kind).await? {
+        for hop in 0..=ALIAS_HOPS_MAX {
+            let step = match self.step(&place, &at, &owner, kind).await? {
+                // What a name asked for itself lacks is for the caller to see to.
+                Step::None {
+                    rcode: Rcode::NxDomain, ..
+                } if hop > 0 && place.is_lent() => Step::Upstream,
+                step => step,
+            };
+            match step {
                 Step::Records(records) => {
                     push_records(&mut response, records, &owner, hidden_ttl);
                     return Ok(response);
@@ -133,7 +140,9 @@ impl Walk<'_> {
     /// Whose the target of an alias at `place` is: within a domain that a flat name has the data of it is there, too.
     fn next(&self, place: &Place, target: &Domain) -> Place {
         match (self.zone.place(target, self.aliases), place) {
-            (Place::Legacy, Place::Mapped(from)) => mapped(target, &from.apex, from.name, from.ttl).map_or(Place::Legacy, Place::Mapped),
+            (Place::Legacy, Place::Mapped(from)) => {
+                mapped(target, &from.apex, from.name, from.ttl, from.as_what).map_or(Place::Legacy, Place::Mapped)
+            }
             (next, _) => next,
         }
     }
@@ -146,13 +155,24 @@ impl Walk<'_> {
             ttl: u32::MAX,
             ede,
         };
-        if let Place::Alias(_) | Place::Mapped(_) | Place::Legacy | Place::Hit(_) = place {
-            // The file of aliases may change, what others say has caches and rules of its own, and any name may come to have a tag.
-            self.trace.spoil();
+        match place {
+            Place::Flat { .. } | Place::Origin | Place::NotAName(_) => {}
+            // The map comes before what is said of special names.
+            Place::Alias(_) | Place::Mapped(_) | Place::Local(_) | Place::AboveOrigin => self.trace.consulted_map(),
+            // What others say has caches and rules of its own, and any name may come to have a tag.
+            Place::Legacy | Place::Hit(_) => self.trace.spoil(),
         }
         Ok(match place {
-            Place::Flat { name, labels } => self.flat(name, labels, at, owner, kind).await?,
-            Place::Mapped(mapped) => bounded(self.flat(&mapped.name, &mapped.labels, at, owner, kind).await?, mapped),
+            Place::Flat { name, labels } => {
+                let apex = at.without_first(labels.len()).to_lower();
+                self.flat(name, labels, &apex, owner, kind).await?
+            }
+            Place::Mapped(mapped) => {
+                // Where each name below a domain is the name itself, nothing there is one of the name's own owners.
+                let elsewhere = flat_domain(&mapped.name, &self.zone.origin).filter(|_| mapped.as_what == Stands::Each);
+                let apex = elsewhere.unwrap_or_else(|| mapped.apex.to_lower());
+                bounded(self.flat(&mapped.name, &mapped.labels, &apex, owner, kind).await?, mapped)
+            }
             Place::Origin => match self.zone.at_origin(kind, owner) {
                 records if records.is_empty() => none(Rcode::NoError, &self.zone.origin, None),
                 records => Step::Records(records),
@@ -216,8 +236,8 @@ impl Walk<'_> {
         })
     }
 
-    /// One step from a flat name, or an owner under it.
-    async fn flat(&self, name: &Name, labels: &[Vec<u8>], at: &Domain, owner: &Domain, kind: u16) -> Result<Step, AnswerError> {
+    /// One step from a flat name, or an owner under it. What the record says of names under its own is said under `apex`.
+    async fn flat(&self, name: &Name, labels: &[Vec<u8>], apex: &Domain, owner: &Domain, kind: u16) -> Result<Step, AnswerError> {
         let origin = &self.zone.origin;
         let none = |rcode, ttl, ede| Step::None {
             rcode,
@@ -249,7 +269,7 @@ impl Walk<'_> {
         let mut spot = Spot {
             record: record.record(),
             ttl,
-            apex: &at.without_first(labels.len()).to_lower(),
+            apex,
             origin,
             labels: &labels,
             kind,

@@ -92,7 +92,7 @@ fn read(path: &PathBuf, stamp: Option<Stamp>) -> Result<Aliases, AliasFileError>
 }
 
 /// How often the file is looked at: an edit is seen about as soon as it is made.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

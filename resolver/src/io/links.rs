@@ -1,6 +1,6 @@
 //! Owners' links, looked for through the upstream. What a link is, and for how long, is decided in [`dns::links`](crate::dns::links).
 
-use crate::dns::aliases::Mapped;
+use crate::dns::aliases::{Mapped, Stands};
 use crate::dns::domain::Domain;
 use crate::dns::forward::Asked;
 use crate::dns::links::{Found, Link, LinkCache, candidates, mapped, owner, read};
@@ -72,7 +72,7 @@ impl Links {
         };
         match source.lookup(&flat).await {
             Ok(Lookup::Found { record, .. }) if record.record().is_revoked() => broken("the name was revoked by its holder"),
-            Ok(Lookup::Found { .. }) => mapped(name, domain, flat, found.ttl).map_or(Linked::No, Linked::To),
+            Ok(Lookup::Found { .. }) => mapped(name, domain, flat, found.ttl, Stands::Link).map_or(Linked::No, Linked::To),
             Ok(Lookup::Absent { .. }) => broken("nobody has published the name"),
             Err(_) => broken("the name cannot be looked up now"),
         }

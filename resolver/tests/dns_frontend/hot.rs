@@ -94,6 +94,48 @@ async fn a_name_that_was_absent_is_there_once_it_is_published() {
     assert_eq!(exchange(&socket, &question).await[3] & 0xf, 0);
 }
 
+#[tokio::test]
+async fn what_is_answered_by_way_of_the_map_is_kept_and_ends_with_a_change_of_the_map_or_of_the_record() {
+    let folder = tempfile::tempdir().expect("folder");
+    let map = folder.path().join("map");
+    let records = Arc::new(Records::default());
+    records.publish("web", 3_600, vec![address(1)]);
+    std::fs::write(&map, format!(".zone.example {}\n", name("web"))).expect("written");
+    let mut settings = settings();
+    settings.aliases = Some(map.clone());
+    let house = frontend(&records, settings);
+    let served = Served::start(Arc::clone(&house), ListenerSettings::default()).await;
+    let socket = client(&served).await;
+    let kept_after = async |question: &[u8]| {
+        let before = house.counts().hot;
+        let answer = exchange(&socket, question).await;
+        (answer, house.counts().hot > before)
+    };
+    let ask = |name: &str| Ask::of(name, types::A).bytes();
+    let has = |answer: &[u8], last: u8| answer.windows(4).any(|bytes| bytes == [192, 0, 2, last]);
+    // One that is mapped, and special ones that are not yet.
+    let special = [ask("nas.home.arpa"), ask("app.localhost")];
+    for question in [&ask("zone.example"), &special[0], &special[1]] {
+        assert!(!kept_after(question).await.1);
+        assert!(kept_after(question).await.1, "the second is kept");
+    }
+    records.publish("web", 3_600, vec![address(2)]);
+    house.generations().changed(&name("web"));
+    assert!(has(&kept_after(&ask("zone.example")).await.0, 2), "the record's new address");
+    let line = |name: &str| format!("{name} {}\n", crate::world::name("web"));
+    std::fs::write(&map, line("nas.home.arpa") + &line("app.localhost")).expect("written");
+    // It is looked at every second, whoever asks what.
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    for question in special {
+        while !has(&kept_after(&question).await.0, 2) {
+            assert!(tokio::time::Instant::now() < deadline, "the map is not followed");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    let gone = exchange(&socket, &ask("zone.example")).await;
+    assert_eq!(gone[3] & 0xf, 5, "REFUSED: no longer mapped, and no upstream");
+}
+
 /// All that there is to ask, in some order.
 fn question(random: &mut StdRng) -> Vec<u8> {
     const KINDS: [u16; 12] = [

@@ -124,6 +124,35 @@ async fn address_of(frontend: &Frontend, name: &str, dnssec_ok: bool) -> (String
 }
 
 #[tokio::test]
+async fn an_alias_in_a_linked_name_is_followed_to_where_it_leads_even_where_the_name_lacks_that() {
+    let root = Arc::new(Root::new());
+    let upstream = upstream(Arc::clone(&root), link_to("site"), false).await;
+    let (records, frontend, _folder) = world(&upstream, &root, Follow::Any, false);
+    let alias = |owner: &str, target: &str| {
+        Binding::Dns(DnsData {
+            owner: owner.to_owned(),
+            kind: types::CNAME,
+            ttl: dialtone_shared::Ttl(600),
+            rdata: Domain::from_text(target).expect("a name").as_wire().to_vec(),
+        })
+    };
+    let nobody = name("nobody").to_dns(crate::world::ORIGIN);
+    records.publish("site", 600, vec![alias("shop", "old.example.com"), alias("dead", &nobody)]);
+    for (asked, target, code, address) in [
+        // Below the linked domain, and not in the name: where it was.
+        ("shop.example.com", "old.example.com.".to_owned(), 0, Some("192.0.2.99")),
+        // Nowhere: but the alias itself is there, and is not what the legacy zone says.
+        ("dead.example.com", format!("{nobody}."), 3, None),
+    ] {
+        let message = parsed(&Ask::of(asked, types::A).of_frontend(&frontend).await);
+        let lines = without_ttl(&message.answers);
+        assert!(lines[0].ends_with(&format!("CNAME {target}")), "{asked}: {lines:?}");
+        assert_eq!(u16::from(message.metadata.response_code), code, "{asked}: {lines:?}");
+        assert_eq!(lines.get(1).and_then(|line| line.rsplit(' ').next()), address, "{asked}: {lines:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_linked_domain_is_answered_for_from_its_name_and_what_that_lacks_from_where_it_was() {
     let root = Arc::new(Root::new());
     let upstream = upstream(Arc::clone(&root), link_to("site"), false).await;
