@@ -123,7 +123,10 @@ impl Upstream {
                     }
                     Ok(Err(error)) if is_distrust(&error) => {
                         outcome = Err(UpstreamError::Untrusted);
-                        tracing::warn!(server = %shown, %error, "an upstream resolver is not the one that was meant: it is not asked");
+                        // Once, and not for each question.
+                        if !self.is_resting(place, Instant::now()) {
+                            tracing::warn!(server = %shown, %error, "an upstream resolver is not the one that was meant: it is not asked");
+                        }
                     }
                     Ok(Err(error)) => tracing::debug!(server = %shown, %error, "upstream resolver"),
                     Err(_) => tracing::debug!(server = %shown, "upstream resolver: no answer in time"),
@@ -140,6 +143,10 @@ impl Upstream {
         let is_resting = |(place, _): &(usize, &One)| state.resting.get(place).is_some_and(|until| now < *until);
         let (last, first): (Vec<_>, Vec<_>) = self.servers.iter().enumerate().partition(is_resting);
         first.into_iter().chain(last).collect()
+    }
+
+    fn is_resting(&self, place: usize, now: Instant) -> bool {
+        self.lock().resting.get(&place).is_some_and(|until| now < *until)
     }
 
     /// `None`: it said that it cannot answer.
