@@ -7,7 +7,7 @@ use crate::dns::domain::Domain;
 use crate::dns::question::{DNSSEC_OK, Query, Question};
 use crate::dns::rcode::Rcode;
 use crate::dns::response::{OPT_BYTES, Rdata, Rr, echoed_flags, write_opt, write_question};
-use crate::dns::settings::{ALIAS_HOPS_MAX, UPSTREAM_TTL_SECS_MAX};
+use crate::dns::settings::{ALIAS_HOPS_MAX, UPSTREAM_STALE_TTL_SECS, UPSTREAM_TTL_SECS_MAX};
 use crate::dns::wire::{CLASS_IN, HEADER_BYTES, Header, RawRecord, Reader, Writer, flags};
 use bytes::Bytes;
 use dialtone_shared::record::rdata::types;
@@ -206,6 +206,15 @@ impl Answered {
 
     /// The answer to `query`, which asks for just this, `age` after it came; at most `limit` bytes.
     pub fn relay(&self, query: &Query, age: Duration, limit: usize) -> Vec<u8> {
+        self.relay_with(query, limit, |ttl| aged(ttl, age))
+    }
+
+    /// As [`Answered::relay`], long after its time: for so short a while that who asked asks again soon (RFC 8767 §4).
+    pub fn relay_stale(&self, query: &Query, limit: usize) -> Vec<u8> {
+        self.relay_with(query, limit, |_| UPSTREAM_STALE_TTL_SECS)
+    }
+
+    fn relay_with(&self, query: &Query, limit: usize, ttl: impl Fn(u32) -> u32) -> Vec<u8> {
         let mut header = Header {
             id: query.id,
             flags: echoed_flags(query.flags) | flags::RA | self.rcode as u16,
@@ -221,7 +230,7 @@ impl Answered {
                 place.copy_from_slice(name);
             }
             for &at in &self.ttls_at {
-                patch_ttl(&mut message, at, age);
+                patch_ttl(&mut message, at, &ttl);
             }
             w.put(&message);
         } else {
@@ -311,10 +320,10 @@ fn negative_ttl(message: &[u8], authorities: &[RawRecord<'_>]) -> Option<u32> {
     Some(soa.ttl.min(r.u32()?))
 }
 
-fn patch_ttl(message: &mut [u8], at: usize, age: Duration) {
+fn patch_ttl(message: &mut [u8], at: usize, patched: impl Fn(u32) -> u32) {
     if let Some(place) = message.get_mut(at..at + 4) {
         let ttl = u32::from_be_bytes([place[0], place[1], place[2], place[3]]);
-        place.copy_from_slice(&aged(ttl, age).to_be_bytes());
+        place.copy_from_slice(&patched(ttl).to_be_bytes());
     }
 }
 

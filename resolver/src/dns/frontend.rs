@@ -567,8 +567,14 @@ impl Frontend {
             response.authenticated = secure && (query.dnssec_ok() || query.flags & flags::AD != 0);
             return Err(response);
         }
-        match upstream.ask(Asked::of(query, &query.question.name)).await {
-            Ok((answered, age)) if walk.back_here(answered.targets()).is_none() => Ok(answered.relay(query, age, limit)),
+        match upstream.ask_or_stale(Asked::of(query, &query.question.name)).await {
+            Ok((answered, Some(age))) if walk.back_here(answered.targets()).is_none() => Ok(answered.relay(query, age, limit)),
+            Ok((answered, None)) if walk.back_here(answered.targets()).is_none() => {
+                let mut bytes = answered.relay_stale(query, limit);
+                let why = Ede::new(ede::STALE_ANSWER, "no upstream resolver answers: this is what was last known");
+                add_option(&mut bytes, &ede_option(&why), limit);
+                Ok(bytes)
+            }
             Ok(_) => Err(walk.answer(query, Place::Legacy).await.unwrap_or_else(|error| failed(&error))),
             Err(error) => {
                 let mut response = failed(&AnswerError::Upstream(error));

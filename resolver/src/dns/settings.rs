@@ -301,6 +301,15 @@ pub const UPSTREAM_CACHED_BYTES_MAX: usize = 4_096;
 /// Longest that an answer from upstream is kept, in seconds: a day (RFC 8767 §4 allows a week; nobody misses the rest).
 pub const UPSTREAM_TTL_SECS_MAX: u32 = 86_400;
 
+/// For how long after its time an answer from upstream is still given while no upstream answers (RFC 8767 §5.3: one to three days).
+pub const UPSTREAM_STALE_MAX: Duration = Duration::from_secs(86_400);
+
+/// The TTL of an answer that is given after its time, in seconds (RFC 8767 §4).
+pub const UPSTREAM_STALE_TTL_SECS: u32 = 30;
+
+/// How long somebody waits for the upstream where there is an answer whose time is over (RFC 8767 §5: 1.8 s, before a stub gives up).
+pub const UPSTREAM_STALE_AFTER: Duration = Duration::from_millis(1_800);
+
 /// How long a failure of the upstream is remembered, in seconds (RFC 9520 §3.2: 1 second to 5 minutes).
 pub const UPSTREAM_FAILURE_SECS: u32 = 5;
 

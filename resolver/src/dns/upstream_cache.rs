@@ -1,9 +1,10 @@
-//! What upstream resolvers said lately: each answer under its own question, apart from everything that is signed (RFC 2308, RFC 9520).
+//! What upstream resolvers said lately: each answer under its own question, apart from everything that is signed (RFC 2308, RFC 9520), and for
+//! bad times the last answers that were had (RFC 8767).
 //! Time is an argument.
 
 use crate::dns::forward::{Answered, Asked};
 use crate::dns::rcode::UpstreamError;
-use crate::dns::settings::{UPSTREAM_CACHE_ENTRIES, UPSTREAM_CACHED_BYTES_MAX, UPSTREAM_FAILURE_SECS};
+use crate::dns::settings::{UPSTREAM_CACHE_ENTRIES, UPSTREAM_CACHED_BYTES_MAX, UPSTREAM_FAILURE_SECS, UPSTREAM_STALE_MAX};
 use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -15,10 +16,10 @@ pub struct UpstreamCache(LruCache<Asked, Kept>);
 
 #[derive(Debug)]
 struct Kept {
-    /// The answer, or that there was none.
-    outcome: Option<Arc<Answered>>,
-    since: Instant,
-    ttl: Duration,
+    /// The last answer, when it came and how long it holds; `None`: there was none.
+    answer: Option<(Arc<Answered>, Instant, Duration)>,
+    /// Until when there is no use in asking.
+    failed_until: Option<Instant>,
 }
 
 impl UpstreamCache {
@@ -30,29 +31,49 @@ impl UpstreamCache {
     /// What is known of `asked` at `now`: an answer and its age, or that it failed a moment ago.
     pub fn get(&mut self, asked: &Asked, now: Instant) -> Option<Result<(Arc<Answered>, Duration), UpstreamError>> {
         let kept = self.0.get(asked)?;
-        let age = now.saturating_duration_since(kept.since);
-        if age >= kept.ttl {
-            self.0.pop(asked);
-            return None;
+        if let Some((answered, since, ttl)) = &kept.answer {
+            let age = now.saturating_duration_since(*since);
+            if age < *ttl {
+                return Some(Ok((Arc::clone(answered), age)));
+            }
         }
-        Some(match &kept.outcome {
-            Some(answered) => Ok((Arc::clone(answered), age)),
-            None => Err(UpstreamError::FailedBefore),
-        })
+        let has_failed = kept.failed_until.is_some_and(|until| now < until);
+        if !has_failed && !kept.is_of_use(now) {
+            self.0.pop(asked);
+        }
+        has_failed.then_some(Err(UpstreamError::FailedBefore))
     }
 
-    /// Keeps an outcome that came at `now`.
+    /// The last answer to `asked`, if its time is over, but not for too long.
+    pub fn stale(&mut self, asked: &Asked, now: Instant) -> Option<Arc<Answered>> {
+        let kept = self.0.get(asked)?;
+        let (answered, since, ttl) = kept.answer.as_ref()?;
+        let is_over = now.saturating_duration_since(*since) >= *ttl;
+        (is_over && kept.is_of_use(now)).then(|| Arc::clone(answered))
+    }
+
+    /// Keeps an outcome that came at `now`. An answer takes the place of the one before; a failure stands beside it.
     pub fn put(&mut self, asked: Asked, outcome: &Result<Arc<Answered>, UpstreamError>, now: Instant) {
-        let (outcome, ttl) = match outcome {
-            Ok(answered) if answered.bytes() > UPSTREAM_CACHED_BYTES_MAX => return,
-            Ok(answered) => (Some(Arc::clone(answered)), answered.ttl),
+        match outcome {
+            // What was is not true any more, and this cannot be kept.
+            Ok(answered) if answered.bytes() > UPSTREAM_CACHED_BYTES_MAX || answered.ttl == 0 => {
+                self.0.pop(&asked);
+            }
+            Ok(answered) => {
+                let ttl = Duration::from_secs(u64::from(answered.ttl));
+                let kept = Kept {
+                    answer: Some((Arc::clone(answered), now, ttl)),
+                    failed_until: None,
+                };
+                self.0.put(asked, kept);
+            }
             // Nothing was asked, so nothing was learnt.
-            Err(UpstreamError::Busy | UpstreamError::FailedBefore) => return,
-            Err(UpstreamError::TimedOut | UpstreamError::Failed | UpstreamError::Untrusted) => (None, UPSTREAM_FAILURE_SECS),
-        };
-        if ttl > 0 {
-            let ttl = Duration::from_secs(u64::from(ttl));
-            self.0.put(asked, Kept { outcome, since: now, ttl });
+            Err(UpstreamError::Busy | UpstreamError::FailedBefore) => {}
+            Err(UpstreamError::TimedOut | UpstreamError::Failed | UpstreamError::Untrusted) => {
+                let answer = self.0.pop(&asked).and_then(|kept| kept.answer);
+                let failed_until = Some(now + Duration::from_secs(u64::from(UPSTREAM_FAILURE_SECS)));
+                self.0.put(asked, Kept { answer, failed_until });
+            }
         }
     }
 
@@ -64,6 +85,14 @@ impl UpstreamCache {
     /// Whether none is kept.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+impl Kept {
+    /// Whether there is an answer that may still be given, if only for want of another.
+    fn is_of_use(&self, now: Instant) -> bool {
+        let is_young = |(_, since, ttl): &(_, Instant, Duration)| now.saturating_duration_since(*since) < *ttl + UPSTREAM_STALE_MAX;
+        self.answer.as_ref().is_some_and(is_young)
     }
 }
 
@@ -92,7 +121,11 @@ mod tests {
         cache.put(asked("www.example"), &Ok(Arc::new(answered(60))), start);
         let (kept, age) = cache.get(&asked("WWW.example"), at(59)).expect("kept").expect("an answer");
         assert_eq!(kept.records(age).0[0].ttl, 1);
+        assert!(cache.stale(&asked("www.example"), at(59)).is_none(), "it holds");
         assert!(cache.get(&asked("www.example"), at(60)).is_none());
+        assert!(cache.stale(&asked("www.example"), at(60 + 86_399)).is_some());
+        assert!(cache.stale(&asked("www.example"), at(60 + 86_400)).is_none());
+        assert!(cache.get(&asked("www.example"), at(60 + 86_400)).is_none());
         assert!(cache.is_empty());
         // A day at most, whatever it says; with the top bit set too (RFC 8767 §4).
         for ttl in [UPSTREAM_TTL_SECS_MAX + 1, u32::MAX] {
@@ -114,6 +147,23 @@ mod tests {
         assert_eq!(cache.get(&asked("a"), after(4)), failed_before);
         assert_eq!(cache.get(&asked("a"), after(5)), None);
         assert_eq!(cache.get(&asked("b"), start), None);
+    }
+
+    #[test]
+    fn a_failure_leaves_the_last_answer_and_an_answer_ends_it() {
+        let start = Instant::now();
+        let at = |secs| start + Duration::from_secs(secs);
+        let mut cache = UpstreamCache::new();
+        cache.put(asked("a"), &Ok(Arc::new(answered(60))), start);
+        cache.put(asked("a"), &Err(UpstreamError::TimedOut), at(70));
+        assert_eq!(cache.get(&asked("a"), at(71)), Some(Err(UpstreamError::FailedBefore)));
+        assert!(cache.stale(&asked("a"), at(71)).is_some());
+        assert_eq!(cache.get(&asked("a"), at(75)), None, "asked again");
+        cache.put(asked("a"), &Ok(Arc::new(answered(60))), at(76));
+        assert!(matches!(cache.get(&asked("a"), at(77)), Some(Ok(_))));
+        // One that is not to be kept is the truth all the same.
+        cache.put(asked("a"), &Ok(Arc::new(answered(0))), at(140));
+        assert!(cache.stale(&asked("a"), at(141)).is_none());
     }
 
     #[test]

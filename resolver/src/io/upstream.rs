@@ -5,7 +5,7 @@ use crate::dns::forward::{Answered, Asked, Sent, Verdict};
 use crate::dns::latency::Found;
 use crate::dns::rcode::UpstreamError;
 use crate::dns::server::Server;
-use crate::dns::settings::{UPSTREAM_IN_FLIGHT_MAX, UPSTREAM_REST, UPSTREAM_TOTAL, UPSTREAM_TRIES, UPSTREAM_TRY};
+use crate::dns::settings::{UPSTREAM_IN_FLIGHT_MAX, UPSTREAM_REST, UPSTREAM_STALE_AFTER, UPSTREAM_TOTAL, UPSTREAM_TRIES, UPSTREAM_TRY};
 use crate::dns::upstream_cache::UpstreamCache;
 use crate::io::allowance::{may_ask, waits_for};
 use crate::io::upstream_tls::{TlsUpstream, is_distrust};
@@ -88,6 +88,23 @@ impl Upstream {
         outcome
             .unwrap_or(Err(UpstreamError::TimedOut))
             .map(|answered| (answered, Duration::ZERO))
+    }
+
+    /// As [`Upstream::ask`], and where no answer is to be had in time the last one there was, if its time is not over for too long (RFC 8767):
+    /// then without an age. The upstreams are asked on all the same.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn ask_or_stale(self: &Arc<Self>, asked: Asked) -> Result<(Arc<Answered>, Option<Duration>), UpstreamError> {
+        let stale = self.lock().cache.stale(&asked, Instant::now());
+        let with_age = |(answered, age)| (answered, Some(age));
+        let Some(stale) = stale else {
+            return self.ask(asked).await.map(with_age);
+        };
+        match timeout(UPSTREAM_STALE_AFTER, self.ask(asked)).await {
+            Ok(Ok(answered)) => Ok(with_age(answered)),
+            Ok(Err(_)) | Err(_) => Ok((stale, None)),
+        }
     }
 
     /// How many messages have been sent to upstream resolvers.

@@ -9,6 +9,7 @@ use dialtone_shared::record::rdata::types;
 use dialtone_shared::record::{Address, Delegate, Step};
 use hickory_proto::op::Message;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
@@ -298,6 +299,44 @@ async fn a_failure_is_said_and_not_repeated_at_once() {
         assert_eq!(ede(&message), Some(expected));
     }
     assert_eq!(broken.asked().len(), 2, "each try once");
+}
+
+#[tokio::test]
+async fn while_no_upstream_answers_the_last_answer_is_given_and_said_to_be_old() {
+    let is_broken = Arc::new(AtomicBool::new(false));
+    let broken = Arc::clone(&is_broken);
+    let upstream = Upstream::that(move |query, _| match broken.load(Ordering::SeqCst) {
+        true => vec![reply(query, 2, &[], &[])],
+        false => vec![reply(query, 0, &[Rr("www.example", types::A, 1, &[192, 0, 2, 1])], &[])],
+    })
+    .await;
+    let (_, frontend) = forwarding(&[&upstream]).await;
+    let ask = async || parsed(&Ask::of("www.example", types::A).of_frontend(&frontend).await);
+    assert_eq!(lines(&ask().await.answers), ["www.example. 1 IN A 192.0.2.1"]);
+    is_broken.store(true, Ordering::SeqCst);
+    let until = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+    let mut message = ask().await;
+    while ede(&message) != Some(3) {
+        assert!(tokio::time::Instant::now() < until, "{message:?}");
+        assert_eq!(message.answers.len(), 1, "there is an answer all the time");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        message = ask().await;
+    }
+    assert_eq!(lines(&message.answers), ["www.example. 30 IN A 192.0.2.1"]);
+    // What was never answered has nothing to be given.
+    let other = parsed(&Ask::of("other.example", types::A).of_frontend(&frontend).await);
+    assert_eq!((ede(&other), other.answers.len()), (Some(23), 0));
+    is_broken.store(false, Ordering::SeqCst);
+    while ede(&message).is_some() {
+        assert!(tokio::time::Instant::now() < until, "{message:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        message = ask().await;
+    }
+    assert_eq!(
+        lines(&message.answers),
+        ["www.example. 1 IN A 192.0.2.1"],
+        "and as soon as there is a new one, that"
+    );
 }
 
 #[tokio::test]
