@@ -736,6 +736,7 @@ fn messages() -> Vec<Value> {
             digest: rank.digest.first_chunk().copied().unwrap_or_default(),
             expiry: SIGNED.plus(86_400),
             keeper,
+            tag: None,
         })
     };
     let batch = Message::Batch(Batch {
@@ -777,7 +778,29 @@ fn messages() -> Vec<Value> {
         lane: 2,
         cursor: 7,
         behind: 0,
-        entries: vec![pointer(1, None), pointer(2, Some(*records[1].1.name())), Entry::Mention(u64::MAX)],
+        entries: vec![
+            pointer(1, None),
+            pointer(2, Some(*records[1].1.name())),
+            Entry::Mention(message::Mention { name: u64::MAX, tag: None }),
+        ],
+        heard: 0,
+    });
+    let tag = records[1].1.record().key().map(|key| Hit::of(&key));
+    let tagged = Message::Batch(Batch {
+        lane: 1,
+        cursor: 9,
+        behind: 0,
+        entries: vec![
+            match pointer(1, None) {
+                Entry::Pointer(pointer) => Entry::Pointer(Pointer { tag, ..pointer }),
+                other => other,
+            },
+            Entry::Mention(message::Mention {
+                name: 77,
+                tag: Some(0x0123_4567_89ab_cdef),
+            }),
+            pointer(2, None),
+        ],
         heard: 0,
     });
     let terms = Message::Terms(Terms {
@@ -801,14 +824,31 @@ fn messages() -> Vec<Value> {
         total: 1_200,
         offset: 1_198,
         bytes: vec![0x5a, 0xa5].into(),
+        tags: false,
+    });
+    let whole_digest = Message::Digest(message::Digest {
+        seed: 78,
+        names: 1,
+        hashes: 7,
+        total: 8,
+        offset: 0,
+        bytes: vec![0x5a; 8].into(),
+        tags: true,
     });
     let query = Query {
         name: *records[1].1.name(),
+        tag: None,
         hops: 15,
         visited: vec![mark(records[2].1.name())],
         budget: 32,
         own_only: false,
         known: Some(*records[1].1.rank()),
+    };
+    let query_for_tag = Query {
+        name: tag.map_or(query.name, |tag| tag.place()),
+        tag,
+        known: None,
+        ..query.clone()
     };
     let messages = [
         ("hello", hello),
@@ -820,9 +860,12 @@ fn messages() -> Vec<Value> {
         ("ack that asks", asks),
         ("batch of offers", offers),
         ("branch", branch),
+        ("batch with tags", tagged),
+        ("digest with tags", whole_digest),
     ];
     let requests = [
         ("query", Request::Query(query)),
+        ("query for a tag", Request::Query(query_for_tag)),
         (
             "statement request",
             Request::Statement {

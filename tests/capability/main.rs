@@ -21,6 +21,7 @@ mod passphrases;
 mod peering;
 mod publish_and_resolve;
 mod publishing;
+mod query_log;
 mod readme;
 mod real_clients;
 mod resolvers;
