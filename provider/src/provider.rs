@@ -154,8 +154,8 @@ impl Provider {
         let ledger = Arc::new(Ledger::new(accounts, clock.now().secs()));
         let [mut listening, mut queueing, mut keeping] = std::array::from_fn(|_| Stage::new());
 
-        // The other half of the connections is for those who ask.
-        let board = Board::new(http_connections(settings.limits.http_connections).div_ceil(2));
+        let connections = http_connections(settings.limits.http_connections);
+        let board = Board::new(watchers(settings.limits.http_watchers, connections));
         let upkeep = Upkeep {
             store: Arc::clone(&store),
             ledger: Arc::clone(&ledger),
@@ -215,7 +215,7 @@ impl Provider {
             ..Desk::default()
         }));
         registry.register_collector(Box::new(scraped::Questions(Arc::clone(&asking))));
-        let source = Arc::new(StoreSource::new(Arc::clone(&asking), Arc::clone(&store), Arc::clone(&clock)));
+        let source = Arc::new(StoreSource::new(Arc::clone(&asking), Arc::clone(&clock)));
         let watching = Watching {
             store: Arc::clone(&store),
             source: Arc::clone(&source),
@@ -270,7 +270,7 @@ impl Provider {
             signer,
         });
         let router = service::router(service);
-        let room = http::Room::new(http_connections(settings.limits.http_connections));
+        let room = http::Room::new(connections);
         for listener in listeners.http {
             let serve = http::serve(listener, router.clone(), Arc::clone(&metrics), room.clone(), listening.told());
             listening.tasks.spawn(serve);
@@ -548,11 +548,19 @@ fn dns_listeners(settings: &Settings) -> ListenerSettings {
 }
 
 fn http_connections(wanted: usize) -> usize {
-    let share = files::share(wanted);
+    let share = files::most(wanted);
     if share < wanted {
         tracing::warn!("{share} HTTP connections instead of {wanted}: this process may not have more files open (`ulimit -n`)");
     }
     share
+}
+
+/// How many of so many connections may watch: half, unless the operator says otherwise. Some are always for those who ask.
+fn watchers(wanted: usize, connections: usize) -> usize {
+    match wanted {
+        0 => connections.div_ceil(2),
+        some => some.min(connections - connections / 16),
+    }
 }
 
 async fn open_store(data: &Path) -> Result<Arc<EmbeddedStore>, StartError> {

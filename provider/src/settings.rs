@@ -257,6 +257,8 @@ pub struct LimitSettings {
     /// HTTP connections at a time; more wait to be accepted.
     #[serde(deserialize_with = "connections")]
     pub http_connections: usize,
+    /// How many of them may be watchers; 0: half.
+    pub http_watchers: usize,
 }
 
 /// What is written to the log.
@@ -480,6 +482,7 @@ impl Default for LimitSettings {
             put_queue: 8_192,
             value_bytes: VALUE_BYTES_MAX,
             http_connections: 1_024,
+            http_watchers: 0,
         }
     }
 }

@@ -11,6 +11,7 @@ use dialtone_provider::peering::ask::registry::Registry;
 use dialtone_provider::peering::ask::whom::{Behalf, Candidate, Hint, Plan, View};
 use dialtone_provider::peering::step::Moment;
 use dialtone_provider::store::{Class, Held, Pointer};
+use dialtone_shared::hip::Hit;
 use dialtone_shared::message::{Answer, Mode, Query, Reach, Relationship, Value, mark};
 use dialtone_shared::{Body, Genesis, Name, Record, SecretKey, SignedRecord, Ttl, UnixMicros, UnixSecs, VerifiedRecord};
 use std::time::Duration;
@@ -82,6 +83,7 @@ fn plan(directed: Vec<Candidate>, rest: Vec<Candidate>) -> Plan {
 fn ask() -> Ask {
     Ask {
         name: name(),
+        tag: None,
         hops: HOPS_MAX,
         budget: BUDGET,
         visited: Vec::new(),
@@ -104,6 +106,7 @@ fn pointer(record: &VerifiedRecord, keeper: u8) -> Pointer {
         expiry: WALL.plus(86_400),
         keep_until: WALL.plus(86_400),
         joined: false,
+        tag: None,
     }
 }
 
@@ -716,6 +719,15 @@ mod what_an_answer_is_worth {
         forged[last] ^= 1;
         assert!(wrong(&ask(), &forged));
         assert!(wrong(&Ask { name: peer(1), ..ask() }, record.bytes()), "another name's");
+        // By a tag, whatever name it is of, if its key has it.
+        let tag = Hit::of(&SecretKey::from_seed(&[1; 32]).public());
+        let of = |tag: Hit| Ask {
+            name: tag.place(),
+            tag: Some(tag),
+            ..ask()
+        };
+        assert!(!wrong(&of(tag), record.bytes()));
+        assert!(wrong(&of(Hit::from_hash([1; 12])), record.bytes()), "another key's");
         let known = |rank: &VerifiedRecord| Ask {
             known: Some(*rank.rank()),
             ..ask()
@@ -992,6 +1004,7 @@ mod at_the_desk {
         };
         let mut query = Query {
             name: name(),
+            tag: None,
             hops: 5,
             visited: vec![mark(&peer(OWN)), mark(&peer(1)), mark(&peer(2))],
             budget: 4,
@@ -1035,6 +1048,7 @@ mod at_the_desk {
         let agreement = Agreement::mutual(peer(9), Vec::new());
         let query = Query {
             name: name(),
+            tag: None,
             hops: 5,
             visited: Vec::new(),
             budget: 4,
@@ -1051,6 +1065,7 @@ mod at_the_desk {
         let agreement = Agreement::mutual(peer(9), Vec::new());
         let query = Query {
             name: name(),
+            tag: None,
             hops: 5,
             visited: vec![7],
             budget: 4,
@@ -1077,6 +1092,7 @@ mod at_the_desk {
         asked(&mut desk, at(0), &client(), &nothing(), [NO, found(&record(10))]);
         let query = Query {
             name: name(),
+            tag: None,
             hops: 5,
             visited: Vec::new(),
             budget: 4,

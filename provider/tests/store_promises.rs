@@ -3,7 +3,7 @@
 mod store_world;
 
 use dialtone_provider::store::{Class, Condition, Held, Lane, Outcome, Pointer, PointerOutcome, Put, RecordStore, StoreError};
-use dialtone_shared::{Name, UnixSecs};
+use dialtone_shared::{Name, UnixSecs, VerifiedRecord};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use store_world::*;
@@ -48,6 +48,7 @@ promises! {
     whoever_watches_hears_of_a_commit
     closing_twice_is_closing_once_and_nothing_goes_after_it
     a_pointer_stands_with_all_that_was_told
+    it_does_not_show_whether_a_record_or_a_pointer_to_it_came_first
     a_pointer_stands_only_while_it_outranks_what_is_held
     a_record_of_at_least_its_rank_removes_a_pointer_in_the_same_commit
     of_two_pointers_the_higher_rank_stands_and_the_better_promise_is_joined
@@ -538,6 +539,39 @@ async fn a_record_of_at_least_its_rank_removes_a_pointer_in_the_same_commit(worl
     assert_coherent(&*store).await;
 }
 
+async fn it_does_not_show_whether_a_record_or_a_pointer_to_it_came_first(world: World) {
+    let store = world.open();
+    let (first, later) = (live(1, 3, 60), live(2, 3, 60));
+    let learnt = |record: &VerifiedRecord| Put {
+        class: Class::Peer,
+        keep_until: UnixSecs(SIGNED + 2 * DAY),
+        from: Some(name(80)),
+        account: None,
+        ..put(record.clone())
+    };
+    let told = |record: &VerifiedRecord| Pointer {
+        class: Class::Customer,
+        keep_until: UnixSecs(SIGNED + 9 * DAY),
+        ..pointer_to(record, 90)
+    };
+    assert_eq!(point(&*store, told(&first)).await, PointerOutcome::Kept);
+    put_one(&*store, learnt(&first)).await;
+    // An older one than was told of stays what it is.
+    assert_eq!(point(&*store, told(&live(2, 4, 60))).await, PointerOutcome::Kept);
+    put_one(&*store, learnt(&later)).await;
+    let store = world.reopen(store).await;
+    let held = store.get(&name(1)).await.unwrap().unwrap();
+    assert_eq!(
+        (held.class, held.keep_until, held.from),
+        (Class::Customer, UnixSecs(SIGNED + 9 * DAY), Some(name(80)))
+    );
+    assert_eq!(store.pointer(&name(1)).await.unwrap(), None);
+    let held = store.get(&name(2)).await.unwrap().unwrap();
+    assert_eq!((held.class, held.keep_until), (Class::Peer, UnixSecs(SIGNED + 2 * DAY)));
+    assert!(store.pointer(&name(2)).await.unwrap().is_some());
+    assert_coherent(&*store).await;
+}
+
 async fn of_two_pointers_the_higher_rank_stands_and_the_better_promise_is_joined(world: World) {
     let store = world.open();
     let of = |sequence, from, class, days: u64| Pointer {
@@ -555,6 +589,16 @@ async fn of_two_pointers_the_higher_rank_stands_and_the_better_promise_is_joined
     );
     let stands = || async { store.pointer(&name(1)).await.unwrap().unwrap() };
     assert_eq!(stands().await.keeper, name(90));
+    // What nobody told of before is added to what stands, whoever told it first.
+    let untold = Pointer {
+        tag: None,
+        ..pointer_to(&live(7, 1, 60), 90)
+    };
+    assert_eq!(point(&*store, untold.clone()).await, PointerOutcome::Kept);
+    assert_eq!(point(&*store, pointer_to(&live(7, 1, 60), 91)).await, PointerOutcome::Kept);
+    assert_eq!(point(&*store, untold).await, PointerOutcome::Same);
+    let told = store.pointer(&name(7)).await.unwrap().unwrap();
+    assert_eq!((told.tag, told.keeper), (pointer_to(&live(7, 1, 60), 91).tag, name(90)));
     // Better in both: that one's word.
     assert_eq!(point(&*store, of(2, 91, peer, 7)).await, PointerOutcome::Kept);
     assert_eq!(stands().await, of(2, 91, peer, 7));

@@ -7,7 +7,8 @@
 //! Everything comes from two fixed seeds, so it is the same each time; a test compares the file with what this makes.
 
 use dialtone_shared::cbor::Writer;
-use dialtone_shared::key::KeyChain;
+use dialtone_shared::hip::Hit;
+use dialtone_shared::key::{KeyChain, PublicKey};
 use dialtone_shared::message::{
     self, Ack, Answer, Batch, Branch, Counts, Entry, Hello, Message, Mode, Path, Pointer, Query, Reach, Refused, Relationship, Request,
     Response, Terms, mark,
@@ -37,6 +38,7 @@ pub fn document() -> Value {
         "keys": keys(),
         "records": records().iter().map(|(what, record)| describe(what, record)).collect::<Vec<_>>(),
         "refused_records": refused_records(),
+        "tags": tags(),
         "packets": packets(),
         "values": values(),
         "ranks_ascending": ranks_ascending(),
@@ -145,6 +147,26 @@ fn keys() -> Value {
         "bare_genesis": hex::encode(Genesis::of(genesis.key).encode()),
         "bare_name": Genesis::of(genesis.key).name().to_string(),
     })
+}
+
+/// The tags of keys: those of RFC 8032's first two tests, of the chain, and of bytes all alike.
+fn tags() -> Vec<Value> {
+    let rfc = [
+        "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+        "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+    ];
+    let rfc = rfc.map(|key| hex::decode(key).expect("hexadecimal").try_into().expect("32 bytes"));
+    let keys = rfc.into_iter().map(PublicKey::from_bytes);
+    let keys = keys.chain([
+        chain().genesis.key,
+        PublicKey::from_bytes([0; 32]),
+        PublicKey::from_bytes([0xff; 32]),
+    ]);
+    let describe = |key: PublicKey| {
+        let tag = Hit::of(&key).address();
+        json!({ "public_key": hex::encode(key.as_bytes()), "tag": tag.to_string(), "bytes": hex::encode(tag.octets()) })
+    };
+    keys.map(describe).collect()
 }
 
 /// 2023-11-14T22:13:20Z.
@@ -714,6 +736,7 @@ fn messages() -> Vec<Value> {
             digest: rank.digest.first_chunk().copied().unwrap_or_default(),
             expiry: SIGNED.plus(86_400),
             keeper,
+            tag: None,
         })
     };
     let batch = Message::Batch(Batch {
@@ -755,7 +778,29 @@ fn messages() -> Vec<Value> {
         lane: 2,
         cursor: 7,
         behind: 0,
-        entries: vec![pointer(1, None), pointer(2, Some(*records[1].1.name())), Entry::Mention(u64::MAX)],
+        entries: vec![
+            pointer(1, None),
+            pointer(2, Some(*records[1].1.name())),
+            Entry::Mention(message::Mention { name: u64::MAX, tag: None }),
+        ],
+        heard: 0,
+    });
+    let tag = records[1].1.record().key().map(|key| Hit::of(&key));
+    let tagged = Message::Batch(Batch {
+        lane: 1,
+        cursor: 9,
+        behind: 0,
+        entries: vec![
+            match pointer(1, None) {
+                Entry::Pointer(pointer) => Entry::Pointer(Pointer { tag, ..pointer }),
+                other => other,
+            },
+            Entry::Mention(message::Mention {
+                name: 77,
+                tag: Some(0x0123_4567_89ab_cdef),
+            }),
+            pointer(2, None),
+        ],
         heard: 0,
     });
     let terms = Message::Terms(Terms {
@@ -779,14 +824,31 @@ fn messages() -> Vec<Value> {
         total: 1_200,
         offset: 1_198,
         bytes: vec![0x5a, 0xa5].into(),
+        tags: false,
+    });
+    let whole_digest = Message::Digest(message::Digest {
+        seed: 78,
+        names: 1,
+        hashes: 7,
+        total: 8,
+        offset: 0,
+        bytes: vec![0x5a; 8].into(),
+        tags: true,
     });
     let query = Query {
         name: *records[1].1.name(),
+        tag: None,
         hops: 15,
         visited: vec![mark(records[2].1.name())],
         budget: 32,
         own_only: false,
         known: Some(*records[1].1.rank()),
+    };
+    let query_for_tag = Query {
+        name: tag.map_or(query.name, |tag| tag.place()),
+        tag,
+        known: None,
+        ..query.clone()
     };
     let messages = [
         ("hello", hello),
@@ -798,9 +860,12 @@ fn messages() -> Vec<Value> {
         ("ack that asks", asks),
         ("batch of offers", offers),
         ("branch", branch),
+        ("batch with tags", tagged),
+        ("digest with tags", whole_digest),
     ];
     let requests = [
         ("query", Request::Query(query)),
+        ("query for a tag", Request::Query(query_for_tag)),
         (
             "statement request",
             Request::Statement {

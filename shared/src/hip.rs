@@ -10,6 +10,8 @@
 //! PROTOCOL.md §19. A tag is an index and not a name: it follows the key that is in force, and whoever is answered makes it anew from the key.
 
 use crate::key::PublicKey;
+use crate::name::Name;
+use crate::record::Record;
 use cshake::CShake128;
 use cshake::digest::{CustomizedInit, ExtendableOutput, Update, XofReader};
 use std::fmt;
@@ -35,6 +37,36 @@ impl Hit {
     pub fn from_address(address: Ipv6Addr) -> Option<Self> {
         let bytes = address.octets();
         bytes.starts_with(&PREFIX).then_some(Self(bytes))
+    }
+
+    /// Its bytes, as they travel.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// The 96 bits that tell it from other tags.
+    pub fn hash(&self) -> [u8; 12] {
+        std::array::from_fn(|at| self.0[PREFIX.len() + at])
+    }
+
+    /// The tag with these 96 bits.
+    pub fn from_hash(hash: [u8; 12]) -> Self {
+        let mut tag = [0; 16];
+        tag[..PREFIX.len()].copy_from_slice(&PREFIX);
+        tag[PREFIX.len()..].copy_from_slice(&hash);
+        Self(tag)
+    }
+
+    /// Whether it is the tag of the key that is in force for this record.
+    pub fn is_of(&self, record: &Record) -> bool {
+        record.key().is_some_and(|key| Self::of(&key) == *self)
+    }
+
+    /// What stands for it in tables of names, and never leaves them. It is nobody's name: that would be a hash that ends in 128 zeros.
+    pub fn place(&self) -> Name {
+        let mut digest = [0; 32];
+        digest[..16].copy_from_slice(&self.0);
+        Name::key_set(digest)
     }
 
     /// As an address, which is how people write it.

@@ -30,6 +30,7 @@ mod site;
 mod tags;
 mod templates;
 mod told;
+mod untangled;
 mod up_once;
 mod values;
 mod watching;

@@ -121,6 +121,7 @@ impl Auditor {
         }
         let query = Query {
             name: *name,
+            tag: None,
             hops: 0,
             visited: Vec::new(),
             budget: 0,

@@ -99,23 +99,22 @@ impl Links {
         }
     }
 
-    /// How the peers stand for a name.
-    pub fn views(&self, name: &Name) -> Vec<View> {
+    /// How the peers stand for a name, or for any name that has a certain tag.
+    pub fn views(&self, name: Option<&Name>) -> Vec<View> {
         let fresh = self.seen().looked.is_some_and(|looked| looked.elapsed() < LOOK_AGAIN);
         if !fresh {
             self.look();
         }
-        self.seen().neighbours.views_of(name)
+        let seen = self.seen();
+        match name {
+            Some(name) => seen.neighbours.views_of(name),
+            None => seen.neighbours.views_of_tag(),
+        }
     }
 
     /// Whether what is held is the newest there is, as long as it is held: nobody has to be asked about it.
     pub fn are_whole(&self) -> bool {
         self.whole.load(Ordering::Relaxed)
-    }
-
-    /// Whether everything that any peer has is held here: what is not held is nowhere.
-    pub fn hold_all(&self) -> bool {
-        self.are_whole() && self.seen().neighbours.views().iter().all(|view| view.complete && !view.filtered)
     }
 
     /// Since when times are told here.

@@ -2,22 +2,24 @@
 //! one mistake in a hundred.
 //!
 //! ```text
-//! hash       XXH3-64 of the 33 bytes of the name, under the digest's seed
+//! hash       XXH3-64 of the 33 bytes of the name, or of the 16 bytes of a Host Identity Tag, under the digest's seed
 //! positions  h, then h' = rotate-left(h, 5) + h0 · 0x517cc1b727220a95 from the one before, h0 being the hash: as many as `hashes` says;
 //!            of m bits each sets bit floor(h · m / 2^64)
 //! bits       bit i is bit i mod 64 of word floor(i / 64); words are 8 bytes, little-endian
 //! ```
 //!
-//! Names that come later are told as bare hashes, which both sides put into the filter that was sent. A filter has room for a quarter more
-//! names than it was made of, and 1,024 at least; when as many were told, a new one is due, under a new seed. Nothing is ever taken out of a filter.
+//! Beside each name stands the tag of its record's key, if it has one. Names that come later are told as bare hashes, which both sides put into the filter that was sent. A filter
+//! has room for a quarter more names than it was made of, and 1,024 at least; when as many were told, a new one is due, under a new seed. Nothing is ever taken out of a filter.
 
 use super::limits::{DIGEST_BYTES_MAX, DIGEST_CHUNK_BYTES, DIGEST_NAMES_MIN};
+use crate::store::pointer::has_key;
 use bytes::Bytes;
 use dialtone_shared::Name;
-use dialtone_shared::message;
+use dialtone_shared::hip::Hit;
+use dialtone_shared::message::{self, Mention};
 use fastbloom::AtomicBloomFilter;
 use std::fmt;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// A filter of names. Shared: it is asked while hashes are put in.
@@ -25,27 +27,37 @@ pub struct Digest {
     seed: u64,
     names: u64,
     filter: AtomicBloomFilter,
+    /// Whether the tags of all the names are in it.
+    tags: AtomicBool,
 }
 
 impl Digest {
+    /// What is told under `seed` of a name whose record's key has this tag; `None`: it has no key, or the tag is not known.
+    pub fn mention_of(seed: u64, name: &Name, tag: Option<&Hit>) -> Mention {
+        let hash = Self::hash(seed, name);
+        let tag = match tag {
+            Some(tag) => Some(xxh3_64_with_seed(tag.as_bytes(), seed)),
+            None => (!has_key(name)).then_some(hash),
+        };
+        Mention { name: hash, tag }
+    }
+
     /// The hash of `name` under `seed`: what is told of a name in between.
     pub fn hash(seed: u64, name: &Name) -> u64 {
         xxh3_64_with_seed(name.as_bytes(), seed)
     }
 
-    /// The digest of the names with these hashes under `seed`.
-    pub fn of(seed: u64, hashes: &[u64]) -> Self {
-        let room = room_for(hashes.len());
-        let bits = fastbloom::optimal_size(room, FALSE_POSITIVES);
-        let filter = AtomicBloomFilter::with_num_bits(bits).hashes(HASHES);
-        for hash in hashes {
-            filter.insert_hash(*hash);
-        }
-        Self {
+    /// The digest of the names that are told so under `seed`. Where one of the tags is not known, it does not say what tags there are.
+    pub fn of(seed: u64, mentions: &[Mention]) -> Self {
+        let bits = fastbloom::optimal_size(KEYS_A_NAME * room_for(mentions.len()), FALSE_POSITIVES);
+        let digest = Self {
             seed,
-            names: hashes.len() as u64,
-            filter,
-        }
+            names: mentions.len() as u64,
+            filter: AtomicBloomFilter::with_num_bits(bits).hashes(HASHES),
+            tags: AtomicBool::new(true),
+        };
+        mentions.iter().for_each(|mention| digest.insert(*mention));
+        digest
     }
 
     /// The seed of its hashes.
@@ -63,19 +75,27 @@ impl Digest {
         self.filter.num_bits() / 8
     }
 
-    /// What is told of `name`.
-    pub fn mention(&self, name: &Name) -> u64 {
-        Self::hash(self.seed, name)
-    }
-
-    /// Puts in a name that was told.
-    pub fn insert(&self, mention: u64) {
-        self.filter.insert_hash(mention);
+    /// Puts in a name that was told. Where its tag was not, the digest no longer says what tags there are.
+    pub fn insert(&self, mention: Mention) {
+        self.filter.insert_hash(mention.name);
+        match mention.tag {
+            Some(tag) if tag != mention.name => {
+                self.filter.insert_hash(tag);
+            }
+            Some(_) => {}
+            None => self.tags.store(false, Ordering::Relaxed),
+        }
     }
 
     /// Whether `name` may be among the names; `false` is certain.
     pub fn contains(&self, name: &Name) -> bool {
-        self.filter.contains_hash(self.mention(name))
+        self.filter.contains_hash(Self::hash(self.seed, name))
+    }
+
+    /// Whether a name with this tag may be among the names; `false` is certain, `None`: it does not say.
+    pub fn contains_tag(&self, tag: &Hit) -> Option<bool> {
+        let says = self.tags.load(Ordering::Relaxed);
+        says.then(|| self.filter.contains_hash(xxh3_64_with_seed(tag.as_bytes(), self.seed)))
     }
 
     /// The chunk at `offset`, in bytes; `None` beyond the end.
@@ -90,6 +110,7 @@ impl Digest {
             total: self.size_bytes() as u64,
             offset: offset as u64,
             bytes: Bytes::from(bytes),
+            tags: self.tags.load(Ordering::Relaxed),
         })
     }
 }
@@ -117,6 +138,7 @@ struct Head {
     names: u64,
     hashes: u8,
     total: u64,
+    tags: bool,
 }
 
 /// What the chunk of a digest came to.
@@ -167,6 +189,7 @@ impl Arriving {
             names: chunk.names,
             hashes: chunk.hashes,
             total: chunk.total,
+            tags: chunk.tags,
         };
         if head.total == 0 || !head.total.is_multiple_of(WORD as u64) || !(1..=HASHES_MAX).contains(&head.hashes) {
             return Err(DigestError::Bounds {
@@ -198,6 +221,7 @@ impl Arriving {
             seed: head.seed,
             names: head.names,
             filter: AtomicBloomFilter::from_vec(arriving.words).hashes(u32::from(head.hashes)),
+            tags: AtomicBool::new(head.tags),
         }))
     }
 }
@@ -205,7 +229,7 @@ impl Arriving {
 /// Most bytes of a digest of this many names, of which there is to be no more: what a peer with that limit may have us keep.
 pub fn bytes_for(names: u64) -> usize {
     let names = usize::try_from(names).unwrap_or(usize::MAX).min(NAMES_MAX);
-    fastbloom::optimal_size(room_for(names), FALSE_POSITIVES).div_ceil(64) * WORD
+    fastbloom::optimal_size(KEYS_A_NAME * room_for(names), FALSE_POSITIVES).div_ceil(64) * WORD
 }
 
 /// How many names a digest of this many has room for: those that are told until the next one.
@@ -213,7 +237,9 @@ fn room_for(names: usize) -> usize {
     names + (names / 4).max(DIGEST_NAMES_MIN)
 }
 
-/// What a full filter is wrong about: 9.6 bits a name.
+/// What is put in of each name: itself, and the tag of its record's key.
+const KEYS_A_NAME: usize = 2;
+/// What a full filter is wrong about: 9.6 bits a key, 19.2 a name.
 const FALSE_POSITIVES: f64 = 0.01;
 /// The best number for that.
 const HASHES: u32 = 7;
@@ -234,9 +260,19 @@ mod tests {
         Name::key_set(digest)
     }
 
+    fn tag(n: u64) -> Hit {
+        let mut hash = [4; 12];
+        hash[..8].copy_from_slice(&n.to_be_bytes());
+        Hit::from_hash(hash)
+    }
+
+    fn mention(seed: u64, n: u64) -> Mention {
+        Digest::mention_of(seed, &name(n), Some(&tag(n)))
+    }
+
     fn digest(seed: u64, names: std::ops::Range<u64>) -> Digest {
-        let hashes: Vec<u64> = names.map(|n| Digest::hash(seed, &name(n))).collect();
-        Digest::of(seed, &hashes)
+        let mentions: Vec<_> = names.map(|n| mention(seed, n)).collect();
+        Digest::of(seed, &mentions)
     }
 
     fn travel(digest: &Digest, max: usize) -> Arrival {
@@ -259,13 +295,16 @@ mod tests {
         // With a quarter of its room left it is better than when it is full.
         let fresh = mistakes(&digest);
         assert!(fresh < 700, "{fresh} of 100000");
-        (20_000..25_000).for_each(|n| digest.insert(digest.mention(&name(n))));
+        (20_000..25_000).for_each(|n| digest.insert(mention(9, n)));
         assert!((0..25_000).all(|n| digest.contains(&name(n))));
         let full = mistakes(&digest);
         assert!((800..1_200).contains(&full), "{full} of 100000");
-        // 9.6 bits for each name that it has room for.
+        assert!((0..25_000).all(|n| digest.contains_tag(&tag(n)) == Some(true)));
+        let wrong = (100_000..200_000).filter(|n| digest.contains_tag(&tag(*n)) == Some(true)).count();
+        assert!((800..1_200).contains(&wrong), "{wrong} of 100000 tags");
+        // 9.6 bits for each name that it has room for, and as many for its tag.
         let bits = digest.size_bytes() as f64 * 8.0 / 25_000.0;
-        assert!((9.5..9.7).contains(&bits), "{bits} bits a name");
+        assert!((19.0..19.4).contains(&bits), "{bits} bits a name");
     }
 
     #[test]
@@ -281,12 +320,32 @@ mod tests {
             assert_eq!(arrived.contains(&name(n)), sent.contains(&name(n)));
         }
         // What is told afterwards means the same on both sides.
-        arrived.insert(sent.mention(&name(700_000)));
-        assert!(arrived.contains(&name(700_000)));
+        assert!((0..600_000).all(|n| arrived.contains_tag(&tag(n)) == sent.contains_tag(&tag(n))));
+        arrived.insert(mention(u64::MAX, 700_000));
+        assert!(arrived.contains(&name(700_000)) && arrived.contains_tag(&tag(700_000)) == Some(true));
         let Arrival::Whole(empty) = travel(&digest(1, 0..0), DIGEST_BYTES_MAX) else {
             panic!("whole")
         };
         assert!((0..100).all(|n| !empty.contains(&name(n))));
+    }
+
+    #[test]
+    fn a_digest_says_nothing_of_tags_once_a_name_was_told_without_its_own() {
+        let (whole, content) = (digest(5, 0..10), Name::of_content(b"a value"));
+        whole.insert(Digest::mention_of(5, &content, None));
+        assert_eq!(
+            (whole.contains_tag(&tag(3)), whole.contains(&content)),
+            (Some(true), true),
+            "a value has no tag"
+        );
+        assert_eq!(whole.contains_tag(&tag(99)), Some(false));
+        whole.insert(Digest::mention_of(5, &name(11), None));
+        assert_eq!((whole.contains_tag(&tag(3)), whole.contains_tag(&tag(99))), (None, None));
+        assert!(whole.contains(&name(11)));
+        let Arrival::Whole(arrived) = travel(&whole, DIGEST_BYTES_MAX) else {
+            panic!("whole")
+        };
+        assert_eq!(arrived.contains_tag(&tag(3)), None, "nor does one that is sent then");
     }
 
     /// Both sides compute positions by themselves: another way to do it would be another protocol.
@@ -295,9 +354,16 @@ mod tests {
         let (seed, name) = (77, Name::key_set([5; 32]));
         let hash = xxh3_64_with_seed(name.as_bytes(), seed);
         assert_eq!(Digest::hash(seed, &name), hash);
-        let digest = Digest::of(seed, &[hash]);
+        // A value has no key: it counts once.
+        let digest = Digest::of(
+            seed,
+            &[Mention {
+                name: hash,
+                tag: Some(hash),
+            }],
+        );
         let chunk = digest.chunk(0).unwrap();
-        assert_eq!((chunk.total, chunk.hashes), (1_232, 7));
+        assert_eq!((chunk.total, chunk.hashes), (2_464, 7));
         let bits = u128::from(chunk.total) * 8;
         let (mut expected, mut position) = (vec![0; chunk.total as usize], hash);
         for _ in 0..7 {

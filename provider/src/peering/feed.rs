@@ -29,6 +29,7 @@ use super::policy::{self, Form};
 pub use super::position::Position;
 use super::step::Moment;
 use crate::store::{Change, Cursor, Cursors, Held, LANES, Lane, PointerChange};
+use dialtone_shared::hip::Hit;
 use dialtone_shared::limits::RECORD_BYTES_MAX;
 use dialtone_shared::message::{Ack, Batch, Entry, Mode, Pointer, Relationship, Value, WANTS_MAX};
 use dialtone_shared::{Name, UnixSecs};
@@ -295,7 +296,7 @@ impl Feed {
     fn entry(&self, lane: Lane, change: &Change, now: Moment) -> Option<Entry> {
         let held = &change.held;
         if self.is_offered(lane, change, now) {
-            return Some(Entry::Pointer(pointer_to(held)));
+            return Some(Entry::Pointer(pointer_to(held, None)));
         }
         match policy::form(held, self.mode, now.wall) {
             Form::Value => Some(Entry::Value(Value {
@@ -304,8 +305,8 @@ impl Feed {
                 record: held.record.bytes().clone(),
                 path: self.paths.of(held),
             })),
-            Form::Pointer => Some(Entry::Pointer(pointer_to(held))),
-            Form::Mention => self.mention(lane, change.cursor, held.record.name()),
+            Form::Pointer => Some(Entry::Pointer(pointer_to(held, tag_of(held)))),
+            Form::Mention => self.mention(lane, change.cursor, held.record.name(), || tag_of(held)),
             Form::Nothing => None,
         }
     }
@@ -326,7 +327,7 @@ impl Feed {
             }
             let entry = match policy::form_of_pointer(self.mode) {
                 Form::Value | Form::Nothing => None,
-                Form::Mention => self.mention(lane, cursor, &pointer.name),
+                Form::Mention => self.mention(lane, cursor, &pointer.name, || pointer.tag),
                 Form::Pointer => Some(Entry::Pointer(Pointer {
                     class: pointer.class as u8,
                     keep_until: pointer.keep_until,
@@ -336,6 +337,7 @@ impl Feed {
                     digest: pointer.digest,
                     expiry: pointer.expiry,
                     keeper: Some(pointer.keeper),
+                    tag: pointer.tag,
                 })),
             };
             (cursor, entry)
@@ -346,9 +348,9 @@ impl Feed {
     }
 
     /// What is told of `name` in between, if the digest that the peer has does not tell it.
-    fn mention(&self, lane: Lane, cursor: Cursor, name: &Name) -> Option<Entry> {
+    fn mention(&self, lane: Lane, cursor: Cursor, name: &Name, tag: impl FnOnce() -> Option<Hit>) -> Option<Entry> {
         let digest = self.digest.as_ref()?;
-        (cursor > digest.covers[lane as usize]).then(|| Entry::Mention(Digest::hash(digest.seed, name)))
+        (cursor > digest.covers[lane as usize]).then(|| Entry::Mention(Digest::mention_of(digest.seed, name, tag().as_ref())))
     }
 
     /// Makes batches of what a read brought; `whole`: it saw the log up to where it was to be read.
@@ -574,7 +576,7 @@ impl LaneFeed {
 }
 
 /// Says where what is held is: here.
-fn pointer_to(held: &Held) -> Pointer {
+fn pointer_to(held: &Held, tag: Option<Hit>) -> Pointer {
     let rank = held.record.rank();
     let mut digest = [0; 16];
     digest.copy_from_slice(&rank.digest[..16]);
@@ -587,7 +589,13 @@ fn pointer_to(held: &Held) -> Pointer {
         digest,
         expiry: held.record.record().expiry().unwrap_or(held.keep_until),
         keeper: None,
+        tag,
     }
+}
+
+/// The Host Identity Tag that what is held is told with; `None`: it has no key.
+pub fn tag_of(held: &Held) -> Option<Hit> {
+    held.record.record().key().map(|key| Hit::of(&key))
 }
 
 fn batch(lane: Lane, cursor: Cursor, entries: Vec<Entry>) -> Batch {
@@ -613,8 +621,8 @@ pub fn window(lane: Lane) -> usize {
 /// What overtakes what.
 pub const LANE_ORDER: [Lane; LANES] = [Lane::Urgent, Lane::Ordinary, Lane::Hearsay];
 
-/// Most bytes of a pointer in a batch: two names, a digest, and numbers.
-const POINTER_BYTES_MAX: usize = 1 + 1 + 9 + 35 + 5 + 9 + 17 + 9 + 35;
+/// Most bytes of a pointer in a batch: two names, a digest, numbers, and a tag.
+const POINTER_BYTES_MAX: usize = 1 + 1 + 9 + 35 + 5 + 9 + 17 + 9 + 35 + 12;
 
-/// Most bytes of a mention in a batch.
-const MENTION_BYTES_MAX: usize = 9;
+/// Most bytes of a mention in a batch, its tag's with it.
+const MENTION_BYTES_MAX: usize = 9 + 8;

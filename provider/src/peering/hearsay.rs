@@ -51,6 +51,7 @@ pub fn judge(terms: &Terms, pointer: &message::Pointer, held: Option<&Held>, kno
         keeper,
         from: terms.peer,
         joined: false,
+        tag: pointer.tag,
     };
     if kept.forget_at() <= now {
         return Pointed::Older;
@@ -155,6 +156,7 @@ mod tests {
             class: 3,
             keep_until: NOW.plus(86_400),
             keeper,
+            tag: None,
         };
         let held = Held {
             record,

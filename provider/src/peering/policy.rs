@@ -246,6 +246,7 @@ mod tests {
             keeper: Name::key_set([3; 32]),
             from: Name::key_set([4; 32]),
             joined: false,
+            tag: None,
         };
         let other = Name::key_set([9; 32]);
         for (filter, plain, scoped) in [
@@ -312,6 +313,7 @@ mod tests {
             keeper,
             from: teller,
             joined,
+            tag: None,
         };
         let mutual = |peer| to(peer, Relationship::Mutual);
         let told = pointer(Class::Peer, false);

@@ -5,12 +5,11 @@ use super::problem::Refusal;
 use super::watch::events::Now;
 use super::{NameInPath, Service, answer, json, name_in};
 use crate::io::clock::Clock;
-use crate::io::hits::Hits;
-use crate::io::peering::ask::Asking;
+use crate::io::peering::ask::{Asking, is_over};
 use crate::peering::ask::desk::Reply;
 use crate::peering::ask::question::Found;
 use crate::settings::NEGATIVE_TTL_SECS;
-use crate::store::{Held, RecordStore};
+use crate::store::Held;
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::extract::State;
@@ -19,7 +18,7 @@ use dialtone_resolver::view;
 use dialtone_resolver::{Lookup, LookupError, RecordSource};
 use dialtone_shared::hip::Hit;
 use dialtone_shared::receipt::Status;
-use dialtone_shared::{Name, Ttl, UnixSecs, VerifiedRecord};
+use dialtone_shared::{Name, Ttl, VerifiedRecord};
 use std::sync::Arc;
 
 /// What a provider knows of names, as something to look names up in.
@@ -27,7 +26,6 @@ use std::sync::Arc;
 pub struct StoreSource {
     asking: Arc<Asking>,
     clock: Arc<dyn Clock>,
-    hits: Hits,
 }
 
 /// What is known of a name.
@@ -39,14 +37,13 @@ pub(super) enum Known {
 
 impl StoreSource {
     /// Looks names up where `asking` does: in the store, and what is not there among the peers.
-    pub fn new(asking: Arc<Asking>, store: Arc<dyn RecordStore>, clock: Arc<dyn Clock>) -> Self {
-        let hits = Hits::new(store);
-        Self { asking, clock, hits }
+    pub fn new(asking: Arc<Asking>, clock: Arc<dyn Clock>) -> Self {
+        Self { asking, clock }
     }
 
     pub(super) async fn find(&self, name: &Name) -> Result<Known, Refusal> {
         match self.asking.get(name).await? {
-            Reply::Record(found) if expired(&found, self.clock.now().secs()) => Ok(Known::Expired(found)),
+            Reply::Record(found) if is_over(&found, self.clock.now().secs()) => Ok(Known::Expired(found)),
             Reply::Record(found) => Ok(Known::Current(found)),
             Reply::Absent => Ok(Known::Absent),
             Reply::Unknown(why) => Err(Refusal::Lookup(LookupError::Unavailable(why))),
@@ -95,37 +92,18 @@ impl RecordSource for StoreSource {
     }
 
     async fn by_hit(&self, hit: &Hit) -> Result<Option<(VerifiedRecord, Ttl)>, LookupError> {
-        let names = self.hits.names(hit).await;
-        let names = names.map_err(|error| LookupError::Unavailable(error.to_string()))?;
-        let (mut best, mut doubt): (Option<(VerifiedRecord, Ttl)>, _) = (None, None);
-        for name in names {
-            match self.lookup(&name).await {
-                // The key may have changed since it was entered: then it has another tag.
-                Ok(Lookup::Found { record, ttl }) if record.record().key().is_some_and(|key| Hit::of(&key) == *hit) => {
-                    if best.as_ref().is_none_or(|(best, _)| record.outranks(best)) {
-                        best = Some((record, ttl));
-                    }
-                }
-                Ok(_) | Err(LookupError::Expired) => {}
-                Err(error) => doubt = Some(error),
-            }
-        }
-        match (best, doubt) {
-            (None, Some(doubt)) => Err(doubt),
-            // Only what is held here was looked through.
-            (None, None) if !self.asking.holds_all() => Err(LookupError::Unavailable("a peer may hold a name with this tag".to_owned())),
-            (best, _) => Ok(best),
+        let reply = self.asking.by_tag(hit).await;
+        match reply.map_err(|error| LookupError::Unavailable(error.to_string()))? {
+            Reply::Record(found) if is_over(&found, self.clock.now().secs()) => Ok(None),
+            Reply::Record(found) => Ok(Some((found.record, found.fresh))),
+            Reply::Absent => Ok(None),
+            Reply::Unknown(why) => Err(LookupError::Unavailable(why)),
+            Reply::Busy => Err(LookupError::Busy),
+            Reply::NotNewer { .. } => Err(LookupError::Unavailable(
+                "a client was answered as a peer (this is a bug)".to_owned(),
+            )),
         }
     }
-}
-
-/// Kept as a floor, but not served.
-fn expired(found: &Found, now: UnixSecs) -> bool {
-    found
-        .record
-        .record()
-        .served_until(found.keep_until)
-        .is_some_and(|until| until <= now)
 }
 
 /// `GET /v1/records/{name}`.

@@ -258,10 +258,10 @@ impl State {
     }
 
     /// Takes `held` in the place of what is held of its name, at the end of its lane.
-    fn keep(&mut self, held: Held) {
+    fn keep(&mut self, mut held: Held) {
         let name = *held.record.name();
         self.forget(&name);
-        self.drop_outranked(&name, held.record.rank());
+        self.drop_outranked(&mut held);
         let lane = held.lane() as usize;
         self.last[lane] += 1;
         self.log[lane].insert(self.last[lane], name);
@@ -301,10 +301,14 @@ impl State {
         }
     }
 
-    /// A record of this rank is held: a pointer that leads to no more is done with.
-    fn drop_outranked(&mut self, name: &Name, rank: &Rank) {
-        if self.pointers.get(name).is_some_and(|(pointer, _)| !pointer.outranks(rank)) {
-            self.forget_pointer(name);
+    /// This will be held: a pointer that leads to no more is done with.
+    fn drop_outranked(&mut self, held: &mut Held) {
+        let name = *held.record.name();
+        if let Some((pointer, _)) = self.pointers.get(&name)
+            && !pointer.outranks(held.record.rank())
+        {
+            pointer.leaves(held);
+            self.forget_pointer(&name);
         }
     }
 

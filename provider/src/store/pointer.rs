@@ -4,7 +4,9 @@
 //! the keeper then hands out is verified as any record is, and a pointer never displaces one that was. A store keeps at most one pointer of a
 //! name, and only while it outranks what is held of that name.
 
-use super::{Class, Cursor};
+use super::{Class, Cursor, Held};
+use dialtone_shared::hip::Hit;
+use dialtone_shared::name::Scheme;
 use dialtone_shared::{Name, Rank, UnixMicros, UnixSecs};
 use std::cmp::Ordering;
 
@@ -31,6 +33,8 @@ pub struct Pointer {
     pub from: Name,
     /// The class is from one peer and the keep-until from another: then neither has heard of both, and it is told to both.
     pub joined: bool,
+    /// The Host Identity Tag of the record's key, as it was told; `None`: it was not, or there is no key.
+    pub tag: Option<Hit>,
 }
 
 /// One entry of the hearsay lane of the change log.
@@ -69,15 +73,34 @@ impl Pointer {
         (self.epoch, false, self.sequence) == rank.order() && rank.digest.starts_with(&self.digest)
     }
 
+    /// A record comes in its place: what was told with the pointer is told of the record too, if it is the one that the pointer leads to. So it does
+    /// not show which of the two came first.
+    pub(super) fn leaves(&self, held: &mut Held) {
+        if self.is_of(held.record.rank()) {
+            held.class = held.class.max(self.class);
+            held.keep_until = held.keep_until.max(self.keep_until);
+        }
+    }
+
     /// When it is forgotten: nobody promises to keep the record any longer, or it would not be served.
     pub fn forget_at(&self) -> UnixSecs {
         self.keep_until.min(self.expiry)
+    }
+
+    /// Whether the record may have a tag that was not told.
+    pub fn hides_its_tag(&self) -> bool {
+        self.tag.is_none() && has_key(&self.name)
     }
 
     /// The order of pointers of one name: of the rank as far as they tell it, so that which came first does not show.
     fn order(&self) -> (u32, UnixMicros, [u8; 16]) {
         (self.epoch, self.sequence, self.digest)
     }
+}
+
+/// Whether records of this name are signed with a key, whose tag they may be found by.
+pub fn has_key(name: &Name) -> bool {
+    name.scheme() != Scheme::Content
 }
 
 /// What to do with a pointer.
@@ -104,19 +127,24 @@ pub(super) fn judge(held: Option<&Rank>, standing: Option<&Pointer>, new: Pointe
         Ordering::Greater => Verdict::Keep(new),
         Ordering::Less => Verdict::Older,
         Ordering::Equal => {
+            // Both are of one record, and so of one tag: of two the larger, so that which came first does not show.
+            let tag = new.tag.max(standing.tag);
             let class = new.class.cmp(&standing.class);
             let keep = new.keep_until.day().cmp(&standing.keep_until.day());
             match (class, keep) {
-                (Ordering::Less | Ordering::Equal, Ordering::Less | Ordering::Equal) => Verdict::Same,
-                (Ordering::Greater | Ordering::Equal, Ordering::Greater | Ordering::Equal) => Verdict::Keep(new),
+                (Ordering::Less | Ordering::Equal, Ordering::Less | Ordering::Equal) if tag == standing.tag => Verdict::Same,
+                (Ordering::Less | Ordering::Equal, Ordering::Less | Ordering::Equal) => Verdict::Keep(Pointer { tag, ..standing.clone() }),
+                (Ordering::Greater | Ordering::Equal, Ordering::Greater | Ordering::Equal) => Verdict::Keep(Pointer { tag, ..new }),
                 (Ordering::Less, Ordering::Greater) => Verdict::Keep(Pointer {
                     class: standing.class,
                     joined: true,
+                    tag,
                     ..new
                 }),
                 (Ordering::Greater, Ordering::Less) => Verdict::Keep(Pointer {
                     class: new.class,
                     joined: true,
+                    tag,
                     ..standing.clone()
                 }),
             }

@@ -31,7 +31,7 @@ fn asking(name: Name, addresses: &[String]) -> PeerSettings {
 }
 
 /// As many providers in a row, of which each asks the next and is asked by it.
-async fn row(folder: &tempfile::TempDir, count: usize, change: impl Fn(usize, &mut Vec<PeerSettings>)) -> Vec<World> {
+pub async fn row(folder: &tempfile::TempDir, count: usize, change: impl Fn(usize, &mut Vec<PeerSettings>)) -> Vec<World> {
     let keys = keys(folder, count);
     let mut worlds: Vec<World> = Vec::new();
     for (index, (key, _)) in keys.iter().enumerate() {
@@ -63,7 +63,7 @@ async fn code_of(world: &World, name: &Name) -> u8 {
 }
 
 /// The value of a counter, with its labels.
-async fn counted(world: &World, counter: &str) -> u64 {
+pub async fn counted(world: &World, counter: &str) -> u64 {
     let metrics = world.metrics().await;
     let line = metrics.lines().find(|line| line.starts_with(counter)).unwrap_or_default();
     line.rsplit(' ').next().and_then(|value| value.parse().ok()).unwrap_or(0)

@@ -14,5 +14,6 @@ mod puts;
 mod relay;
 mod running;
 mod starting;
+mod tags;
 mod values;
 mod watching;

@@ -33,6 +33,9 @@ async fn what_is_put_at_one_is_got_at_the_other_and_absence_is_said_when_it_is_c
         (503, "uncertain"),
         "the peer has not been heard"
     );
+    // A put is a join, and needs nothing that a peer may hold.
+    let early = Publisher::number(3).signed(one.now());
+    assert_eq!(one.put(&early).await.status, 201);
     assert_eq!(one.get("/v1/info").await.json()["peers"][0], two_name.to_string());
 
     let at = one.provider.addresses().peering.unwrap().to_string();

@@ -4,6 +4,7 @@
 use dialtone_provider::store::{
     Class, Condition, Cursor, EmbeddedOptions, EmbeddedStore, Held, Lane, MemoryStore, Outcome, Pointer, PointerOutcome, Put, RecordStore,
 };
+use dialtone_shared::hip::Hit;
 use dialtone_shared::{Body, Genesis, Name, Record, SecretKey, SignedRecord, Ttl, UnixMicros, UnixSecs, VerifiedRecord};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -90,6 +91,7 @@ pub fn pointer_to(record: &VerifiedRecord, from: u32) -> Pointer {
         keeper: name(from),
         from: name(from),
         joined: false,
+        tag: record.record().key().map(|key| Hit::of(&key)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Map, MessageError, Path};
 use crate::cbor::Writer;
+use crate::hip::Hit;
 use crate::limits::BATCH_RECORDS_MAX;
 use crate::name::Name;
 use crate::time::{UnixMicros, UnixSecs};
@@ -30,8 +31,18 @@ pub enum Entry {
     Value(Value),
     /// Where the record is.
     Pointer(Pointer),
-    /// That something of this name is held: the name's hash under the seed of the digest that was sent last.
-    Mention(u64),
+    /// That something of this name is held.
+    Mention(Mention),
+}
+
+/// A name that is told of for the digest that was sent last, by its hash under that digest's seed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mention {
+    /// The hash of the name.
+    pub name: u64,
+    /// The hash of the Host Identity Tag of the record's key; where there is no key, that of the name again. `None`: the sender does not know
+    /// the tag, and from then on the digest does not say what tags there are.
+    pub tag: Option<u64>,
 }
 
 /// A record that is passed on.
@@ -67,6 +78,8 @@ pub struct Pointer {
     pub expiry: UnixSecs,
     /// Who keeps it; `None`: the sender.
     pub keeper: Option<Name>,
+    /// The Host Identity Tag of the record's key; `None`: it has no key, or the sender does not know, or it is an offer.
+    pub tag: Option<Hit>,
 }
 
 /// A part of a digest: a compact filter of the names that the sender holds. The parts come in order, each in a message of its own.
@@ -84,6 +97,8 @@ pub struct Digest {
     pub offset: u64,
     /// These.
     pub bytes: Bytes,
+    /// Whether the Host Identity Tags of all the names are in it too.
+    pub tags: bool,
 }
 
 /// Where a provider stands in the tree that records take between mutual peers. The tree spans all of them whatever their links are, by the rules
@@ -133,7 +148,8 @@ pub struct Counts {
 
 impl Batch {
     pub(super) fn write(&self, w: &mut Writer) {
-        w.map(if self.heard > 0 { 6 } else { 5 });
+        let tags = self.tags();
+        w.map(5 + usize::from(self.heard > 0) + usize::from(tags.is_some()));
         w.uint(0).uint(2).uint(1).uint(u64::from(self.lane));
         w.uint(2)
             .uint(self.cursor)
@@ -147,10 +163,13 @@ impl Batch {
         if self.heard > 0 {
             w.uint(5).uint(self.heard);
         }
+        if let Some(tags) = tags {
+            w.uint(TAGS).bytes(&tags);
+        }
     }
 
     pub(super) fn read(map: &mut Map<'_, '_>) -> Result<Self, MessageError> {
-        let (mut lane, mut cursor, mut behind, mut entries, mut heard) = (None, None, None, None, 0);
+        let (mut lane, mut cursor, mut behind, mut entries, mut heard) = (None, None, None, None::<Vec<_>>, 0);
         while let Some(field) = map.next()? {
             match field {
                 1 => lane = Some(map.lane()?),
@@ -164,6 +183,7 @@ impl Batch {
                     entries = Some((0..count).map(|_| Entry::read(map)).collect::<Result<Vec<_>, _>>()?);
                 }
                 5 => heard = map.r.uint()?,
+                TAGS => tag_all(entries.as_deref_mut().unwrap_or_default(), map.r.bytes()?)?,
                 other => map.pass_over(other)?,
             }
         }
@@ -178,16 +198,72 @@ impl Batch {
 }
 
 impl Batch {
+    /// The tags of pointers and mentions one after the other, 0 for none; `None`: there is none at all.
+    fn tags(&self) -> Option<Vec<u8>> {
+        let (mut tags, mut any) = (Vec::new(), false);
+        for entry in &self.entries {
+            match entry {
+                Entry::Value(_) => {}
+                Entry::Pointer(pointer) => {
+                    any |= pointer.tag.is_some();
+                    tags.extend(pointer.tag.map_or([0; POINTER_TAG_BYTES], |tag| tag.hash()));
+                }
+                Entry::Mention(mention) => {
+                    any |= mention.tag.is_some();
+                    tags.extend(mention.tag.unwrap_or_default().to_be_bytes());
+                }
+            }
+        }
+        any.then_some(tags)
+    }
+
     /// At least what it takes in a frame, so that the frame is written into memory that need not grow.
     pub(super) fn bytes_about(&self) -> usize {
         let entries = self.entries.iter().map(|entry| match entry {
             Entry::Value(value) => Entry::HEAD_BYTES_MAX + value.record.len() + value.path.bytes(),
-            Entry::Pointer(_) => POINTER_BYTES_ABOUT,
-            Entry::Mention(_) => 9,
+            Entry::Pointer(_) => POINTER_BYTES_ABOUT + POINTER_TAG_BYTES,
+            Entry::Mention(_) => 9 + MENTION_TAG_BYTES,
         });
         BATCH_HEAD_BYTES + entries.sum::<usize>()
     }
 }
+
+/// Gives each entry its tag of those that [`Batch::tags`] makes.
+fn tag_all(entries: &mut [Entry], mut tags: &[u8]) -> Result<(), MessageError> {
+    for entry in entries {
+        match entry {
+            Entry::Value(_) => {}
+            Entry::Pointer(pointer) => {
+                let hash = *take(&mut tags)?;
+                pointer.tag = (hash != [0; POINTER_TAG_BYTES]).then(|| Hit::from_hash(hash));
+            }
+            Entry::Mention(mention) => {
+                let hash = u64::from_be_bytes(*take(&mut tags)?);
+                mention.tag = (hash != 0).then_some(hash);
+            }
+        }
+    }
+    if tags.is_empty() {
+        Ok(())
+    } else {
+        Err(MessageError::Value("tags"))
+    }
+}
+
+fn take<'a, const N: usize>(bytes: &mut &'a [u8]) -> Result<&'a [u8; N], MessageError> {
+    let (first, rest) = bytes.split_first_chunk().ok_or(MessageError::Value("tags"))?;
+    *bytes = rest;
+    Ok(first)
+}
+
+/// The field of a batch that has the tags of its entries, and of a digest that has tags in it: older readers pass over it.
+const TAGS: u64 = 64;
+
+/// What is told of a tag beside a pointer: its 96 bits.
+const POINTER_TAG_BYTES: usize = 12;
+
+/// What is told of a tag beside a mention: its hash.
+const MENTION_TAG_BYTES: usize = 8;
 
 impl Entry {
     /// Most bytes that an entry takes in a batch beside its record's and its path's.
@@ -205,15 +281,16 @@ impl Entry {
                 }
             }
             Self::Pointer(pointer) => pointer.write(w),
-            Self::Mention(hash) => {
-                w.uint(*hash);
+            Self::Mention(mention) => {
+                w.uint(mention.name);
             }
         }
     }
 
     fn read(map: &mut Map<'_, '_>) -> Result<Self, MessageError> {
         if !map.r.at_array() {
-            return Ok(Self::Mention(map.r.uint()?));
+            let name = map.r.uint()?;
+            return Ok(Self::Mention(Mention { name, tag: None }));
         }
         let items = map.r.array()?;
         let class = map.r.uint_as()?;
@@ -237,6 +314,7 @@ impl Entry {
                 digest: map.r.array_of()?,
                 expiry: UnixSecs(map.r.uint()?),
                 keeper: if items == 8 { Some(map.name()?) } else { None },
+                tag: None,
             })),
             _ => Err(MessageError::Value("entry")),
         }
@@ -259,13 +337,18 @@ impl Pointer {
 
 impl Digest {
     pub(super) fn write(&self, w: &mut Writer) {
-        w.map(7).uint(0).uint(5).uint(1).uint(self.seed).uint(2).uint(self.names);
+        w.map(if self.tags { 8 } else { 7 });
+        w.uint(0).uint(5).uint(1).uint(self.seed).uint(2).uint(self.names);
         w.uint(3).uint(u64::from(self.hashes)).uint(4).uint(self.total);
         w.uint(5).uint(self.offset).uint(6).bytes(&self.bytes);
+        if self.tags {
+            w.uint(TAGS).bool(true);
+        }
     }
 
     pub(super) fn read(map: &mut Map<'_, '_>) -> Result<Self, MessageError> {
         let (mut seed, mut names, mut hashes, mut total, mut offset, mut bytes) = (None, None, None, None, None, None);
+        let mut tags = false;
         while let Some(field) = map.next()? {
             match field {
                 1 => seed = Some(map.r.uint()?),
@@ -274,6 +357,7 @@ impl Digest {
                 4 => total = Some(map.r.uint()?),
                 5 => offset = Some(map.r.uint()?),
                 6 => bytes = Some(Bytes::copy_from_slice(map.r.bytes()?)),
+                TAGS => tags = map.r.bool()?,
                 other => map.pass_over(other)?,
             }
         }
@@ -284,6 +368,7 @@ impl Digest {
             total: total.ok_or(MessageError::Missing("total"))?,
             offset: offset.ok_or(MessageError::Missing("offset"))?,
             bytes: bytes.ok_or(MessageError::Missing("bytes"))?,
+            tags,
         })
     }
 }

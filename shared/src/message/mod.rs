@@ -4,11 +4,11 @@
 //! ```text
 //! frame    [length u32 big-endian][body]                     at most FRAME_BYTES_MAX bytes of body
 //! hello    {0: 1, 1: [+ version], 2: record, 3: store, 4: boot, 5: heads, terms}
-//! batch    {0: 2, 1: lane, 2: cursor, 3: behind, 4: [* entry], ? 5: heard}
+//! batch    {0: 2, 1: lane, 2: cursor, 3: behind, 4: [* entry], ? 5: heard, ? 64: tags}
 //! ack      {0: 3, 1: lane, 2: cursor, 3: [stored, same, older, deferred, refused, limited], ? 4: [+ name]}
 //! terms    {0: 4, terms}      7: relationship, 8: pushes, 9: accepts, 10: answers, 11: takes-all, 12: asks, 13: partial,
 //!                            14: filtered, 15: filter
-//! digest   {0: 5, 1: seed, 2: names, 3: hashes, 4: total, 5: offset, 6: bytes}
+//! digest   {0: 5, 1: seed, 2: names, 3: hashes, 4: total, 5: offset, 6: bytes, ? 64: with-tags}
 //! branch   {0: 6, 1: root, 2: distance, 3: parent}
 //! entry    [class, keep-until, record]
 //!        / [class, keep-until, name, epoch, sequence, digest, expiry, ? keeper]
@@ -29,7 +29,7 @@ mod request;
 mod words;
 
 pub use codes::CloseCode;
-pub use feed::{Ack, BRANCH_DISTANCE_MAX, Batch, Branch, Counts, Digest, Entry, Pointer, Value, WANTS_MAX};
+pub use feed::{Ack, BRANCH_DISTANCE_MAX, Batch, Branch, Counts, Digest, Entry, Mention, Pointer, Value, WANTS_MAX};
 pub use hello::{Hello, REACH_MAX, Reach, Terms, WHOLE, mark};
 pub use path::{PATH_MARKS_MAX, Path};
 pub use request::{Answer, Query, Refused, Request, Response, VISITED_MAX};
@@ -267,6 +267,7 @@ mod tests {
             total: 1_200,
             offset: 1_198,
             bytes: Bytes::from_static(b"ab"),
+            tags: false,
         }
     }
 
@@ -280,16 +281,25 @@ mod tests {
             digest: [5; 16],
             expiry: UnixSecs(1_800_000_001),
             keeper: None,
+            tag: Some(crate::hip::Hit::from_hash([6; 12])),
         };
         let kept = Pointer {
             keeper: Some(Name::key_set([4; 32])),
+            tag: None,
             ..pointer.clone()
         };
         Batch {
             lane: 2,
             cursor: 9,
             behind: 0,
-            entries: vec![Entry::Pointer(pointer), Entry::Mention(u64::MAX), Entry::Pointer(kept)],
+            entries: vec![
+                Entry::Pointer(pointer),
+                Entry::Mention(Mention {
+                    name: u64::MAX,
+                    tag: Some(7),
+                }),
+                Entry::Pointer(kept),
+            ],
             heard: 5,
         }
     }

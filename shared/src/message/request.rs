@@ -2,7 +2,7 @@
 //! response a stream, a frame each.
 //!
 //! ```text
-//! query      {0: 16, 1: name, 2: hops, 3: visited, 4: budget, 5: own-only, ? 6: known}
+//! query      {0: 16, 1: name / tag, 2: hops, 3: visited, 4: budget, 5: own-only, ? 6: known}
 //! reconcile  {0: 17, 1: body}                 a round of set reconciliation
 //! statement  {0: 18, 1: from-hour, 2: hours}
 //! proofs     {0: 19, 1: [* proof]}            wrongs that the asker can prove
@@ -19,6 +19,7 @@ use super::hello::REACH_MAX;
 use super::{Map, MessageError, Path, SMALL_FRAME_BYTES, framed};
 use crate::Rank;
 use crate::cbor::Writer;
+use crate::hip::Hit;
 use crate::name::Name;
 use crate::time::{Ttl, UnixSecs};
 use bytes::Bytes;
@@ -56,11 +57,14 @@ pub enum Response {
     Refused(Refused),
 }
 
-/// A question for a name.
+/// A question for a name, or for whatever name has a tag.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Query {
-    /// The name.
+    /// The name; where it is asked for a tag, its [`place`](Hit::place).
     pub name: Name,
+    /// The Host Identity Tag that is asked for in the place of a name: the record of any name whose key has it. On the wire it stands where the
+    /// name does, and who does not know it cannot read the question and refuses it, which is no absence.
+    pub tag: Option<Hit>,
     /// How many links further it may be passed on; 0: answer from what you hold.
     pub hops: u8,
     /// Who has been asked or will be: [`mark`](super::mark)s, in no order.
@@ -247,7 +251,7 @@ impl Query {
         w.uint(0)
             .uint(16)
             .uint(1)
-            .bytes(self.name.as_bytes())
+            .bytes(self.tag.as_ref().map_or(self.name.as_bytes(), |tag| tag.as_bytes()))
             .uint(2)
             .uint(u64::from(self.hops));
         w.uint(3).array(self.visited.len());
@@ -262,10 +266,10 @@ impl Query {
     }
 
     fn read(map: &mut Map<'_, '_>) -> Result<Self, MessageError> {
-        let (mut name, mut hops, mut visited, mut budget, mut own_only, mut known) = (None, None, None, None, None, None);
+        let (mut asked, mut hops, mut visited, mut budget, mut own_only, mut known) = (None, None, None, None, None, None);
         while let Some(field) = map.next()? {
             match field {
-                1 => name = Some(map.name()?),
+                1 => asked = Some(asked_for(map)?),
                 2 => hops = Some(map.r.uint_as()?),
                 3 => visited = Some(map.marks(VISITED_MAX)?),
                 4 => budget = Some(map.r.uint_as()?),
@@ -274,8 +278,10 @@ impl Query {
                 other => map.pass_over(other)?,
             }
         }
+        let (name, tag) = asked.ok_or(MessageError::Missing("name"))?;
         Ok(Self {
-            name: name.ok_or(MessageError::Missing("name"))?,
+            name,
+            tag,
             hops: hops.ok_or(MessageError::Missing("hops"))?,
             visited: visited.ok_or(MessageError::Missing("visited"))?,
             budget: budget.ok_or(MessageError::Missing("budget"))?,
@@ -283,6 +289,17 @@ impl Query {
             known,
         })
     }
+}
+
+/// A name, or a tag: they differ in length.
+fn asked_for(map: &mut Map<'_, '_>) -> Result<(Name, Option<Hit>), MessageError> {
+    let bytes = map.r.bytes()?;
+    let Ok(tag) = <[u8; 16]>::try_from(bytes) else {
+        let name = Name::from_bytes(bytes).map_err(|_| MessageError::Value("name"))?;
+        return Ok((name, None));
+    };
+    let tag = Hit::from_address(tag.into()).ok_or(MessageError::Value("tag"))?;
+    Ok((tag.place(), Some(tag)))
 }
 
 impl Answer {
@@ -354,6 +371,7 @@ mod tests {
     fn requests() -> Vec<Request> {
         let query = Query {
             name: Name::key_set([7; 32]),
+            tag: None,
             hops: 15,
             visited: vec![9, 1, u64::MAX],
             budget: 32,
@@ -371,10 +389,17 @@ mod tests {
             own_only: true,
             ..query.clone()
         };
+        let tag = Hit::from_hash([8; 12]);
+        let tagged = Query {
+            name: tag.place(),
+            tag: Some(tag),
+            ..query.clone()
+        };
         let (from_hour, hours) = (500_000, 24);
         vec![
             Request::Query(query),
             Request::Query(newer),
+            Request::Query(tagged),
             Request::Reconcile(Bytes::from_static(b"round")),
             Request::Statement { from_hour, hours },
             Request::Proofs(vec![Bytes::from_static(b"one"), Bytes::from_static(b"another")]),
@@ -425,6 +450,20 @@ mod tests {
             let body = request.to_frame().split_off(4);
             assert!(Response::decode(&body).is_err() && super::super::Message::decode(&body).is_err());
         }
+    }
+
+    #[test]
+    fn a_tag_stands_where_the_name_does_and_nothing_else_of_its_length_is_one() {
+        let Request::Query(tagged) = requests().remove(2) else {
+            unreachable!()
+        };
+        let frame = Request::Query(tagged.clone()).to_frame();
+        let at = frame
+            .windows(16)
+            .position(|window| Some(window) == tagged.tag.as_ref().map(|tag| &tag.as_bytes()[..]));
+        let mut body = frame[4..].to_vec();
+        body[at.unwrap() - 4] ^= 1;
+        assert_eq!(Request::decode(&body), Err(MessageError::Value("tag")));
     }
 
     #[test]

@@ -5,10 +5,11 @@ use crate::figures::{Form, Stored};
 use crate::names;
 use crate::trace::NAMES;
 use dialtone_provider::peering::digest::Digest;
+use dialtone_shared::message::Mention;
 use dialtone_shared::{Name, Ttl, UnixMicros};
 
-/// What a pointer takes in the embedded store: its row and the row's key.
-pub const POINTER_BYTES: usize = 55 + 3 * Name::BYTES;
+/// What a pointer takes in the embedded store: its row, with a tag, and the row's key.
+pub const POINTER_BYTES: usize = 55 + 3 * Name::BYTES + 12;
 
 /// For each number of providers that are all linked and share the names evenly.
 ///
@@ -18,8 +19,8 @@ pub fn stored(providers: impl IntoIterator<Item = usize>) -> Result<Vec<Stored>,
     let record = names::record(0, UnixMicros(BEGIN_SECS * 1_000_000), Ttl(60))?.bytes().len();
     let of = |providers: usize| {
         let own = NAMES / providers;
-        let hashes: Vec<u64> = (0..own as u64).collect();
-        let digest = Digest::of(0, &hashes).size_bytes();
+        let mentions: Vec<_> = (0..own as u64).map(|name| Mention { name, tag: Some(!name) }).collect();
+        let digest = Digest::of(0, &mentions).size_bytes();
         let bytes = Form::ALL.map(|form| match form {
             Form::Values => NAMES * record,
             Form::Pointers => own * record + (NAMES - own) * POINTER_BYTES,

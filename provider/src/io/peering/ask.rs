@@ -4,13 +4,14 @@
 use crate::accounting::rate::{Meter, Rate};
 use crate::io::clock::Clock;
 use crate::io::coherence::Links;
+use crate::io::hits::Hits;
 use crate::io::peering::PeeringHandle;
 use crate::io::peering::requests::{Answers, RequestError};
 use crate::peering::agreement::Agreement;
 use crate::peering::ask::desk::{Desk, Local, Look, Reply, Wish, found_held};
 use crate::peering::ask::judge::judge;
 use crate::peering::ask::limits::QUESTIONS_OF_A_PEER_MAX;
-use crate::peering::ask::question::{Ask, Event, Outcome, Question, Said, Step};
+use crate::peering::ask::question::{Ask, Event, Found, Outcome, Question, Said, Step};
 use crate::peering::ask::registry::Ticket;
 use crate::peering::ask::tally::Tally;
 use crate::peering::ask::whom::View;
@@ -19,10 +20,15 @@ use crate::peering::step::Moment;
 use crate::settings::BURST_SECS;
 use crate::store::{RecordStore, StoreError};
 use async_trait::async_trait;
+<<<<<<< HEAD
 use dialtone_resolver::dns::latency::Found;
 use dialtone_resolver::io::allowance::{may_ask, waits_for};
+=======
+use dialtone_resolver::io::allowance::may_ask;
+use dialtone_shared::hip::Hit;
+>>>>>>> 97cd174
 use dialtone_shared::message::{Answer, Query, Refused, Request, Response};
-use dialtone_shared::{Name, Rank, SignedRecord, UnixMicros};
+use dialtone_shared::{Name, Rank, SignedRecord, UnixMicros, UnixSecs};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,6 +45,7 @@ pub struct Asking {
     peering: Arc<PeeringHandle>,
     links: Arc<Links>,
     clock: Arc<dyn Clock>,
+    hits: Hits,
     desk: Mutex<Desk<Ears>>,
     guests: Mutex<BTreeMap<Name, Guest>>,
 }
@@ -57,6 +64,7 @@ impl Asking {
     /// Answers from `store` and by asking the peers.
     pub fn new(own: Name, store: Arc<dyn RecordStore>, peering: Arc<PeeringHandle>, links: Arc<Links>, clock: Arc<dyn Clock>) -> Arc<Self> {
         Arc::new(Self {
+            hits: Hits::new(Arc::clone(&store)),
             own,
             store,
             peering,
@@ -92,11 +100,6 @@ impl Asking {
         held.is_ok_and(|held| held.is_some_and(|held| held.record.rank().digest == rank.digest))
     }
 
-    /// Whether everything that any peer has is held here.
-    pub fn holds_all(&self) -> bool {
-        self.links.hold_all()
-    }
-
     /// What this provider holds of a name, all its nodes together, and as of when that is to be signed; `None`: nothing certain can be said now.
     ///
     /// # Errors
@@ -111,6 +114,7 @@ impl Asking {
         let siblings = self.peering.peers().into_iter().find(|peer| peer.name == self.own);
         let query = Query {
             name: *name,
+            tag: None,
             hops: 0,
             visited: Vec::new(),
             budget: 0,
@@ -147,6 +151,59 @@ impl Asking {
         }
     }
 
+    /// What a client is answered who knows only the tag of a key: the record of highest rank among those found of names whose key has it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn by_tag(self: &Arc<Self>, tag: &Hit) -> Result<Reply, StoreError> {
+        let found = match self.tagged(&Wish::of_client_for_tag(*tag)).await? {
+            Reply::Record(found) => found,
+            reply => return Ok(reply),
+        };
+        // Whoever gave it need not have the newest: that is asked by its name, as ever.
+        Ok(match self.get(found.record.name()).await? {
+            Reply::Record(found) if tag.is_of(found.record.record()) => Reply::Record(found),
+            Reply::Record(_) | Reply::Absent => {
+                Reply::Unknown("a peer tells of a name by a key that no longer speaks for it, and may not know of another".to_owned())
+            }
+            reply => reply,
+        })
+    }
+
+    /// Looks through what is known here of names with a tag, and then asks for it.
+    async fn tagged(self: &Arc<Self>, wish: &Wish<'_>) -> Result<Reply, StoreError> {
+        let Some(tag) = &wish.tag else {
+            return Ok(Reply::Absent);
+        };
+        let entered = self.hits.names(tag, self.clock.now().secs()).await?;
+        let (mut best, mut doubt): (Option<Found>, _) = (None, entered.doubt.map(str::to_owned));
+        for name in &entered.names {
+            match self.resolve(&wish.of_one_name(*name, entered.names.len() + 1)).await? {
+                // The key may have changed since it was entered: then it has another tag.
+                Reply::Record(found) if tag.is_of(found.record.record()) && !is_over(&found, self.clock.now().secs()) => {
+                    if best.as_ref().is_none_or(|best| found.record.outranks(&best.record)) {
+                        best = Some(found);
+                    }
+                }
+                Reply::Record(_) | Reply::NotNewer { .. } | Reply::Absent => {}
+                Reply::Unknown(why) => doubt = Some(why),
+                Reply::Busy => doubt = Some("too much is being asked".to_owned()),
+            }
+        }
+        if let Some(best) = best {
+            return Ok(Reply::Record(best));
+        }
+        let reply = self.resolve(wish).await?;
+        if reply != Reply::Absent {
+            return Ok(reply);
+        }
+        // What came in after it was looked for, and before all others were seen to have nothing else.
+        if self.hits.names(tag, self.clock.now().secs()).await?.names != entered.names {
+            doubt.get_or_insert_with(|| "it came in meanwhile".to_owned());
+        }
+        Ok(doubt.map_or(Reply::Absent, Reply::Unknown))
+    }
+
     /// What has been counted.
     pub fn tally(&self) -> Tally {
         self.desk().tally().clone()
@@ -156,7 +213,7 @@ impl Asking {
         let mut heads = self.store.watch();
         let local = self.local(&wish.name).await?;
         let (tell, ears) = watch::channel(None);
-        let look = self.desk().look(self.now(), wish, &local, || self.views(&wish.name), || ears);
+        let look = self.desk().look(self.now(), wish, &local, || self.views(wish), || ears);
         let mut ears = match look {
             Look::Known(reply) => return Ok(reply),
             Look::Joins(ears) => ears,
@@ -272,6 +329,8 @@ impl Asking {
         let way = self.peering.agreements().get(peer).map(Agreement::way);
         match (answered, way) {
             (Ok(Response::Answer(answer)), Some(way)) => judge(&self.own, ask, &way, answer, self.clock.now().secs()),
+            // It does not know of tags: what it holds is not found by one, and may be there.
+            (Err(RequestError::Refused { why: Refused::Cannot, .. }), _) if ask.tag.is_some() => Said::Absent { certain: false },
             (Ok(_), _) => Said::Wrong(format!("the peer {peer} answered what was not asked")),
             (Err(error @ RequestError::NotAResponse { .. }), _) => Said::Wrong(error.to_string()),
             (Err(error), _) => Said::Nothing(error.to_string()),
@@ -284,13 +343,16 @@ impl Asking {
         Ok(Local { held, pointer })
     }
 
-    fn views(&self, name: &Name) -> Vec<View> {
-        let mut views = self.links.views(name);
+    fn views(&self, wish: &Wish<'_>) -> Vec<View> {
+        let mut views = self.links.views(wish.tag.is_none().then_some(&wish.name));
         for view in &mut views {
             view.digest = self
                 .peering
                 .digest_of(&view.peer)
-                .map(|digest| digest.contains(name))
+                .and_then(|digest| match &wish.tag {
+                    Some(tag) => digest.contains_tag(tag),
+                    None => Some(digest.contains(&wish.name)),
+                })
                 .filter(|_| view.linked);
         }
         views
@@ -303,7 +365,13 @@ impl Asking {
         }
         let _place = self.welcome(agreement)?;
         let wish = Wish::of_peer(&self.own, agreement, query);
-        let reply = if query.own_only {
+        let reply = if query.tag.is_some() {
+            // What tags a provider ever entered is no opinion on anything.
+            if query.own_only {
+                return Err(Refused::Cannot);
+            }
+            self.tagged(&wish).await
+        } else if query.own_only {
             let held = self.store.get(&query.name).await;
             held.map(|held| self.desk().own_opinion(self.now(), &wish, held.as_ref()))
         } else {
@@ -349,6 +417,12 @@ impl Asking {
     fn guests(&self) -> MutexGuard<'_, BTreeMap<Name, Guest>> {
         self.guests.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a record is kept as a floor, but not served.
+pub fn is_over(found: &Found, now: UnixSecs) -> bool {
+    let until = found.record.record().served_until(found.keep_until);
+    until.is_some_and(|until| until <= now)
 }
 
 /// A question under way; over when dropped.

@@ -2,6 +2,7 @@
 
 use crate::peering::agreement::Way;
 use crate::peering::digest::Digest;
+use crate::peering::feed::tag_of;
 use crate::peering::limits::SCAN_STEP;
 use crate::peering::policy;
 use crate::store::{Cursors, RecordStore, StoreError};
@@ -13,14 +14,14 @@ use dialtone_shared::{Name, UnixSecs};
 /// [`StoreError`].
 pub async fn digest(store: &dyn RecordStore, way: &Way, now: UnixSecs, seed: u64) -> Result<(Digest, Cursors), StoreError> {
     let covers = *store.watch().borrow();
-    let mut hashes = Vec::new();
+    let mut mentions = Vec::new();
     let mut after = None;
     loop {
         let page = store.scan(after, SCAN_STEP).await?;
         let Some(last) = page.last() else { break };
         after = Some(*last.record.name());
         let told = page.iter().filter(|held| policy::in_digest(held, way, now));
-        hashes.extend(told.map(|held| Digest::hash(seed, held.record.name())));
+        mentions.extend(told.map(|held| Digest::mention_of(seed, held.record.name(), tag_of(held).as_ref())));
     }
     let mut after = None;
     loop {
@@ -28,9 +29,9 @@ pub async fn digest(store: &dyn RecordStore, way: &Way, now: UnixSecs, seed: u64
         let Some(last) = page.last() else { break };
         after = Some(last.name);
         let told = page.iter().filter(|pointer| policy::tells(pointer, way, false, now));
-        hashes.extend(told.map(|pointer| Digest::hash(seed, &pointer.name)));
+        mentions.extend(told.map(|pointer| Digest::mention_of(seed, &pointer.name, pointer.tag.as_ref())));
     }
-    Ok((Digest::of(seed, &hashes), covers))
+    Ok((Digest::of(seed, &mentions), covers))
 }
 
 /// Forgets every pointer that `peer` told.

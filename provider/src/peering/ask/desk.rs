@@ -13,6 +13,7 @@ use crate::peering::agreement::Agreement;
 use crate::peering::policy;
 use crate::peering::step::Moment;
 use crate::store::{Class, Held, Pointer};
+use dialtone_shared::hip::Hit;
 use dialtone_shared::message::{Answer, Path, Query, Refused, Response, Value, mark};
 use dialtone_shared::{Name, Rank, Ttl, UnixSecs, VerifiedRecord};
 use std::cmp::Ordering;
@@ -22,8 +23,10 @@ use std::time::Duration;
 /// Who wants to know what.
 #[derive(Clone, Debug)]
 pub struct Wish<'a> {
-    /// The name.
+    /// The name; where it is asked for a tag, what stands for it.
     pub name: Name,
+    /// The tag that is asked for in the place of a name.
+    pub tag: Option<Hit>,
     /// The peer who asks, as agreed; `None`: a client.
     pub asker: Option<&'a Agreement>,
     /// How many links further it may travel.
@@ -96,11 +99,33 @@ impl<'a> Wish<'a> {
     pub fn of_client(name: Name) -> Self {
         Self {
             name,
+            tag: None,
             asker: None,
             hops: HOPS_MAX,
             budget: BUDGET,
             visited: Vec::new(),
             known: None,
+        }
+    }
+
+    /// What a client wants who knows only the tag of a key.
+    pub fn of_client_for_tag(tag: Hit) -> Self {
+        Self {
+            tag: Some(tag),
+            ..Self::of_client(tag.place())
+        }
+    }
+
+    /// The same of a name that may have the tag which is asked for; `share` such names share what a peer may cause.
+    pub fn of_one_name(&self, name: Name, share: usize) -> Self {
+        Self {
+            name,
+            tag: None,
+            budget: match self.asker {
+                Some(_) => self.budget / u8::try_from(share).unwrap_or(u8::MAX).max(1),
+                None => self.budget,
+            },
+            ..self.clone()
         }
     }
 
@@ -113,11 +138,13 @@ impl<'a> Wish<'a> {
         visited.dedup();
         Self {
             name: query.name,
+            tag: query.tag,
             asker: Some(asker),
             hops: query.hops.min(HOPS_MAX - 1),
             budget: query.budget.min(BUDGET - 1),
             visited,
-            known: query.known,
+            // Of another name, maybe, than the one that has the tag.
+            known: query.known.filter(|_| query.tag.is_none()),
         }
     }
 
@@ -133,7 +160,8 @@ impl<'a> Wish<'a> {
 
     /// Whether the agreement keeps the name from whoever asks: then nothing is said of it, not even whether it is there.
     fn is_shut(&self) -> bool {
-        self.asker.is_some_and(|asker| asker.filter.shuts_out(&self.name))
+        // No agreement speaks of tags: of which names it may hear, each is seen when it is found.
+        self.tag.is_none() && self.asker.is_some_and(|asker| asker.filter.shuts_out(&self.name))
     }
 
     /// Whether nothing but the agreement's filter keeps this record from whoever asks: it is not absent for them.
@@ -233,6 +261,7 @@ impl<T: Clone> Desk<T> {
         let ttl = at_hand.as_ref().map(|one| one.found.record.record().ttl_at(now.wall));
         let ask = Ask {
             name: wish.name,
+            tag: wish.tag,
             hops: wish.hops,
             budget: wish.budget,
             visited: wish.visited.clone(),
@@ -324,10 +353,11 @@ impl<T: Clone> Desk<T> {
         self.registry.end(&ask.name, ticket);
         // Only the questions of clients leave nobody out. What came of others is no more than that somebody gave a record.
         let whole = ask.hops == HOPS_MAX;
+        // Who was asked for a tag did not say what others know of the name: whether it is the newest is asked by its name.
         let until = |secs: u32| now.elapsed + Duration::from_secs(u64::from(secs));
         match outcome {
             Outcome::Found(found) => {
-                let fresh = if whole { found.fresh } else { Ttl(0) };
+                let fresh = if whole && ask.tag.is_none() { found.fresh } else { Ttl(0) };
                 self.copies.fetched(
                     now.elapsed,
                     &Found {

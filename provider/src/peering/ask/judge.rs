@@ -22,7 +22,11 @@ pub fn judge(own: &Name, ask: &Ask, way: &Way, answer: Answer, now: UnixSecs) ->
         Err(error) => return wrong(&format_args!("what is no record: {error}")),
     };
     let record = signed.record();
-    if *signed.name() != ask.name {
+    let asked_for = match &ask.tag {
+        Some(tag) => tag.is_of(record),
+        None => *signed.name() == ask.name,
+    };
+    if !asked_for {
         return wrong(&format_args!("with a record of {}", signed.name()));
     }
     if !record.in_scope(own) {

@@ -121,6 +121,15 @@ impl Neighbours {
         views
     }
 
+    /// How they stand for a tag: agreements speak of names, and any that lets only some pass may keep back the one that has it.
+    pub fn views_of_tag(&self) -> Vec<View> {
+        let mut views = self.views();
+        for (view, peer) in views.iter_mut().zip(self.peers.values()) {
+            view.filtered |= peer.filter.mark() != 0;
+        }
+        views
+    }
+
     /// How they stand for a name that no agreement speaks of.
     pub fn views(&self) -> Vec<View> {
         let view = |(name, peer): (&Name, &Neighbour)| View {

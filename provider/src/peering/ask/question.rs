@@ -18,6 +18,7 @@
 use super::limits::{BUDGET, DIGEST_BUDGET, FETCHES_MAX, GATHER_MAX, HOPS_MAX, PATIENCE_PER_HOP, UNSURE_TTL_SECS};
 use super::whom::{Candidate, Hint, Plan};
 use crate::store::{Class, Pointer};
+use dialtone_shared::hip::Hit;
 use dialtone_shared::message::{Query, VISITED_MAX, mark};
 use dialtone_shared::{Name, Rank, Ttl, UnixSecs, VerifiedRecord};
 use std::collections::{BTreeSet, VecDeque};
@@ -26,8 +27,10 @@ use std::time::Duration;
 /// What is asked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ask {
-    /// The name.
+    /// The name; where it is asked for a tag, what stands for it.
     pub name: Name,
+    /// The tag that is asked for in the place of a name.
+    pub tag: Option<Hit>,
     /// How many links further it may travel.
     pub hops: u8,
     /// How many more providers may be asked.
@@ -423,6 +426,7 @@ impl Question {
             self.budget -= share.min(self.budget);
             let query = Query {
                 name: self.ask.name,
+                tag: self.ask.tag,
                 hops: self.ask.hops.saturating_sub(1),
                 visited: visited.clone(),
                 budget: share,

@@ -305,6 +305,7 @@ mod tests {
             expiry: UnixSecs(1_000),
             keep_until: UnixSecs(1_000),
             joined: false,
+            tag: None,
         }
     }
 

@@ -85,8 +85,8 @@ impl Heard {
         self.whole.as_ref()
     }
 
-    /// The peer holds something of a name with this hash.
-    pub fn mention(&self, mention: u64) {
+    /// The peer holds something of a name that is told so.
+    pub fn mention(&self, mention: message::Mention) {
         if let Some(digest) = &self.whole {
             digest.insert(mention);
         }

@@ -176,9 +176,9 @@ impl<'a> Draft<'a> {
         } = self;
         // Where none stands, and where is none to come, no record asks for one.
         if totals.count.pointers > 0 || !hearsay.is_empty() {
-            for slot in &slots {
-                if let Fate::Kept(held, _) = &slot.fate {
-                    hearsay.drop_outranked(engine, &slot.name, held.record.rank());
+            for slot in &mut slots {
+                if let Fate::Kept(held, _) = &mut slot.fate {
+                    hearsay.drop_outranked(engine, held);
                 }
             }
         }

@@ -7,7 +7,7 @@ use super::engine::{Engine, failure};
 use super::layout::{self, Totals};
 use super::pointer_row;
 use crate::store::pointer::{Verdict, judge};
-use crate::store::{Cursor, Lane, Pointer, PointerOutcome, StoreError};
+use crate::store::{Cursor, Held, Lane, Pointer, PointerOutcome, StoreError};
 use dialtone_shared::{Name, Rank, UnixSecs};
 use fjall::OwnedWriteBatch;
 use std::collections::BTreeMap;
@@ -105,16 +105,21 @@ impl Hearsay {
         Ok(untouched)
     }
 
-    /// A record of this rank will be held: a pointer that leads to no more is done with.
-    pub fn drop_outranked(&mut self, engine: &Engine, name: &Name, rank: &Rank) {
+    /// This will be held: a pointer that leads to no more is done with.
+    pub fn drop_outranked(&mut self, engine: &Engine, held: &mut Held) {
+        let name = held.record.name();
         if let Err(error) = self.look_up(engine, [*name]) {
             // It stays, and whoever follows it finds that it leads to no more.
             tracing::warn!(%error, "a pointer could not be looked up");
             return;
         }
         let standing = self.slots.get(name).and_then(Slot::standing);
-        if standing.is_some_and(|pointer| !pointer.outranks(rank)) {
-            self.decide(name, Fate::Forgotten);
+        if let Some(pointer) = standing
+            && !pointer.outranks(held.record.rank())
+        {
+            let name = *name;
+            pointer.leaves(held);
+            self.decide(&name, Fate::Forgotten);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The row of a pointer, byte for byte. Numbers are big-endian.
 //!
 //! ```text
-//!   0  version u8        this layout: 1
+//!   0  version u8        this layout: 1, and with a tag 2
 //!   1  class u8          1 upstream, 2 peer, 3 customer
 //!   2  flags u8          1 joined; no other
 //!   3  epoch u32         the rank, with the sequence and the digest
@@ -12,16 +12,19 @@
 //!  39  digest 16         the first half of the SHA-256 of the envelope
 //!  55  keeper 33
 //!  88  from 33
+//! 121  tag 12            in version 2 alone: the 96 bits of the Host Identity Tag of the record's key
 //! ```
 
 use super::layout::take;
 use crate::store::{Class, Cursor, Pointer};
+use dialtone_shared::hip::Hit;
 use dialtone_shared::{Name, UnixMicros, UnixSecs};
 
 /// The row of `pointer`, which stands at `cursor`.
 pub(super) fn write(pointer: &Pointer, cursor: Cursor) -> Vec<u8> {
-    let mut row = Vec::with_capacity(BYTES);
-    row.extend([VERSION, pointer.class as u8, if pointer.joined { JOINED } else { 0 }]);
+    let mut row = Vec::with_capacity(BYTES + TAG_BYTES);
+    let version = if pointer.tag.is_some() { WITH_TAG } else { VERSION };
+    row.extend([version, pointer.class as u8, if pointer.joined { JOINED } else { 0 }]);
     row.extend(pointer.epoch.to_be_bytes());
     for number in [pointer.sequence.0, pointer.keep_until.0, pointer.expiry.0, cursor] {
         row.extend(number.to_be_bytes());
@@ -29,6 +32,7 @@ pub(super) fn write(pointer: &Pointer, cursor: Cursor) -> Vec<u8> {
     row.extend(pointer.digest);
     row.extend(pointer.keeper.as_bytes());
     row.extend(pointer.from.as_bytes());
+    row.extend(pointer.tag.iter().flat_map(Hit::hash));
     row
 }
 
@@ -42,7 +46,12 @@ pub(super) fn read(name: &Name, row: &[u8]) -> Option<(Pointer, Cursor)> {
         3 => Class::Customer,
         _ => return None,
     };
-    if version != VERSION || flags & !JOINED != 0 || row.len() != BYTES {
+    let bytes = match version {
+        VERSION => BYTES,
+        WITH_TAG => BYTES + TAG_BYTES,
+        _ => return None,
+    };
+    if flags & !JOINED != 0 || row.len() != bytes {
         return None;
     }
     let epoch = u32::from_be_bytes(*take(&mut rest)?);
@@ -59,11 +68,18 @@ pub(super) fn read(name: &Name, row: &[u8]) -> Option<(Pointer, Cursor)> {
         keeper: Name::from_bytes(take::<{ Name::BYTES }>(&mut rest)?).ok()?,
         from: Name::from_bytes(take::<{ Name::BYTES }>(&mut rest)?).ok()?,
         joined: flags & JOINED != 0,
+        tag: if version == WITH_TAG {
+            Some(Hit::from_hash(*take(&mut rest)?))
+        } else {
+            None
+        },
     };
     Some((pointer, cursor))
 }
 
 const VERSION: u8 = 1;
+const WITH_TAG: u8 = 2;
+const TAG_BYTES: usize = 12;
 const JOINED: u8 = 1;
 const BYTES: usize = 55 + 2 * Name::BYTES;
 
@@ -85,12 +101,21 @@ mod tests {
             keeper,
             from,
             joined: true,
+            tag: None,
         };
         let row = write(&pointer, 5);
         let numbers = [2_u64, 3, 4, 5].map(u64::to_be_bytes).concat();
         let parts: [&[u8]; 5] = [&[1, 2, 1, 0, 0, 0, 1], &numbers, &[9; 16], keeper.as_bytes(), from.as_bytes()];
         assert_eq!(row, parts.concat());
-        assert_eq!(read(&name, &row), Some((pointer, 5)));
+        assert_eq!(read(&name, &row), Some((pointer.clone(), 5)));
+        let tagged = Pointer {
+            tag: Some(Hit::from_hash([7; 12])),
+            ..pointer
+        };
+        let longer = write(&tagged, 5);
+        assert_eq!(longer, [&[2], &row[1..], &[7; 12]].concat());
+        assert_eq!(read(&name, &longer), Some((tagged, 5)));
+        assert_eq!(read(&name, &longer[..longer.len() - 1]), None);
         for end in 0..row.len() {
             assert_eq!(read(&name, &row[..end]), None, "cut at {end}");
         }
