@@ -37,6 +37,7 @@ mod rebase;
 pub mod response;
 pub mod services;
 pub mod settings;
+pub mod shares;
 mod svcb_text;
 pub mod upstream_cache;
 pub mod walk;
