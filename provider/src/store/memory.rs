@@ -8,7 +8,7 @@ use super::{
     check_note_keys, check_puts,
 };
 use async_trait::async_trait;
-use dialtone_shared::{Name, Rank, UnixSecs};
+use dialtone_shared::{Name, UnixSecs};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
