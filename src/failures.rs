@@ -1,7 +1,7 @@
 //! The border: every error of the libraries, turned into a status, a reason and a remedy. No wildcard arms, so that a new
 //! error asks where it goes.
 
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, plain};
 use clap::error::{ContextKind, ErrorKind};
 use dialtone_provider::StartError;
 use dialtone_provider::admin::StatementError;
@@ -14,6 +14,7 @@ use dialtone_provider::store::backup::BackupError;
 use dialtone_resolver::LookupError;
 use dialtone_resolver::dns::frontend::FrontendError;
 use dialtone_resolver::error::{HttpError, NotVisible, PutError, ResolveError, StubError};
+use dialtone_resolver::io::certificate::CertificateError;
 use dialtone_resolver::keyfile::KeyFileError;
 use dialtone_resolver::sealed::SealError;
 use dialtone_shared::RecordError;
@@ -134,9 +135,21 @@ pub fn start(error: StartError, data_flag: &str) -> Failure {
             }
         }
         StartError::Dns(error) => frontend(error),
+        StartError::Certificate(error) => certificate(error)
+            .help("name a chain in PEM as `dns.certificate` and its key as `dns.certificate_key`, or neither: then one is made"),
+        StartError::Encrypted(reason) => Failure::new(Exit::Local, "DNS over TLS, HTTPS and QUIC", plain(&reason)),
         StartError::Peering(reason) => Failure::new(Exit::Local, "peering", reason),
         StartError::Threads(reason) => Failure::new(Exit::Bug, "peering", reason),
     }
+}
+
+/// There is no certificate to show.
+pub fn certificate(error: CertificateError) -> Failure {
+    let exit = match error {
+        CertificateError::Made(_) => Exit::Bug,
+        CertificateError::Disk { .. } | CertificateError::Contents { .. } | CertificateError::OtherKey { .. } => Exit::Settings,
+    };
+    Failure::new(exit, "certificate", error)
 }
 
 /// Agreements cannot stand.
@@ -399,6 +412,10 @@ pub fn frontend(error: FrontendError) -> Failure {
         FrontendError::NoUpstream(_) => Failure::new(Exit::Settings, "forward", error).help("name a resolver with --forward"),
         FrontendError::Anchors { file, reason } => {
             Failure::new(Exit::Settings, file, reason).help("write DNSKEY records, as in `. 3600 IN DNSKEY 257 3 8 AwEA…`")
+        }
+        FrontendError::QueryLog { file, reason } => {
+            Failure::new(Exit::Settings, file, format!("the log of questions cannot be written: {reason}"))
+                .help("give this user the right to write there, or set `file` of `query_log` to another")
         }
         FrontendError::Aliases { file, reason } => {
             Failure::new(Exit::Settings, file, reason).help("correct or remove that line: `alias  name`, and comments after #")

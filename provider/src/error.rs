@@ -5,6 +5,7 @@ use crate::io::peering::PeeringError;
 use crate::settings::SettingsError;
 use crate::store::StoreError;
 use dialtone_resolver::dns::frontend::FrontendError;
+use dialtone_resolver::io::certificate::CertificateError;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -46,6 +47,14 @@ pub enum StartError {
     /// Peering does not start.
     #[error("peering does not start: {0}")]
     Peering(#[from] PeeringError),
+    /// There is no certificate for DNS over TLS, HTTPS and QUIC.
+    #[error(
+        "DNS does not start: {0}. Name a chain in PEM as `dns.certificate` and its key as `dns.certificate_key`, or neither: then one is made"
+    )]
+    Certificate(#[from] CertificateError),
+    /// DNS over TLS, HTTPS and QUIC cannot be set up.
+    #[error("DNS over TLS, HTTPS and QUIC does not start: {0}")]
+    Encrypted(io::Error),
     /// The threads that peering was to run on did not start it.
     #[error("peering does not start on its threads: {0}")]
     Threads(#[from] tokio::task::JoinError),

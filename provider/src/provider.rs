@@ -35,6 +35,8 @@ use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
 use crate::store::{RecordStore, StoreError};
 use dialtone_resolver::dns::generations::{Generations, Millis};
 use dialtone_resolver::dns::{Domain, Frontend, FrontendSettings, ListenerSettings};
+use dialtone_resolver::io::certificate::Certificate;
+use dialtone_resolver::io::encrypted_sockets::{EncryptedAddresses, EncryptedError, EncryptedSettings, EncryptedSockets};
 use dialtone_resolver::io::listeners as dns;
 use dialtone_resolver::{RecordSource, view};
 use dialtone_shared::Name;
@@ -59,6 +61,8 @@ pub struct Provider {
     asking: Arc<Asking>,
     store: Arc<dyn RecordStore>,
     embedded: Option<Arc<EmbeddedStore>>,
+    certificate: Option<Arc<Certificate>>,
+    frontend: Arc<Frontend>,
     peering: Arc<PeeringHandle>,
     admin: Admin,
     /// Listeners, then the queue, then upkeep: stopped in this order.
@@ -72,6 +76,8 @@ pub struct Addresses {
     pub http: Vec<SocketAddr>,
     /// DNS, over UDP and TCP.
     pub dns: Vec<SocketAddr>,
+    /// DNS over TLS, HTTPS and QUIC.
+    pub encrypted: EncryptedAddresses,
     /// Peers.
     pub peering: Option<SocketAddr>,
 }
@@ -91,6 +97,7 @@ pub struct Parts {
 struct Listeners {
     http: Vec<TcpListener>,
     dns: Vec<(UdpSocket, TcpListener)>,
+    encrypted: Option<EncryptedSockets>,
 }
 
 /// Tasks that stop together.
@@ -115,11 +122,10 @@ impl Provider {
     /// [`StartError`].
     pub async fn start_with(settings: Settings, parts: Parts) -> Result<Self, StartError> {
         settings.check()?;
-        let listeners = Listeners {
-            http: listen(&settings.http.listen)?,
-            dns: bind_dns(&settings.dns.listen).await?,
-        };
+        let (http, dns) = (listen(&settings.http.listen)?, bind_dns(&settings.dns.listen).await?);
         make_folder(&settings.data)?;
+        let encrypted = open_encrypted(&settings)?;
+        let listeners = Listeners { http, dns, encrypted };
         let (store, embedded): (Arc<dyn RecordStore>, _) = match parts.store {
             Some(ref store) => (Arc::clone(store), None),
             None => {
@@ -148,8 +154,8 @@ impl Provider {
         let ledger = Arc::new(Ledger::new(accounts, clock.now().secs()));
         let [mut listening, mut queueing, mut keeping] = std::array::from_fn(|_| Stage::new());
 
-        // The other half of the connections is for those who ask.
-        let board = Board::new(http_connections(settings.limits.http_connections).div_ceil(2));
+        let connections = http_connections(settings.limits.http_connections);
+        let board = Board::new(watchers(settings.limits.http_watchers, connections));
         let upkeep = Upkeep {
             store: Arc::clone(&store),
             ledger: Arc::clone(&ledger),
@@ -221,20 +227,26 @@ impl Provider {
         let addresses = Addresses {
             http: listeners.http.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
             dns: listeners.dns.iter().filter_map(|(udp, _)| udp.local_addr().ok()).collect(),
+            encrypted: listeners
+                .encrypted
+                .as_ref()
+                .map(|sockets| sockets.addresses.clone())
+                .unwrap_or_default(),
             peering: peering.local_addr(),
         };
         let frontend = frontend(&settings, Arc::clone(&source))?.following(generations, millis(&clock));
         let frontend = Arc::new(frontend);
         registry.register_collector(Box::new(scraped::Dns(Arc::clone(&frontend))));
         let (udp, tcp) = listeners.dns.into_iter().unzip();
-        let mut told = listening.told();
-        let stopped = async move {
-            // A provider that is gone says the same.
-            let _ = told.wait_for(|stopping| *stopping).await;
-        };
+        let limits = dns_listeners(&settings);
+        let certificate = listeners.encrypted.as_ref().map(|sockets| Arc::clone(&sockets.certificate));
+        if let Some(sockets) = listeners.encrypted {
+            let ready = sockets.ready(limits).map_err(StartError::Encrypted)?;
+            listening.tasks.spawn(ready.serve(Arc::clone(&frontend), told(listening.told())));
+        }
         listening
             .tasks
-            .spawn(dns::serve(frontend, udp, tcp, dns_listeners(&settings), stopped));
+            .spawn(dns::serve(Arc::clone(&frontend), udp, tcp, limits, told(listening.told())));
 
         let about = about(&settings, &signer, &addresses);
         let info = watch::Sender::new(admin::with_peers(&about, &settings.peers));
@@ -258,7 +270,7 @@ impl Provider {
             signer,
         });
         let router = service::router(service);
-        let room = http::Room::new(http_connections(settings.limits.http_connections));
+        let room = http::Room::new(connections);
         for listener in listeners.http {
             let serve = http::serve(listener, router.clone(), Arc::clone(&metrics), room.clone(), listening.told());
             listening.tasks.spawn(serve);
@@ -271,6 +283,8 @@ impl Provider {
             asking,
             store,
             embedded: None,
+            certificate,
+            frontend,
             admin: Admin {
                 name,
                 addresses,
@@ -322,6 +336,16 @@ impl Provider {
     /// The store in its data folder, of which backups are made; `None` if another was put in its place.
     pub fn embedded(&self) -> Option<&Arc<EmbeddedStore>> {
         self.embedded.as_ref()
+    }
+
+    /// What answers DNS.
+    pub fn frontend(&self) -> &Frontend {
+        &self.frontend
+    }
+
+    /// The certificate that DNS over TLS, HTTPS and QUIC shows; `None` where none of them is answered.
+    pub fn certificate(&self) -> Option<&Certificate> {
+        self.certificate.as_deref()
     }
 
     /// Waits for as long as all of it runs. Returns when a part of it panicked, which is a bug: what is left may still answer gets
@@ -428,6 +452,38 @@ async fn bind_dns(addresses: &[SocketAddr]) -> Result<Vec<(UdpSocket, TcpListene
     Ok(bound)
 }
 
+fn open_encrypted(settings: &Settings) -> Result<Option<EncryptedSockets>, StartError> {
+    let dns = &settings.dns;
+    let opened = EncryptedSockets::open(&EncryptedSettings {
+        tls: dns.tls.clone(),
+        https: dns.https.clone(),
+        quic: dns.quic.clone(),
+        certificate: dns.certificate.clone(),
+        certificate_key: dns.certificate_key.clone(),
+        folder: settings.data.clone(),
+    });
+    opened.map_err(|error| match error {
+        EncryptedError::Certificate(error) => error.into(),
+        EncryptedError::Taken {
+            over,
+            setting,
+            address,
+            reason,
+        } => StartError::Listen {
+            what: over,
+            address,
+            reason: reason.to_string(),
+            setting,
+        },
+    })
+}
+
+/// Ready when it is time to stop.
+async fn told(mut stopping: watch::Receiver<bool>) {
+    // A provider that is gone says the same.
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
 async fn start_peering(
     settings: &Settings,
     store: &Arc<dyn RecordStore>,
@@ -470,6 +526,7 @@ fn frontend(settings: &Settings, source: Arc<StoreSource>) -> Result<Frontend, S
         aliases: settings.dns.aliases.clone(),
         access: settings.dns.access.clone(),
         searches: settings.dns.searches,
+        query_log: settings.dns.query_log.clone(),
         ..FrontendSettings::new(origin)
     };
     Ok(Frontend::new(source, settings)?)
@@ -491,11 +548,19 @@ fn dns_listeners(settings: &Settings) -> ListenerSettings {
 }
 
 fn http_connections(wanted: usize) -> usize {
-    let share = files::share(wanted);
+    let share = files::most(wanted);
     if share < wanted {
         tracing::warn!("{share} HTTP connections instead of {wanted}: this process may not have more files open (`ulimit -n`)");
     }
     share
+}
+
+/// How many of so many connections may watch: half, unless the operator says otherwise. Some are always for those who ask.
+fn watchers(wanted: usize, connections: usize) -> usize {
+    match wanted {
+        0 => connections.div_ceil(2),
+        some => some.min(connections - connections / 16),
+    }
 }
 
 async fn open_store(data: &Path) -> Result<Arc<EmbeddedStore>, StartError> {

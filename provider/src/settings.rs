@@ -1,7 +1,7 @@
 //! What an operator may set, with what holds when nothing is set. `etc/provider.toml` is the documentation; a test reads it back.
 
 use crate::peering::agreement::{Agreement, Filter, Limits};
-use dialtone_resolver::dns::{AccessSettings, RateSettings, SearchSettings};
+use dialtone_resolver::dns::{AccessSettings, QueryLogSettings, RateSettings, SearchSettings};
 use dialtone_shared::Name;
 use dialtone_shared::limits::{LIFETIME_SECS_MAX, PRICE_BYTES_MAX, VALUE_BYTES_MAX};
 use dialtone_shared::message::{Mode, Relationship, WordError};
@@ -75,6 +75,16 @@ pub enum AnonymousPuts {
 pub struct DnsSettings {
     /// Where it listens, over UDP and TCP; empty: no DNS. Port 0 takes a free one.
     pub listen: Vec<SocketAddr>,
+    /// Where DNS over TLS is answered.
+    pub tls: Vec<SocketAddr>,
+    /// Where DNS over HTTPS is answered.
+    pub https: Vec<SocketAddr>,
+    /// Where DNS over QUIC is answered.
+    pub quic: Vec<SocketAddr>,
+    /// The chain in PEM that the encrypted ones show; `None`: one made for first use, in the data folder.
+    pub certificate: Option<PathBuf>,
+    /// The key of `certificate`; `None`: in the same file.
+    pub certificate_key: Option<PathBuf>,
     /// The domain under which flat names are found.
     pub origin: String,
     /// Resolvers that other names are forwarded to; empty: other names are refused.
@@ -87,6 +97,8 @@ pub struct DnsSettings {
     pub searches: SearchSettings,
     /// Who is answered at all.
     pub access: AccessSettings,
+    /// What is logged of questions, and where.
+    pub query_log: QueryLogSettings,
 }
 
 /// The link between providers.
@@ -245,6 +257,8 @@ pub struct LimitSettings {
     /// HTTP connections at a time; more wait to be accepted.
     #[serde(deserialize_with = "connections")]
     pub http_connections: usize,
+    /// How many of them may be watchers; 0: half.
+    pub http_watchers: usize,
 }
 
 /// What is written to the log.
@@ -309,7 +323,18 @@ impl Settings {
         })?;
         let mut settings = Self::parse(&text, &shown)?;
         settings.data = from_file(path, &settings.data);
-        for said in [&mut settings.identity.key, &mut settings.dns.aliases].into_iter().flatten() {
+        let dns = &mut settings.dns;
+        let named = [
+            &mut settings.identity.key,
+            &mut dns.aliases,
+            &mut dns.certificate,
+            &mut dns.certificate_key,
+        ];
+        for said in named.into_iter().flatten() {
+            *said = from_file(path, said);
+        }
+        // `-` is no file.
+        if let Some(said) = dns.query_log.file.as_mut().filter(|file| file.as_path() != Path::new("-")) {
             *said = from_file(path, said);
         }
         Ok(settings)
@@ -376,7 +401,12 @@ impl Settings {
                 self.dns.origin
             ));
         }
+        if self.dns.certificate_key.is_some() && self.dns.certificate.is_none() {
+            return wrong("`dns.certificate_key` is a key without its certificate: set `dns.certificate` too".to_owned());
+        }
         self.dns.rate.check().or_else(|what| wrong(format!("`dns.rate`: {what}")))?;
+        let query_log = self.dns.query_log.check();
+        query_log.or_else(|what| wrong(format!("`dns.query_log`: {what}")))?;
         let searches = self.dns.searches.check();
         searches.or_else(|what| wrong(format!("`dns.searches`: {what}")))?;
         Ok(())
@@ -417,12 +447,18 @@ impl Default for DnsSettings {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 4353))],
+            tls: Vec::new(),
+            https: Vec::new(),
+            quic: Vec::new(),
+            certificate: None,
+            certificate_key: None,
             origin: "dialtone.alt".to_owned(),
             forward: Vec::new(),
             aliases: None,
             rate: RateSettings::default(),
             searches: SearchSettings::default(),
             access: AccessSettings::default(),
+            query_log: QueryLogSettings::default(),
         }
     }
 }
@@ -446,6 +482,7 @@ impl Default for LimitSettings {
             put_queue: 8_192,
             value_bytes: VALUE_BYTES_MAX,
             http_connections: 1_024,
+            http_watchers: 0,
         }
     }
 }
@@ -696,6 +733,7 @@ mod tests {
             (account("a", '0') + &account("b", '0'), "token of another"),
             (account("", '0'), "1 to 64 bytes"),
             ("[dns]\norigin = \"a..b\"\n".to_owned(), "dns.origin"),
+            ("[dns]\ncertificate_key = \"key.pem\"\n".to_owned(), "dns.certificate"),
         ] {
             let error = Settings::parse(&text, "p.toml").unwrap_err();
             assert!(

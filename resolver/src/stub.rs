@@ -3,9 +3,10 @@
 
 use crate::cache::Cache;
 use crate::choose;
+use crate::dns::latency::Found;
 use crate::error::StubError;
 use crate::floor::Standing;
-use crate::io::allowance::may_ask;
+use crate::io::allowance::{may_ask, waits_for};
 use crate::io::discover::{self, Provider};
 use crate::io::floor_file::FloorKeeper;
 use crate::io::http::HttpClient;
@@ -254,6 +255,7 @@ impl Inner {
         {
             return Turn::Known(known);
         }
+        waits_for(Found::Searched);
         if let Some(receiver) = desk.flying.get(sought) {
             return Turn::Wait(receiver.clone());
         }

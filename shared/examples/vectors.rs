@@ -8,7 +8,7 @@
 
 use dialtone_shared::cbor::Writer;
 use dialtone_shared::hip::Hit;
-use dialtone_shared::key::KeyChain;
+use dialtone_shared::key::{KeyChain, PublicKey};
 use dialtone_shared::message::{
     self, Ack, Answer, Batch, Branch, Counts, Entry, Hello, Message, Mode, Path, Pointer, Query, Reach, Refused, Relationship, Request,
     Response, Terms, mark,
@@ -38,6 +38,7 @@ pub fn document() -> Value {
         "keys": keys(),
         "records": records().iter().map(|(what, record)| describe(what, record)).collect::<Vec<_>>(),
         "refused_records": refused_records(),
+        "tags": tags(),
         "packets": packets(),
         "values": values(),
         "ranks_ascending": ranks_ascending(),
@@ -146,6 +147,26 @@ fn keys() -> Value {
         "bare_genesis": hex::encode(Genesis::of(genesis.key).encode()),
         "bare_name": Genesis::of(genesis.key).name().to_string(),
     })
+}
+
+/// The tags of keys: those of RFC 8032's first two tests, of the chain, and of bytes all alike.
+fn tags() -> Vec<Value> {
+    let rfc = [
+        "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+        "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+    ];
+    let rfc = rfc.map(|key| hex::decode(key).expect("hexadecimal").try_into().expect("32 bytes"));
+    let keys = rfc.into_iter().map(PublicKey::from_bytes);
+    let keys = keys.chain([
+        chain().genesis.key,
+        PublicKey::from_bytes([0; 32]),
+        PublicKey::from_bytes([0xff; 32]),
+    ]);
+    let describe = |key: PublicKey| {
+        let tag = Hit::of(&key).address();
+        json!({ "public_key": hex::encode(key.as_bytes()), "tag": tag.to_string(), "bytes": hex::encode(tag.octets()) })
+    };
+    keys.map(describe).collect()
 }
 
 /// 2023-11-14T22:13:20Z.

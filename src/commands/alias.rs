@@ -12,7 +12,8 @@ use std::path::PathBuf;
 /// Call a name by a name of your own
 ///
 /// A petname holds on this machine: `dialtone resolve` takes it, and so does a frontend with the same map file, as a
-/// DNS name of any form (`home`, `www.home`, `shop.example`).
+/// DNS name of any form (`home`, `www.home`, `shop.example`), with a TTL of 10 s at most, whatever the record says: a change of the map
+/// is then seen soon by those who asked before.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  dialtone alias home yg5tyqpz9wxdht84k43xh8a4ncn3fg7jmnp36bryw8jq6ed5u9x9mtei\n  dialtone alias --list\n  dialtone alias --remove home"

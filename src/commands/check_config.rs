@@ -60,7 +60,7 @@ fn provider(path: &Path) -> Result<String, Failure> {
 /// Whether nothing is set, nor whose settings they are to be, but for what an untouched template of a frontend has.
 fn says_nothing(table: &toml::Table) -> bool {
     table.iter().all(|(key, value)| {
-        matches!(key.as_str(), "log" | "rate" | "searches" | "access") && value.as_table().is_some_and(toml::Table::is_empty)
+        matches!(key.as_str(), "log" | "rate" | "searches" | "access" | "query_log") && value.as_table().is_some_and(toml::Table::is_empty)
     })
 }
 

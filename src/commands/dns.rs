@@ -5,7 +5,6 @@ pub mod site;
 pub mod watched;
 
 use crate::args::LogArgs;
-use crate::commands::dns::encrypted::{EncryptedSettings, EncryptedSockets};
 use crate::commands::dns::site::{Made, SiteSettings};
 use crate::commands::dns::watched::Watched;
 use crate::config::{self, Client, ClientArgs, ClientFile};
@@ -16,11 +15,15 @@ use clap::Args;
 use dialtone_provider::settings::{LogSettings, from_file};
 use dialtone_resolver::RecordSource;
 use dialtone_resolver::dns::generations::{Generations, Millis};
-use dialtone_resolver::dns::{AccessSettings, Domain, Follow, Frontend, FrontendSettings, ListenerSettings, RateSettings, SearchSettings};
+use dialtone_resolver::dns::{
+    AccessSettings, Domain, Follow, Frontend, FrontendSettings, ListenerSettings, QueryLogSettings, RateSettings, SearchSettings,
+};
 use dialtone_resolver::io::certificate::Certificate;
+use dialtone_resolver::io::encrypted_sockets::{EncryptedSettings, EncryptedSockets};
+use dialtone_resolver::io::environment::state_folder;
+use dialtone_resolver::io::listeners;
 use dialtone_resolver::io::live::Live;
 use dialtone_resolver::io::site::Site;
-use dialtone_resolver::io::{encrypted as secured, listeners};
 use serde::Deserialize;
 use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -31,7 +34,7 @@ use tokio::sync::watch;
 
 /// Run a DNS frontend that verifies what providers say
 ///
-/// Answers names under the origin and the petnames of the map file over UDP and TCP, and where asked to over TLS, HTTPS and QUIC; every other name is forwarded, or refused. SIGHUP reads the certificate again, and the files of a site.
+/// Answers names under the origin and the petnames of the map file over UDP and TCP, and where asked to over TLS, HTTPS and QUIC; every other name is forwarded, or refused. SIGHUP reads the certificate and the files of a site again, and the log of questions goes on in a new file.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  dialtone dns\n  dialtone dns --listen 127.0.0.1:5353 --provider http://127.0.0.1:4380 --forward 192.0.2.53:53\n  \
@@ -137,6 +140,8 @@ pub struct DnsFile {
     pub searches: SearchSettings,
     /// Who is answered at all.
     pub access: AccessSettings,
+    /// What is logged of questions, and where.
+    pub query_log: QueryLogSettings,
     /// What is written to the log.
     pub log: LogSettings,
 }
@@ -166,6 +171,7 @@ impl Default for DnsFile {
             rate: RateSettings::default(),
             searches: SearchSettings::default(),
             access: AccessSettings::default(),
+            query_log: QueryLogSettings::default(),
             log: LogSettings::default(),
         }
     }
@@ -192,7 +198,11 @@ impl DnsFile {
             Domain::from_text(origin).map_err(|error| Failure::new(Exit::Settings, format!("{}: `origin`", path.display()), error))?;
         }
         site::check(file.site.as_deref(), &file.site_names, path)?;
-        for (table, checked) in [("rate", file.rate.check()), ("searches", file.searches.check())] {
+        for (table, checked) in [
+            ("rate", file.rate.check()),
+            ("searches", file.searches.check()),
+            ("query_log", file.query_log.check()),
+        ] {
             checked.map_err(|wrong| Failure::new(Exit::Settings, format!("{}: `{table}`", path.display()), wrong))?;
         }
         Ok(file)
@@ -239,6 +249,10 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
             {
                 *said = from_file(path, said);
             }
+            // `-` is no file.
+            if let Some(said) = file.query_log.file.as_mut().filter(|file| file.as_path() != Path::new("-")) {
+                *said = from_file(path, said);
+            }
             file
         }
         None => DnsFile::default(),
@@ -275,14 +289,16 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
     let mut signals = Signals::listen()?;
     let hangups = Hangups::listen()?;
     let sockets = Sockets::bind(&file.listen).await?;
+    let folder = client.state.value.clone().or_else(state_folder);
     let encrypted = EncryptedSockets::open(&EncryptedSettings {
         tls: file.tls,
         https: file.https,
         quic: file.quic,
         certificate: file.certificate,
         certificate_key: file.certificate_key,
-        state: client.state.value.clone(),
-    })?;
+        folder: folder.unwrap_or_else(|| PathBuf::from(".")),
+    })
+    .map_err(encrypted::failed)?;
     let watched = args.metrics.or(file.metrics).map(Watched::bind).transpose()?;
     let folder = args.site.or(file.site);
     site::check(folder.as_deref(), &args.site_names, Path::new("--site-name"))?;
@@ -306,6 +322,7 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
         nsid: file.nsid,
         access: file.access,
         searches: file.searches,
+        query_log: file.query_log,
         ..FrontendSettings::new(domain(&origin)?)
     };
     let generations = Arc::new(Generations::new());
@@ -319,8 +336,8 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
     let shown: Vec<String> = sockets.addresses.iter().map(ToString::to_string).collect();
     if args.json {
         let mut start = json!({ "dns": shown, "origin": origin });
-        if let Some(encrypted) = &encrypted {
-            encrypted.add_to(&mut start);
+        if let Some(sockets) = &encrypted {
+            encrypted::add_to(&mut start, &sockets.addresses, &sockets.certificate);
         }
         if let Some(watched) = &watched {
             start["metrics"] = json!(watched.address);
@@ -332,7 +349,10 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
         output::json(&start)?;
     } else {
         output::line(format!("frontend for {origin} on {}", shown.join(", ")))?;
-        for line in encrypted.iter().flat_map(EncryptedSockets::lines) {
+        let lines = encrypted
+            .as_ref()
+            .map(|sockets| encrypted::lines(&sockets.addresses, &sockets.certificate));
+        for line in lines.into_iter().flatten() {
             output::line(line)?;
         }
         if let Some(watched) = &watched {
@@ -360,45 +380,38 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
         }
     };
     let plain = listeners::serve(Arc::clone(&frontend), sockets.udp, sockets.tcp, limits, told(stopped.clone()));
-    let certificate = encrypted.as_ref().map(|encrypted| Arc::clone(&encrypted.certificate));
+    let certificate = encrypted.as_ref().map(|sockets| Arc::clone(&sockets.certificate));
+    let ready = encrypted.map(|sockets| sockets.ready(limits)).transpose();
+    let ready = ready.map_err(|error| Failure::new(Exit::Local, "encrypted listeners", plain_error(&error)))?;
     let secure = async {
-        match encrypted {
-            Some(EncryptedSockets { sockets, certificate, .. }) => {
-                let served = secured::serve(frontend, sockets, certificate, limits, told(stopped.clone())).await;
-                // Without them all of it ends: half a frontend would go unnoticed.
-                stop.send_replace(true);
-                served
-            }
-            None => Ok(()),
+        if let Some(ready) = ready {
+            ready.serve(Arc::clone(&frontend), told(stopped.clone())).await;
         }
     };
     let signals = async {
         let signal = tokio::select! {
             signal = signals.told_to_go() => signal,
-            () = reload(certificate, site, generations, hangups) => "none",
-            () = told(stopped.clone()) => "none",
+            () = reload(certificate, site, &frontend, hangups) => "none",
         };
         tracing::info!(signal, "stopping");
         stop.send_replace(true);
     };
-    let ((), secure, (), ()) = tokio::join!(plain, secure, watching, signals);
-    secure.map_err(|error| Failure::new(Exit::Local, "encrypted listeners", plain_error(&error)))
+    let ((), (), (), ()) = tokio::join!(plain, secure, watching, signals);
+    Ok(())
 }
 
-/// Reads the certificate and the site's files again at every SIGHUP.
-async fn reload(certificate: Option<Arc<Certificate>>, site: Option<Arc<Site>>, generations: Arc<Generations>, mut hangups: Hangups) {
+/// Reads the certificate and the site's files again at every SIGHUP, and goes on with the log of questions in a new file.
+async fn reload(certificate: Option<Arc<Certificate>>, site: Option<Arc<Site>>, frontend: &Frontend, mut hangups: Hangups) {
     loop {
         hangups.next().await;
+        encrypted::reopen_log(frontend);
         if let Some(site) = &site {
             site.read_again().await;
-            generations.all_changed();
+            frontend.generations().all_changed();
             tracing::info!("the site's files were read again");
         }
-        match certificate.as_ref().map(|certificate| certificate.reload()) {
-            Some(Ok(())) => tracing::info!("the certificate was read again"),
-            Some(Err(error)) => tracing::error!(%error, "the certificate before is still shown"),
-            None if site.is_none() => tracing::info!("nothing to read again: the map file is looked at by itself"),
-            None => {}
+        if !encrypted::read_again(certificate.as_deref()) && site.is_none() {
+            tracing::info!("nothing to read again: the map file is looked at by itself");
         }
     }
 }

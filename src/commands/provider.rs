@@ -1,6 +1,7 @@
 //! `dialtone provider`: keeps records for others, and peers; backs up and restores its store.
 
 use crate::args::LogArgs;
+use crate::commands::dns::encrypted;
 use crate::control::{self, Control, Reload, STORE};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::place::{Place, PlaceArgs};
@@ -23,7 +24,7 @@ use std::sync::Arc;
 ///
 /// Runs without any settings: data in ./dialtone-data, HTTP on 127.0.0.1:4380, DNS on 127.0.0.1:4353, peering on
 /// 127.0.0.1:4381. SIGTERM or Ctrl-C stops it when what it accepted is done. SIGHUP has it read its settings again: agreements
-/// change at once, all else from the next start.
+/// change at once, the certificate of the encrypted transports is read again, all else is from the next start.
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
 pub struct ProviderArgs {
@@ -136,9 +137,13 @@ async fn stay(args: RunArgs, log: &LogArgs) -> Outcome {
         .and_then(|store| Control::open(&data, store.clone(), provider.admin().clone(), Arc::clone(&reloader)));
     let at = provider.addresses();
     if json {
-        output::json(&json!({
+        let mut start = json!({
             "name": provider.name().to_string(), "http": at.http, "dns": at.dns, "peering": at.peering, "origin": origin, "data": data,
-        }))?;
+        });
+        if let Some(certificate) = provider.certificate() {
+            encrypted::add_to(&mut start, &at.encrypted, certificate);
+        }
+        output::json(&start)?;
     } else {
         let list = |addresses: &[SocketAddr]| addresses.iter().map(|address| format!(" {address}")).collect::<String>();
         let peering = at.peering.map(|address| format!(", peering {address}")).unwrap_or_default();
@@ -148,6 +153,12 @@ async fn stay(args: RunArgs, log: &LogArgs) -> Outcome {
             list(&at.http),
             list(&at.dns)
         ))?;
+        let lines = provider
+            .certificate()
+            .map(|certificate| encrypted::lines(&at.encrypted, certificate));
+        for line in lines.into_iter().flatten() {
+            output::line(line)?;
+        }
     }
     let outcome = loop {
         tokio::select! {
@@ -156,6 +167,8 @@ async fn stay(args: RunArgs, log: &LogArgs) -> Outcome {
                 break Ok(());
             }
             () = hangups.next() => {
+                encrypted::read_again(provider.certificate());
+                encrypted::reopen_log(provider.frontend());
                 if let Err(failure) = reloader.reload().await {
                     tracing::error!("the settings cannot be used, so those before go on holding: {}", failure.to_string().trim_end());
                 }

@@ -10,14 +10,14 @@ use dialtone_resolver::stub::Stub;
 use dialtone_resolver::{Lookup, RecordSource};
 use dialtone_shared::limits::VALUE_BYTES_MAX;
 use dialtone_shared::{Scheme, SignedRecord};
-use std::fs::File;
-use std::io::Read;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Put bytes under the name that is their hash
 ///
-/// Up to 60,000 bytes, which nobody can change: the name is made from them. They are kept for the provider's lease, and longer when
-/// they are put again, by anyone.
+/// Up to 60,000 bytes, which nobody can change, nor take back: the name is made from them. The provider keeps them until the day that is
+/// printed, at most 400 days away (less where it says so: 30 days for strangers, where it has accounts), and longer when they are put again, by anyone.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  dialtone put logo.png\n  dialtone put logo.png --provider http://127.0.0.1:4380\n  dialtone put - <logo.png"
@@ -49,6 +49,9 @@ pub struct GetValueArgs {
     /// Write it to this file, not to standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Overwrite the file if it is there
+    #[arg(long, requires = "output")]
+    force: bool,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -74,7 +77,12 @@ pub async fn put(args: PutValueArgs) -> Outcome {
         sign_only: None,
         json: args.json,
     };
-    put::put_as_is(record, &how, &args.client).await
+    let is_told = !how.dry_run && !how.json;
+    put::put_as_is(record, &how, &args.client).await?;
+    if is_told {
+        output::remark("lease    it ends on that day; whoever puts the same bytes again, from anywhere, makes it longer");
+    }
+    Ok(())
 }
 
 /// Gets a value.
@@ -96,9 +104,27 @@ pub async fn get(args: GetValueArgs) -> Outcome {
         Failure::new(Exit::Absent, name, "nobody keeps this value").help("whoever has it may put it again: the name stays the same")
     })?;
     match args.output {
-        Some(path) => std::fs::write(&path, &value).map_err(|error| Failure::file(&path, &error)),
+        Some(path) => write(&path, &value, args.force),
         None => output::bytes(&value),
     }
+}
+
+/// Writes a file that is not there yet, unless it may be overwritten. What is no file (`/dev/stdout`, a pipe) is written to as it is.
+fn write(path: &Path, value: &[u8], may_overwrite: bool) -> Outcome {
+    let is_stream = std::fs::metadata(path).is_ok_and(|about| !about.is_file());
+    let mut how = OpenOptions::new();
+    how.write(true);
+    if may_overwrite || is_stream {
+        how.create(true).truncate(true);
+    } else {
+        how.create_new(true);
+    }
+    let done = how.open(path).and_then(|mut file| file.write_all(value));
+    done.map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => Failure::new(Exit::Local, path.display(), "exists already, and is not overwritten")
+            .help("choose another path, or overwrite it with --force"),
+        _ => Failure::file(path, &error),
+    })
 }
 
 /// One byte more than a value may have is enough to know that there are too many.

@@ -143,6 +143,7 @@ fn every_path_of_the_code_that_a_page_names_exists() {
                 "etc/",
                 "benches/",
                 "docs/",
+                "clients/",
             ];
             let is_path = rooms.iter().any(|room| path.starts_with(room)) && !path.contains(['{', '<', '*', ' ', '\n']);
             if is_path {
@@ -152,6 +153,26 @@ fn every_path_of_the_code_that_a_page_names_exists() {
         }
     }
     assert!(seen > 20, "only {seen} paths were found: is ARCHITECTURE read at all?");
+}
+
+#[test]
+fn every_test_that_a_page_names_exists() {
+    let mut seen = 0;
+    for doc in docs() {
+        let text = std::fs::read_to_string(&doc).expect("a page");
+        for (file, test) in text.split('`').skip(1).step_by(2).filter_map(|said| said.split_once(".rs ")) {
+            let Ok(code) = std::fs::read_to_string(root().join(format!("{file}.rs"))) else {
+                panic!("{} names {file}.rs, which is not there", doc.display());
+            };
+            assert!(
+                code.contains(&format!("fn {test}(")),
+                "{} names {test}, which is not in {file}.rs",
+                doc.display()
+            );
+            seen += 1;
+        }
+    }
+    assert!(seen > 30, "only {seen} tests were found: is SYSTEMS read at all?");
 }
 
 #[test]

@@ -214,3 +214,56 @@ fn a_certificate_is_read_again_at_a_signal_and_one_that_is_no_good_is_refused_at
     site.frontend.said("read again");
     assert!(asked(&site, &two) && !asked(&site, &one));
 }
+
+#[test]
+fn a_provider_answers_over_tls_https_and_quic_by_itself_and_reads_its_certificate_again() {
+    let (Some(kdig), Some(curl)) = (Tool::find("kdig"), Tool::find("curl")) else {
+        return;
+    };
+    let world = World::new();
+    let any = "['127.0.0.1:0']";
+    let listens =
+        format!("http.listen = {any}\npeering.listen = '127.0.0.1:0'\n[dns]\nlisten = {any}\ntls = {any}\nhttps = {any}\nquic = {any}\n");
+    let start = |label, more: &str| ProviderProcess::start(&world, label, &(listens.clone() + more));
+    let first = start("first", "");
+    let name = world.ok(["key", "new", "site.key"]).stdout.trim().to_owned();
+    let url = first.url();
+    world.ok(["publish", "--key", "site.key", "--provider", &url, "--address", "127.0.0.1"]);
+    let pin = |of: &ProviderProcess| of.said("/certificate/pin").as_str().expect("a pin").to_owned();
+    let asked = |of: &ProviderProcess, kind: &str, pin: &str| {
+        let at = of.said(&format!("/{kind}/0"));
+        let port = at.as_str().and_then(|at| at.rsplit_once(':')).expect("host:port").1;
+        let (domain, over, pin) = (format!("{name}.dialtone.alt"), format!("+{kind}"), format!("+tls-pin={pin}"));
+        // It knows pins only over TLS and HTTPS.
+        let pinned = (kind != "quic").then_some(&pin[..]);
+        let words = ["@127.0.0.1", "-p", port, &over, &domain, "A"];
+        kdig.run(words.into_iter().chain(pinned)).stdout
+    };
+    for kind in ["tls", "https", "quic"] {
+        let said = asked(&first, kind, &pin(&first));
+        assert!(said.contains("127.0.0.1\n"), "{kind}: {said}");
+    }
+    let counts = curl.run(["-s", &format!("{url}/metrics")]).stdout;
+    assert!(counts.contains("dialtone_dns_questions_total{transport=\"quic\"} 1"), "{counts}");
+    // The same certificate at the next start; another where one is named.
+    let made = ["dns-certificate.pem", "dns-certificate-key.pem"]
+        .map(|file| std::fs::read_to_string(world.path("first").join(file)).expect("made"));
+    let file = world.write("both.pem", made.concat());
+    let named = format!("certificate = '{}'\n", file.display());
+    let second = start("second", &named);
+    assert_eq!(pin(&second), pin(&first));
+    let third = start("third", "");
+    assert_ne!(pin(&third), pin(&first));
+    let made = ["dns-certificate.pem", "dns-certificate-key.pem"]
+        .map(|file| std::fs::read_to_string(world.path("third").join(file)).expect("made"));
+    world.write("both.pem", made.concat());
+    second.hang_up();
+    second.logs("read again");
+    assert!(asked(&second, "tls", &pin(&third)).contains("->>HEADER<<-"));
+    assert!(!asked(&second, "tls", &pin(&first)).contains("->>HEADER<<-"));
+    world.write("broken.pem", "nothing");
+    world.write("broken.toml", format!("data = 'broken'\n{listens}certificate = 'broken.pem'\n"));
+    world
+        .run(["provider", "--config", "broken.toml"])
+        .failed(8, &["broken.pem", "no certificate", "dns.certificate"]);
+}

@@ -262,6 +262,24 @@ fn a_frontend_of_ones_own_tells_what_it_answered_and_whether_a_provider_answers_
         counts.contains("dialtone_dns_answers_total{rcode=\"noerror\"} 1") && counts.ends_with("# EOF\n200"),
         "{counts}"
     );
+    let took = "dialtone_dns_answer_seconds_count{transport=\"udp\",found=";
+    assert!(counts.contains(&format!("{took}\"local\"}} 1\n")), "{counts}");
+    let code = |count: u32| format!("dialtone_dns_extended_errors_total{{code=\"20\"}} {count}\n");
+    assert!(!counts.contains(&code(1)), "{counts}");
+    // A name that a provider is asked for, and one that is answered for nowhere here.
+    let unknown = format!("{}.dialtone.alt", key(&world, "unknown.key"));
+    let ask = |domain: &str, says: &str| {
+        let asked = dig.run(["@127.0.0.1", "-p", port, domain, "A"]);
+        assert!(asked.stdout.contains(says), "{asked}");
+    };
+    ask(&unknown, "NXDOMAIN");
+    ask("example.com", "REFUSED");
+    ask("example.com", "REFUSED");
+    let counts = get("/metrics");
+    assert!(
+        counts.contains(&format!("{took}\"searched\"}} 1\n")) && counts.contains(&code(2)),
+        "{counts}"
+    );
     assert!(get("/elsewhere").ends_with("404"));
 
     provider.stop();

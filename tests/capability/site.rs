@@ -42,7 +42,10 @@ impl Organisation {
     }
 
     fn site(&self) -> Site {
-        let url = self.provider.url();
+        self.site_of(&self.provider.url())
+    }
+
+    fn site_of(&self, url: &str) -> Site {
         let args = [
             "dns",
             "--listen",
@@ -50,7 +53,7 @@ impl Organisation {
             "--metrics",
             "127.0.0.1:0",
             "--provider",
-            &url,
+            url,
             "--map",
             "names",
             "--site",
@@ -132,11 +135,21 @@ fn a_site_that_is_cut_off_answers_its_own_names_also_after_a_restart_and_follows
         "{said}"
     );
     assert!(said.contains("EDE: 3"), "{said}");
+    let tag = at.world.ok(["key", "show", "service.pub", "--json"]).json()["hit"]
+        .as_str()
+        .expect("a tag")
+        .to_owned();
+    let said = site.dig.run(["@127.0.0.1", "-p", &site.port, "-x", &tag]).stdout;
+    assert!(said.contains(&at.service), "they are found by tag, too: {said}");
     let said = site.asked(&at.stranger);
     assert!(said.contains("SERVFAIL"), "nobody else's names are kept: {said}");
     if let Some(curl) = Tool::find("curl") {
         let well = curl.run(["-s", "-w", "%{http_code}", &site.health]).stdout;
         assert!(well.ends_with("200") && well.contains("own names alone"), "{well}");
+        let counts = curl.run(["-s", &site.health.replace("healthz", "metrics")]).stdout;
+        for count in ["dialtone_site_names 2", "dialtone_site_kept 2", "dialtone_site_cut_off 1"] {
+            assert!(counts.contains(count), "{counts}");
+        }
     }
 
     at.provider.run(&at.world);
@@ -166,6 +179,19 @@ fn a_site_that_is_cut_off_answers_its_own_names_also_after_a_restart_and_follows
 }
 
 #[test]
+fn a_site_keeps_its_names_also_where_they_cannot_be_watched() {
+    let Some(mut at) = Organisation::new() else { return };
+    let (host, port) = at.provider.dns();
+    let site = at.site_of(&format!("dns://{host}:{port}/dialtone.alt"));
+    at.kept(&at.host, None);
+    at.kept(&at.service, None);
+    at.provider.kill();
+    site.stop();
+    let site = at.site_of(&format!("dns://{host}:{port}/dialtone.alt"));
+    site.until_says("intranet", "192.0.2.1");
+}
+
+#[test]
 fn a_record_laid_into_the_folder_by_hand_is_answered_while_cut_off_and_a_forged_one_is_not() {
     let Some(mut at) = Organisation::new() else { return };
     let site = at.site();
@@ -184,6 +210,7 @@ fn a_record_laid_into_the_folder_by_hand_is_answered_while_cut_off_and_a_forged_
     site.running.send("HUP");
     site.running.said("does not hold a record of its name");
     assert!(site.asked("intranet").contains("192.0.2.1"));
+    until(|| std::fs::read(&file).is_ok_and(|now| now == kept)); // it is mended, too
     at.world.ok([
         "publish",
         "--key",

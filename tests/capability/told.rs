@@ -34,7 +34,16 @@ fn a_settings_file_means_the_same_wherever_it_is_read() {
     let name = world.ok(["key", "new", "a/keys/mine.key", "--chain", "0"]).stdout.trim().to_owned();
     // One that says where its key and its data are, one that lies in its data folder, one that leaves out where its data are.
     world.write("a/provider.toml", "data = 'd'\nidentity.key = 'keys/mine.key'\n");
-    world.ok(["peer", "invite", "--data", "b", "--unreachable"]);
+    let made = world.ok(["peer", "invite", "--data", "b", "--unreachable"]).stderr;
+    assert!(
+        made.contains("made") && made.contains("b/identity.key"),
+        "nobody becomes a provider without being told: {made}"
+    );
+    assert_eq!(
+        world.ok(["peer", "invite", "--data", "b", "--unreachable"]).stderr,
+        "",
+        "it is there now"
+    );
     world.write("b/provider.toml", "");
     world.ok(["peer", "invite", "--data", "c/dialtone-data", "--unreachable"]);
     world.write("c/mine.toml", "");

@@ -20,6 +20,13 @@ fn a_file_that_is_put_at_one_provider_is_got_at_another_byte_for_byte() {
     assert_eq!(dry["name"], name, "the name is made from the bytes alone");
     world.ok(["get", name, "--output", "got.png", "--provider", &there]);
     assert!(std::fs::read(world.path("got.png")).unwrap() == value);
+    world
+        .run(["get", name, "--output", "got.png", "--provider", &there])
+        .failed(9, &["got.png", "not overwritten", "--force"]);
+    world.write("got.png", "something else");
+    world.ok(["get", name, "--output", "got.png", "--force", "--provider", &there]);
+    assert!(std::fs::read(world.path("got.png")).unwrap() == value);
+    assert_eq!(world.ok(["get", name, "--output", "/dev/null", "--provider", &there]).stdout, "");
     // Again is the same name, and a longer lease.
     let again = world.ok(["put", file, "--json", "--provider", &there]).json();
     assert_eq!(again["name"], name);
@@ -36,6 +43,11 @@ fn a_file_that_is_put_at_one_provider_is_got_at_another_byte_for_byte() {
             &there,
         ])
         .json();
+    let told = world.ok(["put", text.to_str().unwrap(), "--provider", &at]);
+    assert!(
+        told.stdout.contains(" days)") && told.stderr.contains("puts the same bytes again"),
+        "{told}"
+    );
     let note = note["name"].as_str().unwrap();
     assert_eq!(world.ok(["get", note, "--provider", &there]).stdout, "hello there\n");
     let piped = finish(

@@ -1,6 +1,7 @@
 /** What one name on the way says, and how it was checked. */
 
 import { toHex } from "../src/bytes.js";
+import { Hit } from "../src/hip.js";
 import { check } from "./checks.js";
 import { html } from "./elements.js";
 import { TURNS, binding, duration, moment, said, signedAt, tone, via } from "./words.js";
@@ -27,10 +28,12 @@ export async function details(layer) {
     html("h3", {}, says.revoked ? "It is revoked" : "It says"),
     says.revoked ? html("p", {}, "The key of this epoch is lost: nothing else of the epoch counts. Only a rotation outranks it.") : bindings(says.bindings),
     says.scope.length > 0 ? html("p", {}, `Only these providers may hold it: ${says.scope.join(", ")}`) : html("p", { class: "quiet" }, "Any provider may hold it."),
+    says.revoked ? undefined : html("h3", {}, "The tag of its key"),
+    says.revoked ? undefined : html("p", { class: "mono whole tag" }, String(Hit.of(record.key))),
     html("h3", {}, "Its place in the order"),
     html("p", { class: "mono whole" }, String(record.rank)),
     html("details", {}, html("summary", {}, `The ${record.bytes.length} signed bytes`), html("p", { class: "mono whole" }, toHex(record.bytes))),
-  ];
+  ].filter((part) => part !== undefined);
 }
 
 /** @param {import("../src/index.js").Node} layer */

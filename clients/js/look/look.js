@@ -1,6 +1,6 @@
 /** The page: a name goes in, its layers come out, each record checked by this browser. */
 
-import { DialtoneError, Floor, LookupError, Name, Provider, Resolver, engine, trouble } from "../src/index.js";
+import { DialtoneError, Floor, Hit, LookupError, Name, Provider, Resolver, engine, trouble } from "../src/index.js";
 import { details } from "./details.js";
 import { draw } from "./drawing.js";
 import { byId, html } from "./elements.js";
@@ -49,8 +49,9 @@ async function look(text) {
   const turn = ++asked;
   byId("found").setAttribute("aria-busy", "true");
   try {
-    const name = Name.parse(text, await origin);
+    const under = await origin;
     const started = performance.now();
+    const name = Hit.isMeant(text) ? await named(Hit.parse(text)) : Name.parse(text, under);
     const resolution = await resolver.resolve(name, { fresh: true, signedAbsence: true });
     if (turn === asked) show(resolution, performance.now() - started);
   } catch (error) {
@@ -59,6 +60,13 @@ async function look(text) {
   } finally {
     if (turn === asked) byId("found").setAttribute("aria-busy", "false");
   }
+}
+
+/** The name whose key has this tag, as the provider says and this browser makes sure. @param {Hit} hit */
+async function named(hit) {
+  const found = await resolver.lookupByHit(hit);
+  if (found.said === "record") return found.record.name;
+  throw new DialtoneError("absent", `This provider knows no name whose key has the tag ${hit}`, "publisher");
 }
 
 /** @param {import("../src/index.js").Resolution} resolution @param {number} took milliseconds */

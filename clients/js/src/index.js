@@ -13,6 +13,7 @@ export { ipText, parseIp } from "./addresses.js";
 export { engine } from "./ed25519.js";
 export { DialtoneError, EncodingError, LookupError, NameError, ProviderError, ReceiptError, RecordError, VerifyError } from "./errors.js";
 export { Floor } from "./floor.js";
+export { Hit } from "./hip.js";
 export { trouble } from "./layers.js";
 export { Name, ORIGIN, Scheme } from "./name.js";
 export { Provider } from "./provider.js";

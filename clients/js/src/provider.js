@@ -1,6 +1,7 @@
 /** One provider, asked over HTTP (PROTOCOL.md §11). Whatever it says is checked here: it is believed nothing. */
 
 import { DialtoneError, NameError, ProviderError } from "./errors.js";
+import { Hit } from "./hip.js";
 import { Name } from "./name.js";
 import { Rank } from "./rank.js";
 import { verifyReceipt, verifyStatus } from "./receipts.js";
@@ -74,7 +75,28 @@ export class Provider {
    * @throws {import("./errors.js").RecordError | import("./errors.js").VerifyError} what was said cannot be believed
    */
   async record(name, options = {}) {
-    const { response, body } = await this.#ask(`/v1/records/${name}`, { headers: { accept: Media.Record } }, options, RECORD_BYTES_MAX);
+    return this.#said(`/v1/records/${name}`, name, options);
+  }
+
+  /**
+   * The record of highest rank that it holds among those of names whose key has this tag: verified, current, and with that tag (§19).
+   * @param {Hit} hit
+   * @param {AskOptions} [options]
+   * @returns {Promise<Said>}
+   * @throws {ProviderError} nothing certain was said
+   * @throws {import("./errors.js").RecordError | import("./errors.js").VerifyError} what was said cannot be believed
+   */
+  async recordByHit(hit, options = {}) {
+    const said = await this.#said(`/v1/hits/${hit}`, undefined, options);
+    if (said.said === "record" && (said.record.says.revoked || !Hit.of(said.record.key).equals(hit))) {
+      throw this.#broken(`the key of ${said.record.name} does not have the tag ${hit}`);
+    }
+    return said;
+  }
+
+  /** @param {string} path @param {Name | undefined} name whose record it must be, where that is known @param {AskOptions} options @returns {Promise<Said>} */
+  async #said(path, name, options) {
+    const { response, body } = await this.#ask(path, { headers: { accept: Media.Record } }, options, RECORD_BYTES_MAX);
     if (response.status === 404) {
       const problem = response.headers.get("dialtone-problem");
       if (problem === "absent") return { said: "absent" };

@@ -8,6 +8,7 @@
 
 import { DialtoneError, LookupError, ProviderError } from "./errors.js";
 import { Floor } from "./floor.js";
+import { Hit } from "./hip.js";
 import * as layers from "./layers.js";
 import { Name } from "./name.js";
 import { Provider } from "./provider.js";
@@ -89,6 +90,18 @@ export class Resolver {
   }
 
   /**
+   * The record of highest rank among those of names whose key has this tag now (§19), verified; the tag is made anew here. Asked every time: which
+   * name has a tag changes with every rotation. An absence by tag is nobody's signed word.
+   * @param {Hit | string} given
+   * @param {{ signal?: AbortSignal }} [options]
+   * @returns {Promise<Lookup>}
+   * @throws {LookupError} nothing certain can be said; never means "absent"
+   */
+  async lookupByHit(given, options = {}) {
+    return this.#ask(Hit.parse(given), { ...options, fresh: true });
+  }
+
+  /**
    * Where a name leads: service → endpoint → address, through delegates, every record verified.
    * @param {Name | string} given
    * @param {layers.ResolveOptions & LookupOptions} [options]
@@ -105,11 +118,13 @@ export class Resolver {
     this.#cache.clear();
   }
 
-  /** @param {Name} name @param {LookupOptions} options @returns {Promise<Lookup>} */
-  async #ask(name, options) {
-    const answers = await this.#gather(this.providers.map((provider) => this.#askOne(provider, name, options)));
+  /** @param {Name | Hit} sought @param {LookupOptions} options @returns {Promise<Lookup>} */
+  async #ask(sought, options) {
+    const answers = await this.#gather(this.providers.map((provider) => this.#askOne(provider, sought, options)));
     options.signal?.throwIfAborted();
-    const lookup = this.#judge(name, answers);
+    const lookup = this.#judge(sought, answers);
+    const name = lookup.said === "record" ? lookup.record.name : sought;
+    if (name instanceof Hit) return lookup;
     this.#cache.delete(String(name));
     if (lookup.ttl > 0) this.#cache.set(String(name), { lookup, until: Date.now() + lookup.ttl * 1000 });
     if (this.#cache.size > CACHE_MAX) this.#cache.delete(/** @type {string} */ (this.#cache.keys().next().value));
@@ -135,13 +150,14 @@ export class Resolver {
     return [...answers]; // whoever is later is too late
   }
 
-  /** @param {Provider} provider @param {Name} name @param {LookupOptions} options @returns {Promise<Answer>} never fails */
-  async #askOne(provider, name, options) {
+  /** @param {Provider} provider @param {Name | Hit} sought @param {LookupOptions} options @returns {Promise<Answer>} never fails */
+  async #askOne(provider, sought, options) {
     try {
-      const found = await provider.record(name, options);
+      const found = await (sought instanceof Hit ? provider.recordByHit(sought, options) : provider.record(sought, options));
       if (found.said === "expired") throw new LookupError("expired", "the record expired and none newer is known", "publisher");
-      if (found.said === "absent") return { provider: provider.url, said: "absent", status: await this.#signed(provider, name, options) };
+      if (found.said === "absent") return { provider: provider.url, said: "absent", status: await this.#signed(provider, sought, options) };
       const { record } = found;
+      const { name } = record;
       const now = nowSecs();
       // What is rolled back is the publisher's word all the same: it is told apart from what is invalid.
       const below = (this.floor.rank(name) && record.rank.compareOrder(/** @type {import("./rank.js").Rank} */ (this.floor.rank(name))) < 0) ?? false;
@@ -159,20 +175,20 @@ export class Resolver {
     }
   }
 
-  /** @param {Provider} provider @param {Name} name @param {LookupOptions} options */
+  /** @param {Provider} provider @param {Name | Hit} name @param {LookupOptions} options */
   async #signed(provider, name, options) {
-    if (!options.signedAbsence) return undefined;
+    if (!options.signedAbsence || name instanceof Hit) return undefined;
     const status = await provider.status(name, options);
     if (status.rank) throw new LookupError("unavailable", "it says that there is no record, and signs that it holds one", "provider");
     return status;
   }
 
-  /** @param {Name} name @param {Answer[]} answers @returns {Lookup} */
-  #judge(name, answers) {
-    const seen = this.floor.rank(name) !== undefined;
+  /** @param {Name | Hit} sought @param {Answer[]} answers @returns {Lookup} */
+  #judge(sought, answers) {
+    const seen = sought instanceof Name && this.floor.rank(sought) !== undefined;
     const [best] = answers.flatMap(({ record, ttl }) => (record ? [{ record, ttl: ttl ?? 0 }] : [])).sort((one, other) => other.record.compareRank(one.record));
     if (best) {
-      this.floor.raise(name, best.record.rank);
+      this.floor.raise(best.record.name, best.record.rank);
       return { said: "record", ...best, answers };
     }
     const errors = answers.flatMap(({ error }) => (error ? [lookupErrorOf(error)] : [])).sort((one, other) => WEIGHT.indexOf(other.reason) - WEIGHT.indexOf(one.reason));
@@ -181,7 +197,7 @@ export class Resolver {
     const tells = worst && ["expired", "rolled-back"].includes(worst.reason);
     // Of a name that was seen before an absence is believed when nobody knows better.
     if (absent && !tells && (!seen || !worst)) return { said: "absent", ttl: NEGATIVE_TTL_SECS, answers };
-    throw new LookupError(worst?.reason ?? "unreachable", `${name}: ${worst?.message ?? "nobody answered"}`, worst?.turn ?? "network", answers);
+    throw new LookupError(worst?.reason ?? "unreachable", `${sought}: ${worst?.message ?? "nobody answered"}`, worst?.turn ?? "network", answers);
   }
 }
 

@@ -5,6 +5,7 @@
 import { compare, concat, fromHex, toHex, utf8 } from "../src/bytes.js";
 import { verify } from "../src/ed25519.js";
 import { Domain, seal, toBeSigned } from "../src/envelope.js";
+import { Hit } from "../src/hip.js";
 import { commitmentTo, decodeGenesis, encodeGenesis, nameOf } from "../src/keys.js";
 import { Name, Scheme } from "../src/name.js";
 import { Rank } from "../src/rank.js";
@@ -58,6 +59,14 @@ export const PROMISES = {
     equal(nameOf(decodeGenesis(fromHex(genesis))).toString(), name);
     equal(toHex(encodeGenesis({ key: whole.key, salt: undefined, next: undefined })), bare_genesis);
     equal(nameOf(decodeGenesis(fromHex(bare_genesis))).toString(), bare_name);
+  },
+
+  tags(given) {
+    for (const { public_key, tag, bytes } of given) {
+      const hit = Hit.of(fromHex(public_key));
+      equal([hit.toString(), toHex(hit.bytes)], [tag, bytes]);
+      ok(Hit.parse(tag).equals(hit) && Hit.parse(tag.toUpperCase()).equals(hit) && Hit.isMeant(tag), tag);
+    }
   },
 
   async packets(given) {

@@ -134,6 +134,22 @@ describe("the page in a real browser", { skip }, () => {
     await picture("typo");
   });
 
+  test("the tag of a key leads to its name, and one that nobody has is said to", async () => {
+    await looked(names.host);
+    const [tag] = await texts("#details .tag");
+    assert.match(tag, /^2001:25:/);
+    await browser.open("about:blank");
+    await browser.open(`${page}#${tag}`);
+    await browser.until(`document.querySelector("#details .whole")?.textContent === "${names.host}"`);
+    assert.equal(await browser.evaluate(`document.querySelector("#name").value`), tag);
+    for (const [other, says] of [["2001:25::1", /no name whose key has the tag 2001:25::1/], ["2001:db8::1", /begins with 2001:25:/]]) {
+      await browser.open("about:blank");
+      await browser.open(`${page}#${other}`);
+      await browser.until(`document.querySelector("#trouble") && !document.querySelector("#trouble").hidden`);
+      assert.match((await texts("#trouble"))[0], says);
+    }
+  });
+
   test("a record that is older than one seen in an earlier visit is not believed", async () => {
     await looked(names.host);
     await browser.evaluate(`localStorage.setItem("dialtone/floor", JSON.stringify([["${names.host}", "7.0.1.${"0".repeat(64)}"]]))`);
@@ -145,7 +161,7 @@ describe("the page in a real browser", { skip }, () => {
   });
 
   test("the page says nothing wrong on its console, and its policy lets nothing in from elsewhere", async () => {
-    assert.deepEqual(browser.complaints.filter((complaint) => !/status of 404.*v1.records/.test(complaint)), []);
+    assert.deepEqual(browser.complaints.filter((complaint) => !/status of 404.*v1.(records|hits)/.test(complaint)), []);
     for (const [what, blocked] of [
       ["a question elsewhere", `fetch(${JSON.stringify(providers.urls[0])} + "/v1/info")`],
       ["a script in line", `new Promise((done, fail) => { const made = document.createElement("script"); made.onerror = fail; window.ran = done; made.src = "data:text/javascript,ran()"; document.head.append(made); setTimeout(fail, 500); })`],

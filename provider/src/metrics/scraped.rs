@@ -8,9 +8,10 @@ use crate::peering::ask::tally::PeerTally;
 use crate::peering::audit::Finding;
 use crate::peering::health::{LinkState, LinkStatus, PeerStatus};
 use crate::service::watch::board::Board;
+use dialtone_resolver::dns::latency::{LATENCY_BOUNDS_MICROS, LatencyCounts};
 use dialtone_resolver::dns::{Carrier, Frontend};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::{MetricType, TypedMetric};
@@ -315,6 +316,28 @@ impl Collector for Dns {
             MetricType::Counter,
             rows,
         )?;
+        let errors = counts.by_extended_error;
+        let last = errors.len() - 1;
+        let code = |code: usize| if code == last { "other".to_owned() } else { code.to_string() };
+        let rows = errors.into_iter().enumerate().filter(|(_, count)| *count > 0);
+        family(
+            &mut encoder,
+            "dialtone_dns_extended_errors",
+            "DNS answers with an extended error, by its code (RFC 8914)",
+            MetricType::Counter,
+            rows.map(|(nth, count)| ([("code", code(nth))], count)),
+        )?;
+        latency(&mut encoder, &self.0.latency())?;
+        if let Some(log) = self.0.query_log() {
+            let rows = ["written", "dropped"].into_iter().zip(log.counts());
+            family(
+                &mut encoder,
+                "dialtone_dns_query_log_lines",
+                "Lines for the log of questions: written, and dropped because the disk did not keep up",
+                MetricType::Counter,
+                rows.map(|(outcome, count)| ([("outcome", outcome.to_owned())], count)),
+            )?;
+        }
         let rows = Carrier::ALL
             .iter()
             .zip(counts.by_carrier)
@@ -374,6 +397,25 @@ impl Collector for Dns {
         }
         Ok(())
     }
+}
+
+/// How long DNS answers took.
+fn latency(encoder: &mut DescriptorEncoder<'_>, ways: &[LatencyCounts]) -> fmt::Result {
+    let help = "Time from when a question was read until its answer was there to be sent, by transport and by where the answer came from";
+    let mut metric = encoder.encode_descriptor("dialtone_dns_answer_seconds", help, None, MetricType::Histogram)?;
+    let bounds = LATENCY_BOUNDS_MICROS
+        .iter()
+        .map(|&micros| micros as f64 / 1e6)
+        .chain([f64::INFINITY]);
+    for way in ways {
+        let labels = [("transport", way.carrier.as_str()), ("found", way.found.as_str())];
+        let buckets: Vec<_> = bounds.clone().zip(way.buckets).collect();
+        let count = way.buckets.iter().sum();
+        metric
+            .encode_family(&labels)?
+            .encode_histogram::<NoLabelSet>(way.sum_micros as f64 / 1e6, count, &buckets, None)?;
+    }
+    Ok(())
 }
 
 /// One metric with a row for each set of labels.

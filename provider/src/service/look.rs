@@ -89,11 +89,11 @@ macro_rules! files {
 }
 
 /// Folder in the URL, file, and what is in it.
-const FILES: [(&str, &str, &str); 30] = files! {
+const FILES: [(&str, &str, &str); 32] = files! {
     "page", "look":
         "checks.js" "details.js" "drawing.js" "elements.js" "icon.svg" "look.css" "look.js" "words.js";
     "src", "src":
-        "addresses.js" "bindings.js" "bytes.js" "cbor.js" "curve.js" "ed25519.js" "envelope.js" "errors.js" "floor.js" "index.js" "keys.js" "layers.js" "name.js" "provider.js" "rank.js" "rdata.js" "receipts.js" "record.js" "resolver.js" "sha2.js" "signed.js" "z32.js";
+        "addresses.js" "bindings.js" "bytes.js" "cbor.js" "curve.js" "ed25519.js" "envelope.js" "errors.js" "floor.js" "hip.js" "index.js" "keccak.js" "keys.js" "layers.js" "name.js" "provider.js" "rank.js" "rdata.js" "receipts.js" "record.js" "resolver.js" "sha2.js" "signed.js" "z32.js";
 };
 
 #[cfg(test)]

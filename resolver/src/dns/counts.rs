@@ -1,8 +1,11 @@
 //! What a frontend has answered so far, for whoever watches it.
 
+use crate::dns::edns::extended_error;
 use crate::dns::frontend::Carrier;
+use crate::dns::latency::{Found, Latency, LatencyCounts};
 use crate::dns::wire::flags;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Counters since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -15,6 +18,8 @@ pub struct FrontendCounts {
     pub dropped: u64,
     /// Answers by code: NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, any other.
     pub by_rcode: [u64; 7],
+    /// Answers with an extended error (RFC 8914), by its code; the last: any code from there on.
+    pub by_extended_error: [u64; EXTENDED_ERRORS],
     /// Answers with TC set.
     pub truncated: u64,
     /// Questions that were for upstream resolvers, from the cache or not.
@@ -40,6 +45,8 @@ pub(crate) struct Counters {
     by_carrier: [AtomicU64; 5],
     dropped: AtomicU64,
     by_rcode: [AtomicU64; 7],
+    by_extended_error: [AtomicU64; EXTENDED_ERRORS],
+    latency: Latency,
     truncated: AtomicU64,
     forwarded: AtomicU64,
     hot: AtomicU64,
@@ -52,6 +59,16 @@ pub(crate) struct Counters {
 impl Counters {
     pub(crate) fn forwarded(&self) {
         self.forwarded.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts how long an answer took that was not [kept by a core](Self::answered_again).
+    pub(crate) fn took(&self, carrier: Carrier, found: Found, each: Duration) {
+        self.latency.took(carrier, found, 1, each);
+    }
+
+    /// How long answers took.
+    pub(crate) fn latency(&self) -> Vec<LatencyCounts> {
+        self.latency.read()
     }
 
     /// Counts a question and what became of it.
@@ -67,6 +84,9 @@ impl Counters {
         if bits & flags::TC != 0 {
             self.truncated.fetch_add(1, Ordering::Relaxed);
         }
+        if let Some(code) = reply.and_then(extended_error) {
+            self.by_extended_error[usize::from(code).min(EXTENDED_ERRORS - 1)].fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Counts a question of a network that is not answered.
@@ -79,14 +99,23 @@ impl Counters {
         self.limited[usize::from(!is_sent)].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts what a core answered by UDP from what it keeps, by code: as many as since it last said so.
-    pub(crate) fn answered_again(&self, by_rcode: [u64; 16]) {
+    /// Counts what a core answered by UDP from what it keeps, by code: as many as since it last said so. Each took as long as the batch that
+    /// it was sent with.
+    pub(crate) fn answered_again(&self, by_rcode: [u64; 16], took: Duration) {
         let total = by_rcode.iter().sum();
+        self.latency.took(Carrier::Udp, Found::Kept, total, took);
         self.by_carrier[Carrier::Udp as usize].fetch_add(total, Ordering::Relaxed);
         for (rcode, count) in by_rcode.into_iter().enumerate().filter(|(_, count)| *count > 0) {
             self.by_rcode[rcode.min(self.by_rcode.len() - 1)].fetch_add(count, Ordering::Relaxed);
         }
         self.hot.fetch_add(total, Ordering::Relaxed);
+    }
+
+    /// Counts the extended errors of what a core answered by UDP from what it keeps, by code.
+    pub(crate) fn extended_errors(&self, by_code: [u64; EXTENDED_ERRORS]) {
+        for (counter, count) in self.by_extended_error.iter().zip(by_code).filter(|(_, count)| *count > 0) {
+            counter.fetch_add(count, Ordering::Relaxed);
+        }
     }
 
     /// Counts an answer over a connection that was kept, beside [`Counters::answered`].
@@ -112,6 +141,7 @@ impl Counters {
             by_carrier,
             dropped: load(&self.dropped),
             by_rcode: self.by_rcode.each_ref().map(load),
+            by_extended_error: self.by_extended_error.each_ref().map(load),
             truncated: load(&self.truncated),
             forwarded: load(&self.forwarded),
             hot: load(&self.hot),
@@ -124,3 +154,6 @@ impl Counters {
         }
     }
 }
+
+/// Extended errors that are told apart: those that are assigned (0 to 30), ours among them, and all others together.
+pub const EXTENDED_ERRORS: usize = 32;

@@ -102,6 +102,19 @@ pub(crate) fn add_to_bare(answer: &mut [u8], length: usize, option: &[u8], limit
     Some(end)
 }
 
+/// The code of the extended error of `answer` (RFC 8914), of several the first.
+pub(crate) fn extended_error(answer: &[u8]) -> Option<u16> {
+    let mut r = Reader::new(answer.get(opt_length_at(answer)? + 2..)?);
+    while !r.is_at_end() {
+        let (code, length) = (r.u16()?, r.u16()?);
+        let data = r.take(usize::from(length))?;
+        if code == EXTENDED_ERROR {
+            return data.first_chunk().copied().map(u16::from_be_bytes);
+        }
+    }
+    None
+}
+
 /// Where the length of the OPT's data stands, if the last record is an OPT.
 fn opt_length_at(answer: &[u8]) -> Option<usize> {
     let mut r = Reader::new(answer);
@@ -122,6 +135,7 @@ fn opt_length_at(answer: &[u8]) -> Option<usize> {
 const NSID: u16 = 3;
 const KEEPALIVE: u16 = 11;
 const PADDING: u16 = 12;
+const EXTENDED_ERROR: u16 = 15;
 
 /// What answers are padded to a multiple of, in bytes (RFC 8467 §4.1).
 const PADDED_TO: usize = 468;

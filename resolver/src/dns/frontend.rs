@@ -10,6 +10,7 @@ use crate::dns::generations::{Generations, Millis, Trace};
 use crate::dns::glance::{EXTENDED_ERROR_BYTES_MAX, Key, OPT_HEAD_BYTES};
 use crate::dns::hot::Fill;
 use crate::dns::kept::Kept;
+use crate::dns::latency::{Found, LatencyCounts};
 use crate::dns::links::Follow;
 use crate::dns::place::{Place, Zone};
 use crate::dns::question::Query;
@@ -21,12 +22,14 @@ use crate::dns::wire::{CLASS_IN, HEADER_BYTES, flags};
 use crate::io::alias_file::{AliasFile, LOOK_EVERY};
 use crate::io::allowance::{Allowance, within};
 use crate::io::links::{Linked, Links};
+use crate::io::query_log::QueryLog;
 use crate::io::upstream::Upstream;
 use crate::io::validator::Validator;
 use crate::source::RecordSource;
 use dialtone_shared::record::rdata::{TYPE_RECORD, types};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// How a question came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -123,6 +126,7 @@ pub struct Frontend {
     searches: (Arc<Accounts>, bool),
     cookies: Cookies,
     counters: Counters,
+    query_log: Option<QueryLog>,
     kept: Kept,
     generations: Arc<Generations>,
     clock: Millis,
@@ -154,6 +158,14 @@ pub enum FrontendError {
     /// A file of trust anchors that cannot be used.
     #[error("trust anchors in {file}: {reason}")]
     Anchors {
+        /// Which file.
+        file: String,
+        /// Why.
+        reason: String,
+    },
+    /// A log of questions that cannot be written.
+    #[error("the log of questions in {file}: {reason}")]
+    QueryLog {
         /// Which file.
         file: String,
         /// Why.
@@ -196,6 +208,11 @@ impl Frontend {
                 reason: error.to_string(),
             })
         };
+        let query_log = settings.query_log.file.clone().unwrap_or_default();
+        let query_log = QueryLog::open(settings.query_log).map_err(|error| FrontendError::QueryLog {
+            file: query_log.display().to_string(),
+            reason: error.to_string(),
+        })?;
         let upstream = (!settings.upstreams.is_empty()).then(|| Upstream::new(settings.upstreams));
         let validator = match &upstream {
             Some(upstream) if settings.validate || settings.links == Follow::Validated => {
@@ -232,6 +249,7 @@ impl Frontend {
             ),
             cookies: Cookies::new(rand::random()),
             counters: Counters::default(),
+            query_log,
             kept: Kept::new(),
             generations: Arc::default(),
             clock: Millis::since_now(),
@@ -264,6 +282,7 @@ impl Frontend {
 
     /// The answer to `query` where it came over a connection and was given before, and still holds: nothing is looked up for it.
     pub(crate) fn answer_kept(&self, query: &[u8], via: Via) -> Option<Reply> {
+        let asked = Instant::now();
         let key = self.key_over_connections(query, via)?;
         let mut answer = self
             .kept
@@ -275,6 +294,7 @@ impl Frontend {
             dress(&mut answer, wants, via.carrier, self.nsid.as_deref(), TCP_BYTES_MAX);
         }
         self.counters.answered(via.carrier, Some(&answer));
+        self.over(query, via, Found::Kept, asked, Some(&answer));
         Some(Reply::Send(answer))
     }
 
@@ -293,13 +313,15 @@ impl Frontend {
 
     /// As [`Frontend::answer`], with what is known beside.
     pub async fn give(&self, query: &[u8], via: Via) -> Given {
-        let begun = self.generations.begin();
+        let (begun, asked) = (self.generations.begin(), Instant::now());
+        let mut found = Found::Local;
         let trace = Trace::default();
         let denied = self.access.denies(via.client.ip());
         if denied.is_some() {
             self.counters.denied();
         }
-        let given = match Query::read(query) {
+        let message = query;
+        let given = match Query::read(message) {
             _ if denied == Some(Denied::Drop) => Given::nothing(),
             Ok(query) => {
                 let limit = match via.carrier {
@@ -315,7 +337,9 @@ impl Frontend {
                     Some(_) => refused("this address is not answered").encode(&query, spared, false),
                     None => {
                         let allowance = self.allowance(via, shown.as_ref());
-                        within(allowance, self.answer_query(&query, via, spared, &trace, shown.as_ref())).await
+                        let (answer, waited) = within(allowance, self.answer_query(&query, via, spared, &trace, shown.as_ref())).await;
+                        found = waited;
+                        answer
                     }
                 };
                 // For whoever asks without a cookie, nothing may have been left out for its sake.
@@ -347,7 +371,24 @@ impl Frontend {
             Reply::Drop => None,
         };
         self.counters.answered(via.carrier, sent);
+        self.over(message, via, found, asked, sent);
         given
+    }
+
+    /// Counts how long an answer took, and logs it if it is to be.
+    fn over(&self, question: &[u8], via: Via, found: Found, asked: Instant, reply: Option<&[u8]>) {
+        let took = asked.elapsed();
+        if reply.is_some() {
+            self.counters.took(via.carrier, found, took);
+        }
+        if let Some(log) = self.query_log.as_ref().filter(|log| log.wants(reply)) {
+            log.note(question, via, found, took, reply);
+        }
+    }
+
+    /// The log of questions, if there is one.
+    pub fn query_log(&self) -> Option<&QueryLog> {
+        self.query_log.as_ref()
     }
 
     /// Whether questions of `client` are answered at all.
@@ -413,6 +454,11 @@ impl Frontend {
     pub fn counts(&self) -> FrontendCounts {
         let sent = self.upstream.as_ref().map_or(0, |upstream| upstream.sent());
         self.counters.read(sent, self.searches.0.refused())
+    }
+
+    /// How long answers took so far, each way for which there was any.
+    pub fn latency(&self) -> Vec<LatencyCounts> {
+        self.counters.latency()
     }
 
     /// The origin.

@@ -4,6 +4,8 @@
 //! the key. Handing one out is a copy and a few bytes written over it: id, the letters as they were asked, and TTLs by the time gone by.
 //! Memory is bounded in bytes: what was not asked for since the hand last came by goes first (second chance).
 
+use crate::dns::counts::EXTENDED_ERRORS;
+use crate::dns::edns::extended_error;
 use crate::dns::generations::Generations;
 use crate::dns::glance::Key;
 use crate::dns::wire::{HEADER_BYTES, Reader, flags};
@@ -22,6 +24,9 @@ pub struct Answers {
     bytes: usize,
     bytes_max: usize,
     seed: u64,
+    /// Answers given that have an extended error, by its code.
+    errors: [u64; EXTENDED_ERRORS],
+    has_errors: bool,
 }
 
 /// `[answer][place of a TTL u16]*[slot of a name u32]*`
@@ -37,6 +42,8 @@ struct Entry {
     ttls: u16,
     variant: u8,
     asked: bool,
+    /// One more than the place in `errors` of its extended error; 0: none.
+    error: u8,
 }
 
 /// An answer that may be kept: made the long way, for whoever asks the same.
@@ -61,7 +68,14 @@ impl Answers {
             bytes: 0,
             bytes_max,
             seed,
+            errors: [0; EXTENDED_ERRORS],
+            has_errors: false,
         }
+    }
+
+    /// How many answers with an extended error were given, by its code, since this was last asked; `None`: none was.
+    pub(crate) fn take_errors(&mut self) -> Option<[u64; EXTENDED_ERRORS]> {
+        std::mem::take(&mut self.has_errors).then(|| std::mem::replace(&mut self.errors, [0; EXTENDED_ERRORS]))
     }
 
     /// Writes the answer to `message`, whose key is `key`, at the start of `out`, and says its length; `None` if none is kept that holds.
@@ -76,6 +90,10 @@ impl Answers {
             return None;
         };
         entry.asked = true;
+        if let Some(count) = usize::from(entry.error).checked_sub(1).and_then(|nth| self.errors.get_mut(nth)) {
+            *count += 1;
+            self.has_errors = true;
+        }
         let length = usize::from(entry.answer);
         let question = HEADER_BYTES..HEADER_BYTES + usize::from(entry.question);
         let (out, asked) = (out.get_mut(..length)?, message.get(question.clone())?);
@@ -133,6 +151,7 @@ impl Answers {
             ttls: ttl_places.len() as u16,
             variant: key.variant(),
             asked: false,
+            error: extended_error(&fill.answer).map_or(0, |code| code.min(EXTENDED_ERRORS as u16 - 1) as u8 + 1),
         };
         self.bytes += cost;
         let place = match self.free.pop() {

@@ -7,7 +7,7 @@
 //! files into bindings. What is asked again goes a short way instead: [`glance`] makes a key of its question, [`hot`] keeps the bytes that were
 //! answered (`kept`: for all connections together), [`generations`] knows whether they still hold. [`rate`] holds what goes out by UDP to what a
 //! network may have, but for those whose [`cookie`] proves their address; [`accounts`] counts for it, and for what questions may make others do.
-//! [`access`] says who may ask at all. Sockets and files are in [`crate::io`].
+//! [`access`] says who may ask at all; [`counts`] and [`latency`] add up what was answered, and how long it took; [`query_log`] says what is noted of each. Sockets and files are in [`crate::io`].
 
 pub mod access;
 pub mod accounts;
@@ -24,9 +24,11 @@ pub mod glance;
 pub mod hot;
 pub mod https;
 mod kept;
+pub mod latency;
 pub mod links;
 pub mod local;
 pub mod place;
+pub mod query_log;
 pub mod question;
 pub mod rate;
 pub mod rcode;
@@ -48,4 +50,5 @@ pub use counts::FrontendCounts;
 pub use domain::Domain;
 pub use frontend::{Carrier, Frontend, FrontendError, Reply, Via};
 pub use links::Follow;
+pub use query_log::QueryLogSettings;
 pub use settings::{Authority, FrontendSettings, ListenerSettings, RateSettings, SearchSettings};

@@ -4,6 +4,7 @@ use crate::dns::access::AccessSettings;
 use crate::dns::accounts::{Rule, UNITS_PER_SECOND};
 use crate::dns::domain::Domain;
 use crate::dns::links::Follow;
+use crate::dns::query_log::QueryLogSettings;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -37,6 +38,8 @@ pub struct FrontendSettings {
     pub access: AccessSettings,
     /// How often others are asked because of one network.
     pub searches: SearchSettings,
+    /// What is logged of questions, and where.
+    pub query_log: QueryLogSettings,
 }
 
 /// How often others (providers, peers, upstream resolvers) are asked because of one network, an IPv4 /24 or an IPv6 /56. What is known here
@@ -188,6 +191,7 @@ impl FrontendSettings {
             nsid: None,
             access: AccessSettings::default(),
             searches: SearchSettings::default(),
+            query_log: QueryLogSettings::default(),
         }
     }
 }

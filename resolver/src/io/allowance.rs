@@ -1,7 +1,9 @@
 //! What one question may make this house ask others, carried along with the task that answers it: whoever is about to ask somebody else says
-//! so here first. The sources of records and of what upstream resolvers say are shared by all who ask, and know none of them.
+//! so here first, and whoever waits for them says that too. The sources of records and of what upstream resolvers say are shared by all who ask, and know none of them.
 
 use crate::dns::accounts::Accounts;
+use crate::dns::latency::Found;
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -20,11 +22,22 @@ pub struct Allowance {
 
 tokio::task_local! {
     static ALLOWANCE: Option<Allowance>;
+    static FOUND: Cell<Found>;
 }
 
-/// Answers within `allowance`; `None`: without limit.
-pub(crate) async fn within<T>(allowance: Option<Allowance>, answering: impl Future<Output = T>) -> T {
-    ALLOWANCE.scope(allowance, answering).await
+/// Answers within `allowance`; `None`: without limit. Says for whom was waited, too.
+pub(crate) async fn within<T>(allowance: Option<Allowance>, answering: impl Future<Output = T>) -> (T, Found) {
+    let noted = async {
+        let answer = ALLOWANCE.scope(allowance, answering).await;
+        (answer, FOUND.with(Cell::get))
+    };
+    FOUND.scope(Cell::default(), noted).await
+}
+
+/// Notes that the answer under way now waits for others. Where none is, nothing.
+pub fn waits_for(others: Found) {
+    // An error means that nobody is being answered.
+    let _nobody = FOUND.try_with(|found| found.set(found.get().max(others)));
 }
 
 /// Whether somebody else may be asked for who is being answered. Where nobody is, always.

@@ -10,10 +10,13 @@ use crate::dns::edns::add_to_bare;
 use crate::dns::frontend::{Carrier, Frontend, Given, Reply, Via};
 use crate::dns::glance::Key;
 use crate::dns::hot::{Answers, Fill};
+use crate::dns::latency::Found;
 use crate::dns::rate::{Limiter, Way};
 use crate::dns::response::UDP_BYTES_MAX;
 use crate::dns::settings::{ListenerSettings, QUESTION_BYTES_MAX};
 use crate::io::listeners::{ERROR_PAUSE, SHUTDOWN_GRACE, all_back, told};
+use crate::io::query_log::{QueryLog, Sampler};
+use crate::io::sockets::bind_udp_shared;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, MultiHeaders, Shutdown, SockaddrStorage, recvmmsg, sendmmsg, shutdown};
 use std::io::{self, IoSlice, IoSliceMut};
@@ -24,7 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
@@ -69,7 +72,7 @@ fn start(
     let count = thread::available_parallelism().map_or(1, usize::from).min(CORES_MAX);
     let mut sockets = vec![first];
     for _ in 1..count {
-        match bind_shared(address) {
+        match bind_udp_shared(address) {
             Ok(socket) => sockets.push(socket),
             Err(error) => {
                 tracing::warn!(%error, %address, "answering by UDP on {} cores of {count}", sockets.len());
@@ -99,6 +102,8 @@ fn start(
             answers: Answers::new(bytes_max, rand::random()),
             told: (0, 0),
             by_rcode: [0; 16],
+            begun: Instant::now(),
+            sampler: frontend.query_log().map(QueryLog::sampler),
         };
         thread::Builder::new().name("dns".to_owned()).spawn(move || {
             // A question that nobody thought of costs its batch and what is kept, not the port: nobody else would answer on it.
@@ -110,14 +115,6 @@ fn start(
         })?;
     }
     Ok(cores)
-}
-
-/// A UDP socket whose port others of this process share.
-pub(super) fn bind_shared(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::DGRAM, None)?;
-    socket.set_reuse_port(true)?;
-    socket.bind(&address.into())?;
-    Ok(socket.into())
 }
 
 /// All threads of an address. They end when this is dropped.
@@ -148,6 +145,9 @@ struct Core {
     /// How many answers and bytes of them it has last said that it keeps.
     told: (usize, usize),
     by_rcode: [u64; 16],
+    /// Since when the batch is worked on.
+    begun: Instant,
+    sampler: Option<Sampler>,
 }
 
 impl Core {
@@ -168,6 +168,7 @@ impl Core {
                 }
                 continue;
             }
+            self.begun = Instant::now();
             let now_millis = self.frontend.now_millis();
             self.take_back();
             lengths.clear();
@@ -187,7 +188,12 @@ impl Core {
             }
             // Before anybody has an answer: who has one can ask how many there were.
             if self.by_rcode != [0; 16] {
-                self.frontend.counters().answered_again(std::mem::take(&mut self.by_rcode));
+                self.frontend
+                    .counters()
+                    .answered_again(std::mem::take(&mut self.by_rcode), self.begun.elapsed());
+            }
+            if let Some(errors) = self.answers.take_errors() {
+                self.frontend.counters().extended_errors(errors);
             }
             self.tell();
             send(&self.socket, &mut sending, &out, &lengths, &clients);
@@ -215,6 +221,7 @@ impl Core {
             && let Some((length, is_proved)) = self.with_cookie(key, client, room, length)
         {
             self.by_rcode[usize::from(room[3] & 0x0f)] += 1;
+            self.note(message, client, room.get(..length)?);
             let way = way(client, message, is_proved);
             return self
                 .limiter
@@ -229,6 +236,17 @@ impl Core {
                 self.limiter.pass(way, room, now_millis, self.frontend.counters())
             }
             Reply::Drop => None,
+        }
+    }
+
+    /// Logs a kept answer, if there is a log and this one is its turn.
+    fn note(&mut self, message: &[u8], client: SocketAddr, answer: &[u8]) {
+        if let Some(sampler) = &mut self.sampler
+            && sampler.wants(answer)
+            && let Some(log) = self.frontend.query_log()
+        {
+            let carrier = Carrier::Udp;
+            log.note(message, Via { carrier, client }, Found::Kept, self.begun.elapsed(), Some(answer));
         }
     }
 

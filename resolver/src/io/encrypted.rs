@@ -7,13 +7,15 @@ use crate::io::connections::{Connections, Seat};
 use crate::io::conversation::converse;
 use crate::io::listeners::{SHUTDOWN_GRACE, accept, told};
 use crate::io::{https, quic};
+use quinn::Endpoint;
 use rustls::crypto::ring;
 use rustls::version::TLS13;
 use rustls::{ServerConfig, SupportedProtocolVersion};
+use std::fmt;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::sync::Arc;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -37,60 +39,75 @@ impl Encrypted {
     }
 }
 
-/// A TCP listener for DNS over TLS or HTTPS. It must be called on a runtime.
-///
-/// # Errors
-/// What the operating system says.
-pub fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()
-    } else {
-        TcpSocket::new_v6()
-    }?;
-    // So that a restart need not wait for the last connections to be forgotten.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
-/// Answers on these sockets, showing `certificate`, until `shutdown` is ready; then finishes what is in flight, for a few seconds at most.
-///
-/// # Errors
-/// QUIC cannot be spoken on a socket.
-pub async fn serve(
-    frontend: Arc<Frontend>,
-    sockets: Encrypted,
+/// Encrypted transports that are ready to be served: nothing more can go wrong.
+#[derive(Debug)]
+pub struct Ready {
+    streams: Vec<(TcpListener, Speaks)>,
+    quic: Vec<Endpoint>,
     certificate: Arc<Certificate>,
     settings: ListenerSettings,
-    shutdown: impl Future<Output = ()> + Send,
-) -> io::Result<()> {
-    let (stop, stopped) = watch::channel(false);
-    // Apart from the plain ones: a flood there takes no place here.
-    let connections = Arc::new(Connections::new(settings.tcp_connections, settings.tcp_per_client));
-    let mut listeners = JoinSet::new();
-    let tls = TlsAcceptor::from(config(&certificate, rustls::DEFAULT_VERSIONS, &[b"dot"])?);
-    for listener in sockets.tls {
-        let (tls, frontend, connections, stopped) = (tls.clone(), frontend.clone(), connections.clone(), stopped.clone());
-        listeners.spawn(serve_tls(listener, tls, Carrier::Tls, frontend, connections, settings, stopped));
+}
+
+/// What is spoken on a listener.
+#[derive(Clone)]
+struct Speaks {
+    tls: TlsAcceptor,
+    carrier: Carrier,
+}
+
+impl fmt::Debug for Speaks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Speaks").field("carrier", &self.carrier).finish_non_exhaustive()
     }
-    let tls = TlsAcceptor::from(config(&certificate, rustls::DEFAULT_VERSIONS, &[b"h2", b"http/1.1"])?);
-    for listener in sockets.https {
-        let (tls, frontend, connections, stopped) = (tls.clone(), frontend.clone(), connections.clone(), stopped.clone());
-        listeners.spawn(serve_tls(listener, tls, Carrier::Https, frontend, connections, settings, stopped));
+}
+
+impl Ready {
+    /// To answer on `sockets`, showing `certificate`. It must be called on a runtime.
+    ///
+    /// # Errors
+    /// TLS cannot be set up, or QUIC cannot be spoken on a socket.
+    pub fn new(sockets: Encrypted, certificate: Arc<Certificate>, settings: ListenerSettings) -> io::Result<Self> {
+        let mut streams = Vec::with_capacity(sockets.tls.len() + sockets.https.len());
+        for (listeners, carrier, alpn) in [
+            (sockets.tls, Carrier::Tls, &[&b"dot"[..]][..]),
+            (sockets.https, Carrier::Https, &[b"h2", b"http/1.1"]),
+        ] {
+            let tls = TlsAcceptor::from(config(&certificate, rustls::DEFAULT_VERSIONS, alpn)?);
+            let speaks = Speaks { tls, carrier };
+            streams.extend(listeners.into_iter().map(|listener| (listener, speaks.clone())));
+        }
+        let tls = config(&certificate, &[&TLS13], &[b"doq"])?;
+        let quic = sockets.quic.into_iter().map(|socket| quic::endpoint(socket, &tls, &settings));
+        Ok(Self {
+            streams,
+            quic: quic.collect::<io::Result<_>>()?,
+            certificate,
+            settings,
+        })
     }
-    let tls = config(&certificate, &[&TLS13], &[b"doq"])?;
-    for socket in sockets.quic {
-        let endpoint = quic::endpoint(socket, &tls, &settings)?;
-        let (frontend, connections, stopped) = (frontend.clone(), connections.clone(), stopped.clone());
-        listeners.spawn(quic::serve(endpoint, frontend, connections, settings, stopped));
+
+    /// Answers until `shutdown` is ready; then finishes what is in flight, for a few seconds at most.
+    pub async fn serve(self, frontend: Arc<Frontend>, shutdown: impl Future<Output = ()> + Send) {
+        let (stop, stopped) = watch::channel(false);
+        let settings = self.settings;
+        // Apart from the plain ones: a flood there takes no place here.
+        let connections = Arc::new(Connections::new(settings.tcp_connections, settings.tcp_per_client));
+        let mut listeners = JoinSet::new();
+        for (listener, speaks) in self.streams {
+            let (frontend, connections, stopped) = (frontend.clone(), connections.clone(), stopped.clone());
+            listeners.spawn(serve_tls(listener, speaks, frontend, connections, settings, stopped));
+        }
+        for endpoint in self.quic {
+            let (frontend, connections, stopped) = (frontend.clone(), connections.clone(), stopped.clone());
+            listeners.spawn(quic::serve(endpoint, frontend, connections, settings, stopped));
+        }
+        let fresh = tokio::spawn(self.certificate.keep_fresh());
+        shutdown.await;
+        fresh.abort();
+        stop.send_replace(true);
+        while listeners.join_next().await.is_some() {}
+        connections.all_gone(SHUTDOWN_GRACE).await;
     }
-    let fresh = tokio::spawn(certificate.keep_fresh());
-    shutdown.await;
-    fresh.abort();
-    stop.send_replace(true);
-    while listeners.join_next().await.is_some() {}
-    connections.all_gone(SHUTDOWN_GRACE).await;
-    Ok(())
 }
 
 fn config(certificate: &Arc<Certificate>, versions: &[&'static SupportedProtocolVersion], alpn: &[&[u8]]) -> io::Result<Arc<ServerConfig>> {
@@ -108,24 +125,22 @@ fn config(certificate: &Arc<Certificate>, versions: &[&'static SupportedProtocol
 
 async fn serve_tls(
     listener: TcpListener,
-    tls: TlsAcceptor,
-    carrier: Carrier,
+    speaks: Speaks,
     frontend: Arc<Frontend>,
     connections: Arc<Connections>,
     settings: ListenerSettings,
     mut stopped: watch::Receiver<bool>,
 ) {
     while let Some((stream, seat)) = accept(&listener, &connections, &mut stopped).await {
-        let (tls, frontend, stopped) = (tls.clone(), frontend.clone(), stopped.clone());
-        tokio::spawn(secured(stream, seat, tls, carrier, frontend, settings, stopped));
+        let (speaks, frontend, stopped) = (speaks.clone(), frontend.clone(), stopped.clone());
+        tokio::spawn(secured(stream, seat, speaks, frontend, settings, stopped));
     }
 }
 
 async fn secured(
     stream: TcpStream,
     seat: Seat,
-    tls: TlsAcceptor,
-    carrier: Carrier,
+    Speaks { tls, carrier }: Speaks,
     frontend: Arc<Frontend>,
     settings: ListenerSettings,
     mut stopped: watch::Receiver<bool>,
@@ -146,6 +161,3 @@ async fn secured(
         Err(_) => tracing::debug!(client = %via.client, "a TLS handshake that took too long"),
     }
 }
-
-/// Connections that the system accepts ahead of us: a burst of clients after a restart fits.
-const BACKLOG: u32 = 1_024;

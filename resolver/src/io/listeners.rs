@@ -5,6 +5,7 @@ use crate::dns::rate::Limiter;
 use crate::dns::settings::ListenerSettings;
 use crate::io::connections::{Connections, Seat};
 use crate::io::conversation::converse;
+use crate::io::sockets;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
@@ -24,9 +25,9 @@ use tokio::time::{sleep, timeout};
 pub async fn bind(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
     let refused = |carrier, error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address} by {carrier}: {error}"));
     for _ in 0..PORT_TRIES {
-        let tcp = TcpListener::bind(address).await.map_err(|error| refused("TCP", error))?;
+        let tcp = sockets::listen_tcp(address).map_err(|error| refused("TCP", error))?;
         let chosen = tcp.local_addr()?;
-        match bind_udp(chosen).await {
+        match bind_udp(chosen) {
             Ok(udp) => return Ok((udp, tcp)),
             // The port was free for TCP alone: another one.
             Err(error) if address.port() == 0 && error.kind() == io::ErrorKind::AddrInUse => {}
@@ -71,15 +72,17 @@ use crate::io::cores::serve as serve_udp;
 
 /// The port may be shared, so that each core has a socket; that nobody else has it is known from TCP.
 #[cfg(target_os = "linux")]
-async fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = crate::io::cores::bind_shared(address)?;
+fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = sockets::bind_udp_shared(address)?;
     socket.set_nonblocking(true)?;
     UdpSocket::from_std(socket)
 }
 
 #[cfg(not(target_os = "linux"))]
-async fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
-    UdpSocket::bind(address).await
+fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = sockets::bind_udp(address)?;
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(socket)
 }
 
 /// Where datagrams cannot be had many at a time: one after the other.

@@ -54,6 +54,8 @@ struct Kept {
     cut_off: AtomicBool,
     /// Whether it is being looked whether that is still so.
     probing: AtomicBool,
+    /// Whether something that is kept may not lie in the folder.
+    owes: AtomicBool,
 }
 
 impl Site {
@@ -71,6 +73,7 @@ impl Site {
             folder: Mutex::new(folder),
             cut_off: AtomicBool::new(!is_found),
             probing: AtomicBool::new(false),
+            owes: AtomicBool::new(false),
         });
         let reader = Arc::clone(&kept);
         tokio::task::spawn_blocking(move || reader.look()).await?;
@@ -282,6 +285,7 @@ impl Kept {
         // Looked up under the folder's lock: who comes last writes the highest.
         let Some(record) = self.shelf().record(name).cloned() else { return };
         if let Err(error) = folder.write(&record) {
+            self.owes.store(true, Ordering::Relaxed);
             tracing::error!(%name, %error, "one of the site's own records could not be written: a restart would lose it; tried again soon");
         }
     }
@@ -292,9 +296,10 @@ impl Kept {
         // It ends only with the process.
         let _ = tokio::task::spawn_blocking(move || {
             kept.look();
-            let names: Vec<Name> = kept.known().iter().map(|(name, _)| *name).collect();
-            for name in names {
-                kept.write(&name);
+            if kept.owes.swap(false, Ordering::Relaxed) {
+                for (name, _) in kept.known() {
+                    kept.write(&name);
+                }
             }
         })
         .await;
@@ -334,8 +339,12 @@ impl Kept {
     fn read(&self, names: impl Iterator<Item = Name>) {
         let mut folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
         for name in names {
-            if let Some(record) = folder.read(&name) {
-                self.shelf().take(&record);
+            match folder.read(&name) {
+                Some(record) => {
+                    self.shelf().take(&record);
+                }
+                // What is kept of it is not there, or no longer whole.
+                None => self.owes.store(true, Ordering::Relaxed),
             }
         }
     }

@@ -51,6 +51,8 @@ impl SiteFolder {
     /// The record of `name` that lies there; `None`: none that is to be believed.
     pub fn read(&mut self, name: &Name) -> Option<VerifiedRecord> {
         let path = self.file_of(name);
+        // What is damaged or gone is written again.
+        self.written.remove(name);
         let read = read_most(&path, RECORD_BYTES_MAX.max(1 + VALUE_BYTES_MAX)).map_err(|error| error.to_string());
         let verified = read.and_then(|bytes| match bytes {
             Some(bytes) => {

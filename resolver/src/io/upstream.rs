@@ -2,10 +2,11 @@
 //! every letter (RFC 5452 §9). Which reply counts is decided in [`forward`](crate::dns::forward).
 
 use crate::dns::forward::{Answered, Asked, Sent, Verdict};
+use crate::dns::latency::Found;
 use crate::dns::rcode::UpstreamError;
 use crate::dns::settings::{UPSTREAM_IN_FLIGHT_MAX, UPSTREAM_REST, UPSTREAM_TOTAL, UPSTREAM_TRIES, UPSTREAM_TRY};
 use crate::dns::upstream_cache::UpstreamCache;
-use crate::io::allowance::may_ask;
+use crate::io::allowance::{may_ask, waits_for};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -56,6 +57,7 @@ impl Upstream {
             if let Some(known) = state.cache.get(&asked, Instant::now()) {
                 return known;
             }
+            waits_for(Found::Upstream);
             match state.waiting.get(&asked) {
                 Some(waiting) => waiting.clone(),
                 None if state.waiting.len() >= UPSTREAM_IN_FLIGHT_MAX || !may_ask() => return Err(UpstreamError::Busy),

@@ -4,7 +4,8 @@ use crate::world::{Ask, ORIGIN, Records, frontend, name, settings};
 use bytes::Bytes;
 use dialtone_resolver::dns::{Frontend, ListenerSettings};
 use dialtone_resolver::io::certificate::Certificate;
-use dialtone_resolver::io::encrypted::{Encrypted, listen_tcp, serve};
+use dialtone_resolver::io::encrypted::{Encrypted, Ready};
+use dialtone_resolver::io::sockets::listen_tcp;
 use dialtone_shared::Binding;
 use dialtone_shared::record::Address;
 use dialtone_shared::record::rdata::types;
@@ -38,7 +39,7 @@ struct Served {
     https: SocketAddr,
     quic: SocketAddr,
     stop: oneshot::Sender<()>,
-    served: JoinHandle<std::io::Result<()>>,
+    served: JoinHandle<()>,
 }
 
 impl Served {
@@ -60,7 +61,8 @@ impl Served {
         let stopped = async {
             stopped.await.ok();
         };
-        let served = tokio::spawn(serve(Arc::clone(&frontend), sockets, Arc::clone(&certificate), listeners, stopped));
+        let ready = Ready::new(sockets, Arc::clone(&certificate), listeners).expect("ready");
+        let served = tokio::spawn(ready.serve(Arc::clone(&frontend), stopped));
         Self {
             folder,
             frontend,
@@ -102,7 +104,7 @@ impl Served {
 
     async fn stop(self) {
         self.stop.send(()).ok();
-        within(self.served).await.expect("without panic").expect("served");
+        within(self.served).await.expect("without panic");
     }
 }
 

@@ -8,6 +8,11 @@ use dialtone_resolver::io::site_folder::SiteFolder;
 use dialtone_resolver::settings::SITE_NAMES_MAX;
 use dialtone_resolver::{Stub, StubSettings};
 use dialtone_shared::Name;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -93,6 +98,33 @@ pub async fn make(stub: StubSettings, site: Option<SiteSettings>, map: &Path, or
         site: Some(Arc::new(site)),
         origin,
     })
+}
+
+/// A site, for Prometheus.
+#[derive(Debug)]
+pub struct Counted(pub Arc<Site>);
+
+impl Collector for Counted {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let (names, current) = self.0.holdings();
+        for (name, help, value) in [
+            ("dialtone_site_names", "Names of the site's own, and those that they lead to", names),
+            (
+                "dialtone_site_kept",
+                "Names of them whose record is kept here and may be given now",
+                current,
+            ),
+            (
+                "dialtone_site_cut_off",
+                "1 while no provider answers",
+                usize::from(self.0.is_cut_off()),
+            ),
+        ] {
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(metric)?;
+        }
+        Ok(())
+    }
 }
 
 /// What the start line says of a site.

@@ -1,5 +1,6 @@
 //! What whoever looks after a frontend asks it over HTTP: what it has answered, and whether it could answer now.
 
+use crate::commands::dns::site::Counted;
 use crate::exit::{Exit, Failure, plain};
 use axum::Router;
 use axum::extract::State;
@@ -53,6 +54,9 @@ impl Watched {
     pub async fn serve(self, frontend: Arc<Frontend>, stub: Stub, site: Option<Arc<Site>>, stopped: watch::Receiver<bool>) {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Dns(frontend)));
+        if let Some(site) = &site {
+            registry.register_collector(Box::new(Counted(Arc::clone(site))));
+        }
         // What is counted of these few connections is nobody's business.
         let uncounted = Arc::new(Metrics::new(&mut Registry::default()));
         let router = Router::new()

@@ -160,13 +160,25 @@ fn said(invite: &Invite, agreed: &Agreed) -> String {
     )
 }
 
-/// The provider's own key; made, as at its first start, if it has none.
+/// The provider's own key; made, as at its first start, if it has none, which is said: whoever is in the wrong folder should see it.
 pub(super) fn signer(place: &Place) -> Result<Signer, Failure> {
     match &place.settings.identity.key {
         Some(path) => identity::open(path, false),
         None => {
             std::fs::create_dir_all(place.data()).map_err(|error| Failure::file(place.data(), &error))?;
-            identity::open(&place.data().join("identity.key"), true)
+            let path = place.data().join("identity.key");
+            let is_there = path.exists();
+            let signer = identity::open(&path, true);
+            if let (Ok(signer), false) = (&signer, is_there) {
+                output::remark(format!(
+                    "made     {}, the key of a new provider, {}: none was there. Meant another? Name its folder with --data. Start this one with \
+                     `dialtone provider --data {}`",
+                    path.display(),
+                    signer.name(),
+                    place.data().display()
+                ));
+            }
+            signer
         }
     }
     .map_err(failures::identity)

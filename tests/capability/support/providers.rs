@@ -91,6 +91,11 @@ impl ProviderProcess {
         self.running.as_ref().expect("it runs").send("HUP");
     }
 
+    /// What its start line says there, a JSON pointer.
+    pub fn said(&self, pointer: &str) -> Value {
+        self.start.pointer(pointer).cloned().unwrap_or_default()
+    }
+
     /// Its name.
     pub fn name(&self) -> String {
         self.start["name"].as_str().expect("a name").to_owned()

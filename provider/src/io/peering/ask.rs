@@ -20,7 +20,8 @@ use crate::peering::step::Moment;
 use crate::settings::BURST_SECS;
 use crate::store::{RecordStore, StoreError};
 use async_trait::async_trait;
-use dialtone_resolver::io::allowance::may_ask;
+use dialtone_resolver::dns::latency;
+use dialtone_resolver::io::allowance::{may_ask, waits_for};
 use dialtone_shared::hip::Hit;
 use dialtone_shared::message::{Answer, Query, Refused, Request, Response};
 use dialtone_shared::{Name, Rank, SignedRecord, UnixMicros, UnixSecs};
@@ -221,6 +222,7 @@ impl Asking {
                 ears
             }
         };
+        waits_for(latency::Found::Searched);
         let outcome = loop {
             tokio::select! {
                 outcome = hear(&mut ears) => break outcome,
