@@ -20,11 +20,11 @@ use tokio::time::{sleep, timeout};
 
 /// What is not at hand has to be searched for, as with a stub, or with a provider that has peers.
 #[derive(Debug, Default)]
-struct Searching {
+pub struct Searching {
     at_hand: Arc<Records>,
-    searches: AtomicUsize,
+    pub searches: AtomicUsize,
     /// Whoever is asked does not answer for now.
-    is_slow: AtomicBool,
+    pub is_slow: AtomicBool,
 }
 
 #[async_trait]
