@@ -563,7 +563,7 @@ async fn it_does_not_show_whether_a_record_or_a_pointer_to_it_came_first(world: 
     let held = store.get(&name(1)).await.unwrap().unwrap();
     assert_eq!(
         (held.class, held.keep_until, held.from),
-        (Class::Customer, UnixSecs(SIGNED + 9 * DAY), Some(name(80)))
+        (Class::Customer, UnixSecs(SIGNED + 9 * DAY), Some(name(90)))
     );
     assert_eq!(store.pointer(&name(1)).await.unwrap(), None);
     let held = store.get(&name(2)).await.unwrap().unwrap();

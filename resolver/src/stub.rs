@@ -6,7 +6,7 @@ use crate::choose;
 use crate::dns::latency::Found;
 use crate::error::StubError;
 use crate::floor::Standing;
-use crate::io::allowance::{may_ask, waits_for};
+use crate::io::allowance::{Grant, may_ask, waits_for};
 use crate::io::discover::{self, Provider};
 use crate::io::floor_file::FloorKeeper;
 use crate::io::http::HttpClient;
@@ -82,7 +82,7 @@ enum Turn {
     Known(Lookup),
     /// Somebody is asking already.
     Wait(watch::Receiver<Option<Answer>>),
-    Ask(watch::Sender<Option<Answer>>),
+    Ask(watch::Sender<Option<Answer>>, Grant),
     Busy,
 }
 
@@ -225,13 +225,13 @@ impl Inner {
             match self.turn(&sought, now) {
                 Turn::Known(answer) => return Ok(answer),
                 Turn::Busy => return Err(LookupError::Busy),
-                Turn::Ask(sender) => {
+                Turn::Ask(sender, grant) => {
                     let flight = Flight {
                         inner: self,
                         sought: &sought,
                     };
                     let answer = self.ask(&sought, now).await;
-                    drop(flight);
+                    drop((flight, grant));
                     // Nobody may be waiting.
                     let _ = sender.send(Some(answer.clone()));
                     return answer;
@@ -259,12 +259,13 @@ impl Inner {
         if let Some(receiver) = desk.flying.get(sought) {
             return Turn::Wait(receiver.clone());
         }
-        if desk.flying.len() >= self.lookups_max || !may_ask() {
+        let is_room = desk.flying.len() < self.lookups_max;
+        let Some(grant) = is_room.then(may_ask).flatten() else {
             return Turn::Busy;
-        }
+        };
         let (sender, receiver) = watch::channel(None);
         desk.flying.insert(*sought, receiver);
-        Turn::Ask(sender)
+        Turn::Ask(sender, grant)
     }
 
     async fn ask(&self, sought: &Sought, now: Moment) -> Answer {

@@ -62,7 +62,10 @@ pub fn judge(terms: &Terms, pointer: &message::Pointer, held: Option<&Held>, kno
         if kept.is_of(rank) && keeper != terms.own {
             let news = kept.class > held.class || kept.keep_until.day() > held.keep_until.day();
             return if news {
-                Pointed::Renew(Box::new(intake::put(terms, held.record.clone(), kept.class, kept.keep_until)))
+                let put = intake::put(terms, held.record.clone(), kept.class, kept.keep_until);
+                // The keeper has it; whoever tells of it need not, and gets it if that is agreed.
+                let from = Some(keeper);
+                Pointed::Renew(Box::new(Put { from, ..put }))
             } else {
                 Pointed::Same
             };

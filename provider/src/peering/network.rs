@@ -228,21 +228,40 @@ impl Network {
         held.keys().map(|at| (*at, How::Held)).chain(by_asking).collect()
     }
 
-    /// Who comes to hold it, and as learnt from whom: a higher class goes wherever a lower one does.
+    /// Who comes to hold it, and as learnt from whom: a higher class goes wherever a lower one does. A pointer brings no record, but its class to
+    /// whoever holds the record that it leads to.
     fn spread(&self, relaxed: Relaxed, origin: &Name, name: &Name) -> BTreeMap<Name, Class> {
         let mut held = BTreeMap::from([(*origin, Class::Customer)]);
-        let mut todo = vec![*origin];
-        while let Some(one) = todo.pop() {
-            let Some(class) = held.get(&one).copied() else { continue };
+        // What each is told to be at whom.
+        let mut told: BTreeMap<(Name, Name), Class> = BTreeMap::new();
+        let mut todo = vec![(*origin, None)];
+        while let Some((one, pointed)) = todo.pop() {
+            // Who holds it speaks of itself, and no longer of where else it is.
+            let (keeper, class) = match (held.get(&one), pointed) {
+                (Some(class), _) => (one, *class),
+                (None, Some(keeper)) => match told.get(&(one, keeper)) {
+                    Some(class) => (keeper, *class),
+                    None => continue,
+                },
+                (None, None) => continue,
+            };
             for other in self.peers(&one) {
                 let Some((ours, theirs)) = self.link(&one, &other) else { continue };
-                let goes = self.exports(ours.relationship, class, relaxed)
-                    && self.pushes(&one, &other, relaxed)
-                    && self.passes(&one, &other, name, relaxed);
+                let (values, pointers) = (self.pushes(&one, &other, relaxed), self.points(&one, &other, relaxed));
+                if !(self.exports(ours.relationship, class, relaxed) && self.passes(&one, &other, name, relaxed)) {
+                    continue;
+                }
                 let class = learnt(theirs.relationship, class);
-                if goes && held.get(&other).is_none_or(|before| *before < class) {
-                    held.insert(other, class);
-                    todo.push(other);
+                let before = held.get(&other).copied();
+                if values && keeper == one || (values || pointers) && keeper != other && before.is_some() {
+                    if before.is_none_or(|before| before < class) {
+                        let pointed = told.iter().filter(|((at, _), _)| *at == other).map(|(_, class)| *class);
+                        held.insert(other, pointed.chain([class]).max().unwrap_or(class));
+                        todo.push((other, None));
+                    }
+                } else if (values || pointers) && keeper != other && told.get(&(other, keeper)).is_none_or(|before| *before < class) {
+                    told.insert((other, keeper), class);
+                    todo.push((other, Some(keeper)));
                 }
             }
         }

@@ -76,9 +76,12 @@ impl Pointer {
     /// A record comes in its place: what was told with the pointer is told of the record too, if it is the one that the pointer leads to. So it does
     /// not show which of the two came first.
     pub(super) fn leaves(&self, held: &mut Held) {
-        if self.is_of(held.record.rank()) {
+        let news = self.class > held.class || self.keep_until.day() > held.keep_until.day();
+        if news && self.is_of(held.record.rank()) {
             held.class = held.class.max(self.class);
             held.keep_until = held.keep_until.max(self.keep_until);
+            // Its keeper has it; whoever told of it need not, and is told.
+            held.from = Some(self.keeper);
         }
     }
 

@@ -2,8 +2,12 @@
 
 use crate::world::{Publisher, World, path_of, until};
 use bytes::BytesMut;
+use dialtone_resolver::dns::generations::{Generations, Trace};
+use dialtone_resolver::io::live::Live;
+use dialtone_resolver::settings::{FloorAt, ProviderAt, StubSettings};
+use dialtone_resolver::{RecordSource, Stub};
 use dialtone_shared::record::Opaque;
-use dialtone_shared::{Binding, Body, Name, SignedRecord};
+use dialtone_shared::{Binding, Body, Name, SignedRecord, UnixSecs};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
@@ -11,6 +15,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
@@ -339,4 +344,39 @@ async fn half_of_the_connections_are_left_to_those_who_ask() {
     assert_eq!((reply.status.as_u16(), reply.slug().as_str()), (503, "busy"));
     drop(watches);
     until(async || world.get("/metrics").await.status == 200).await;
+}
+
+#[tokio::test]
+async fn what_was_made_while_every_change_was_told_holds_no_longer_when_the_provider_is_gone() {
+    let world = World::start().await;
+    let (publisher, now) = (Publisher::number(7), world.now());
+    let settings = StubSettings {
+        providers: vec![ProviderAt::Http(world.base.clone())],
+        floor: FloorAt::Memory,
+        ..StubSettings::default()
+    };
+    let stub = Stub::connect(settings).await.unwrap();
+    let generations = Arc::new(Generations::new());
+    let _live = Live::keep(stub.clone(), Arc::clone(&generations));
+    // An answer that is made now, and whether it still holds.
+    let answer = || {
+        let trace = Trace::default();
+        trace.consulted(&publisher.name(), &generations);
+        trace.known();
+        (trace.into_slots().unwrap(), generations.begin())
+    };
+    let has_ended = async |(slots, begun): (Vec<u32>, u64)| until(async || !generations.hold(slots.clone(), begun)).await;
+    for version in 0..4 {
+        let made = answer();
+        assert_eq!(world.put(&publisher.signed(UnixSecs(now.0 + version))).await.status, 201);
+        if version == 0 {
+            stub.lookup(&publisher.name()).await.unwrap();
+        } else {
+            // Told of, so it is watched.
+            has_ended(made).await;
+        }
+    }
+    let made = answer();
+    let _folder = world.stop().await;
+    has_ended(made).await;
 }

@@ -60,9 +60,14 @@ impl Accounts {
     pub fn take(&self, client: IpAddr, kind: u8, now_millis: u64) -> bool {
         let may = self.try_take(client, kind, now_millis);
         if !may {
-            self.refused.fetch_add(1, Ordering::Relaxed);
+            self.refuse();
         }
         may
+    }
+
+    /// Counts one that might not, for another reason than its rate.
+    pub fn refuse(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How often one might not.
@@ -110,7 +115,7 @@ fn choose(ways: &[AtomicU64; WAYS], mark: u64) -> Option<(&AtomicU64, u64)> {
 }
 
 /// The network of an address, and of which family and kind it is.
-fn network(client: IpAddr, rule: &Rule, kind: u8) -> [u8; 9] {
+pub(crate) fn network(client: IpAddr, rule: &Rule, kind: u8) -> [u8; 9] {
     let (family, high, bits) = match client.to_canonical() {
         IpAddr::V4(ip) => (0, u64::from(ip.to_bits()) << 32, rule.ipv4_prefix),
         IpAddr::V6(ip) => (1, (ip.to_bits() >> 64) as u64, rule.ipv6_prefix),

@@ -14,9 +14,10 @@ use crate::dns::latency::{Found, LatencyCounts};
 use crate::dns::links::Follow;
 use crate::dns::place::{Place, Zone};
 use crate::dns::question::Query;
-use crate::dns::rcode::{AnswerError, Ede, Rcode, ede, of_error};
+use crate::dns::rcode::{AnswerError, Ede, Rcode, UpstreamError, ede, of_error};
 use crate::dns::response::{Response, TCP_BYTES_MAX, ede_option, encode_refusal, udp_limit};
 use crate::dns::settings::{FrontendSettings, NEGATIVE_TTL_SECS_MAX, NSID_BYTES_MAX, ORIGIN_BYTES_MAX, RECORD_UDP_GAIN};
+use crate::dns::shares::Shares;
 use crate::dns::walk::Walk;
 use crate::dns::wire::{CLASS_IN, HEADER_BYTES, flags};
 use crate::io::alias_file::{AliasFile, LOOK_EVERY};
@@ -123,7 +124,7 @@ pub struct Frontend {
     nsid: Option<Vec<u8>>,
     access: Access,
     /// What others may be asked for; and whether for private networks too.
-    searches: (Arc<Accounts>, bool),
+    searches: (Arc<Accounts>, Arc<Shares>, bool),
     cookies: Cookies,
     counters: Counters,
     query_log: Option<QueryLog>,
@@ -245,6 +246,7 @@ impl Frontend {
             access: Access::new(settings.access),
             searches: (
                 Arc::new(Accounts::new(settings.searches.rule(), rand::random())),
+                Shares::new(settings.searches.rule()),
                 settings.searches.private,
             ),
             cookies: Cookies::new(rand::random()),
@@ -398,11 +400,12 @@ impl Frontend {
 
     /// What others may be asked for who asks; `None`: anything.
     fn allowance(&self, via: Via, shown: Option<&Shown>) -> Option<Allowance> {
-        let (searches, private) = &self.searches;
+        let (searches, shares, private) = &self.searches;
         let client = via.client.ip();
         let is_held = !searches.is_without_limit() && (*private || !is_private(client));
         is_held.then(|| Allowance {
             searches: Arc::clone(searches),
+            shares: Arc::clone(shares),
             client,
             is_proved: via.carrier != Carrier::Udp || shown.is_some_and(|shown| shown.is_proof),
             now_millis: self.now_millis(),
@@ -505,6 +508,8 @@ impl Frontend {
                     }
                 }
                 Linked::Broken(ede) => Some(ede),
+                // Whether the legacy answer is the answer is not known.
+                Linked::Busy => return encode(&failed(&AnswerError::Upstream(UpstreamError::Busy))),
                 Linked::No => None,
             };
             return match self.forward(query, upstream, &walk, limit).await {

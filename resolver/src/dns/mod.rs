@@ -38,6 +38,7 @@ pub mod response;
 pub mod server;
 pub mod services;
 pub mod settings;
+pub mod shares;
 mod svcb_text;
 pub mod upstream_cache;
 pub mod walk;

@@ -220,7 +220,7 @@ mod tests {
         let says = r#""type":"AAAA","rcode":"SERVFAIL","extended_error":null,"found":"local","micros":7,"bytes":8}"#;
         assert!(line.ends_with(says), "{line}");
         let read: serde_json::Value = serde_json::from_str(&line).expect("JSON");
-        assert_eq!(read["name"].as_str().map(str::len), Some("wW\\\".example.".len()));
+        assert_eq!(read["name"].as_str().map(str::len), Some("wW\\\".example".len()));
         assert!(noted("2001:db8:1:2ff::1").line(&settings).contains(r#""2001:db8:1:200::/56""#));
         assert!(noted("::ffff:192.0.2.77").line(&settings).contains(r#""192.0.2.0/24""#));
         let (whole, none) = ((32, 128), (0, 0));

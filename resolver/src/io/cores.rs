@@ -280,18 +280,19 @@ impl Core {
         let (frontend, limiter) = (Arc::clone(&self.frontend), Arc::clone(&self.limiter));
         self.runtime.spawn(async move {
             let Given { reply, fill, is_proved } = answering.await;
+            // Before anybody has the answer: who has it can ask again.
+            if let (Some(key), Some(fill)) = (key, fill) {
+                let mut back = back.lock().unwrap_or_else(PoisonError::into_inner);
+                if back.len() < BACK_MAX {
+                    back.push((key, fill, now_millis));
+                }
+            }
             let way = Way { is_proved, ..unproved };
             if let Reply::Send(mut bytes) = reply
                 && let Some(length) = limiter.pass(way, &mut bytes, frontend.now_millis(), frontend.counters())
                 && let Err(error) = socket.send_to(bytes.get(..length).unwrap_or_default(), client)
             {
                 tracing::debug!(%client, %error, "answering by UDP");
-            }
-            if let (Some(key), Some(fill)) = (key, fill) {
-                let mut back = back.lock().unwrap_or_else(PoisonError::into_inner);
-                if back.len() < BACK_MAX {
-                    back.push((key, fill, now_millis));
-                }
             }
             drop(slot);
         });

@@ -6,13 +6,14 @@ use crate::dns::forward::Asked;
 use crate::dns::links::{Found, Link, LinkCache, candidates, mapped, owner, read};
 use crate::dns::rcode::{Ede, ede};
 use crate::dns::response::Rr;
+use crate::io::allowance::was_turned_away;
 use crate::io::upstream::Upstream;
 use crate::io::validator::Validator;
 use crate::source::{Lookup, RecordSource};
+use crate::together::{Pending, all};
 use dialtone_shared::record::rdata::types;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
-use tokio::task::JoinSet;
 
 /// Looks for links.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub enum Linked {
     To(Mapped),
     /// There is a link, and it leads nowhere; why.
     Broken(Ede),
+    /// Whether there is one was not asked: too many questions are under way.
+    Busy,
 }
 
 impl Links {
@@ -47,19 +50,16 @@ impl Links {
     /// Where `name` is kept. Who wants signatures (`dnssec_ok`) is told of no link in a zone that has them.
     pub async fn find(&self, name: &Domain, kind: u16, dnssec_ok: bool, source: &dyn RecordSource) -> Linked {
         let domains = candidates(name, kind);
-        let mut looks = JoinSet::new();
-        for (place, domain) in domains.iter().cloned().enumerate() {
-            let links = self.clone();
-            looks.spawn(async move { (place, links.at(domain).await) });
-        }
-        let mut found = vec![None; domains.len()];
-        while let Some(Ok((place, at))) = looks.join_next().await {
-            found[place] = at;
+        // All at once, and in this task: it is the one that says for whom.
+        let looks = domains.iter().map(|domain| Box::pin(self.at(domain.clone())) as Pending<'_, _>);
+        let found = all(looks.collect()).await;
+        if found.contains(&None) && was_turned_away() {
+            return Linked::Busy;
         }
         let closest = domains
             .iter()
             .zip(found)
-            .find_map(|(domain, found)| found.filter(|found| found.link != Link::None).map(|found| (domain, found)));
+            .find_map(|(domain, found)| found.filter(|found: &Found| found.link != Link::None).map(|found| (domain, found)));
         let Some((domain, found)) = closest else { return Linked::No };
         if dnssec_ok && found.signed {
             return Linked::No;

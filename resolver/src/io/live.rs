@@ -90,6 +90,9 @@ async fn follow(stub: Stub, generations: Arc<Generations>, id: u64, known: Vec<(
     let names: Vec<Name> = known.iter().map(|(name, _)| *name).collect();
     let mut watch = stub.watch_from(known);
     let mut stands = Some(stands);
+    let mut is_live = false;
+    // What is made from a record counts it as new for as long as it is live. That has an end with it.
+    let ends = |names: &mut dyn Iterator<Item = &Name>| names.for_each(|name| generations.changed(name));
     // Of these nothing is told: their TTLs rule.
     let mut untold: BTreeSet<Name> = BTreeSet::new();
     loop {
@@ -103,11 +106,14 @@ async fn follow(stub: Stub, generations: Arc<Generations>, id: u64, known: Vec<(
             Told::Put { record, fresh: Some(_) } => {
                 untold.insert(*record.name());
                 stub.end_live_of(id, record.name());
+                ends(&mut [*record.name()].iter());
                 continue;
             }
             Told::Unknown { name, .. } => {
-                untold.insert(name);
                 stub.end_live_of(id, &name);
+                if untold.insert(name) {
+                    ends(&mut [name].iter());
+                }
                 continue;
             }
             // From the next time on that all has been told.
@@ -116,12 +122,19 @@ async fn follow(stub: Stub, generations: Arc<Generations>, id: u64, known: Vec<(
                 continue;
             }
             Told::Revoked(_) | Told::Expired { .. } | Told::Absent(_) | Told::Resync(_) => continue,
-            Told::Lost { .. } => {
-                untold.clear();
+            Told::Lost { .. } | Told::Current { whole: false } => {
                 stub.end_live(id);
+                if std::mem::take(&mut is_live) {
+                    ends(&mut names.iter().filter(|name| !untold.contains(*name)));
+                }
+                if let Told::Lost { .. } = told {
+                    untold.clear();
+                }
             }
-            Told::Current { whole: false } => stub.end_live(id),
-            Told::Current { whole: true } => stub.set_live(id, names.iter().filter(|name| !untold.contains(*name))),
+            Told::Current { whole: true } => {
+                is_live = true;
+                stub.set_live(id, names.iter().filter(|name| !untold.contains(*name)));
+            }
         }
         if let Some(stands) = stands.take() {
             // Who waited for it may have gone.

@@ -7,7 +7,7 @@ use crate::dns::rcode::UpstreamError;
 use crate::dns::server::Server;
 use crate::dns::settings::{UPSTREAM_IN_FLIGHT_MAX, UPSTREAM_REST, UPSTREAM_STALE_AFTER, UPSTREAM_TOTAL, UPSTREAM_TRIES, UPSTREAM_TRY};
 use crate::dns::upstream_cache::UpstreamCache;
-use crate::io::allowance::{may_ask, waits_for};
+use crate::io::allowance::{Grant, may_ask, turned_away, waits_for};
 use crate::io::upstream_tls::{TlsUpstream, is_distrust};
 use std::collections::HashMap;
 use std::io;
@@ -73,12 +73,16 @@ impl Upstream {
             waits_for(Found::Upstream);
             match state.waiting.get(&asked) {
                 Some(waiting) => waiting.clone(),
-                None if state.waiting.len() >= UPSTREAM_IN_FLIGHT_MAX || !may_ask() => return Err(UpstreamError::Busy),
                 None => {
+                    let is_room = state.waiting.len() < UPSTREAM_IN_FLIGHT_MAX;
+                    let Some(grant) = is_room.then(may_ask).flatten() else {
+                        turned_away();
+                        return Err(UpstreamError::Busy);
+                    };
                     let (done, waiting) = watch::channel(None);
                     state.waiting.insert(asked.clone(), waiting.clone());
                     // A task of its own: it ends by itself, however many of those who wait give up.
-                    tokio::spawn(Arc::clone(self).carry_out(asked, done));
+                    tokio::spawn(Arc::clone(self).carry_out(asked, done, grant));
                     waiting
                 }
             }
@@ -112,7 +116,7 @@ impl Upstream {
         self.sent.load(Ordering::Relaxed)
     }
 
-    async fn carry_out(self: Arc<Self>, asked: Asked, done: watch::Sender<Option<Outcome>>) {
+    async fn carry_out(self: Arc<Self>, asked: Asked, done: watch::Sender<Option<Outcome>>, grant: Grant) {
         let outcome = match timeout(UPSTREAM_TOTAL, self.try_all(&asked)).await {
             Ok(outcome) => outcome.map(Arc::new),
             Err(_) => Err(UpstreamError::TimedOut),
@@ -121,6 +125,8 @@ impl Upstream {
         state.waiting.remove(&asked);
         state.cache.put(asked, &outcome, Instant::now());
         drop(state);
+        // Whoever hears of it may ask the next.
+        drop(grant);
         done.send_replace(Some(outcome));
     }
 

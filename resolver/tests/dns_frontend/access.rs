@@ -5,6 +5,7 @@ use crate::world::{Ask, ORIGIN, Records, frontend, name, settings};
 use async_trait::async_trait;
 use dialtone_resolver::dns::access::{AccessSettings, Denied};
 use dialtone_resolver::dns::generations::Millis;
+use dialtone_resolver::dns::shares::SHARE_MAX;
 use dialtone_resolver::dns::{Carrier, Frontend, ListenerSettings, Reply, SearchSettings, Via};
 use dialtone_resolver::io::allowance::may_ask;
 use dialtone_resolver::{Lookup, LookupError, RecordSource};
@@ -13,24 +14,29 @@ use dialtone_shared::record::rdata::types;
 use dialtone_shared::{Binding, Name};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 /// What is not at hand has to be searched for, as with a stub, or with a provider that has peers.
 #[derive(Debug, Default)]
-struct Searching {
+pub struct Searching {
     at_hand: Arc<Records>,
-    searches: AtomicUsize,
+    pub searches: AtomicUsize,
+    /// Whoever is asked does not answer for now.
+    pub is_slow: AtomicBool,
 }
 
 #[async_trait]
 impl RecordSource for Searching {
     async fn lookup(&self, name: &Name) -> Result<Lookup, LookupError> {
         match self.at_hand.lookup(name).await? {
-            Lookup::Absent { .. } if !may_ask() => Err(LookupError::Busy),
             Lookup::Absent { ttl } => {
+                let _under_way = may_ask().ok_or(LookupError::Busy)?;
                 self.searches.fetch_add(1, Ordering::SeqCst);
+                while self.is_slow.load(Ordering::SeqCst) {
+                    sleep(Duration::from_millis(1)).await;
+                }
                 tokio::task::yield_now().await;
                 Ok(Lookup::Absent { ttl })
             }
@@ -48,7 +54,7 @@ fn records() -> Arc<Records> {
 fn searching(private: bool) -> (Arc<Searching>, Frontend) {
     let source = Arc::new(Searching {
         at_hand: records(),
-        searches: AtomicUsize::new(0),
+        ..Searching::default()
     });
     let mut settings = settings();
     settings.searches = SearchSettings {
@@ -96,6 +102,37 @@ async fn made_up_names_are_searched_for_within_the_budget_and_what_is_known_is_a
     // Who has the address has an account of its own, and so have others.
     assert_eq!(code(&asked(&house, "made up", "203.0.113.7", Carrier::Tcp).await), 3);
     assert_eq!(code(&asked(&house, "made up", "198.51.100.7", Carrier::Udp).await), 3);
+}
+
+#[tokio::test]
+async fn while_others_are_slow_a_network_has_its_share_of_searches_under_way_and_the_next_network_its_own() {
+    let (source, _) = searching(false);
+    let house = Frontend::new(Arc::clone(&source) as Arc<dyn RecordSource>, settings()).expect("frontend");
+    let house = Arc::new(house.following(Arc::default(), Millis::new(|| 1_700_000_000_000)));
+    source.is_slow.store(true, Ordering::SeqCst);
+    let ask = |at: u32, client: &'static str| {
+        let house = Arc::clone(&house);
+        tokio::spawn(async move { code(&asked(&house, &format!("made up {at} {client}"), client, Carrier::Udp).await) })
+    };
+    let many: Vec<_> = (0..2 * SHARE_MAX).map(|at| ask(at, "203.0.113.7")).collect();
+    let other = ask(0, "198.51.100.7");
+    let searches = || source.searches.load(Ordering::SeqCst) as u32;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    while searches() < SHARE_MAX + 1 || many.iter().filter(|answer| answer.is_finished()).count() < SHARE_MAX as usize {
+        assert!(tokio::time::Instant::now() < deadline, "{}", searches());
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(searches(), SHARE_MAX + 1);
+    source.is_slow.store(false, Ordering::SeqCst);
+    let mut codes = [0; 16];
+    for answer in many {
+        codes[usize::from(answer.await.expect("answered"))] += 1;
+    }
+    assert_eq!((codes[3], codes[2]), (SHARE_MAX, SHARE_MAX), "NXDOMAIN, and SERVFAIL for now");
+    assert_eq!(other.await.expect("answered"), 3);
+    // What is over counts no longer.
+    assert_eq!(ask(9_999, "203.0.113.7").await.expect("answered"), 3);
+    assert_eq!(house.counts().unsearched, u64::from(SHARE_MAX));
 }
 
 #[tokio::test]

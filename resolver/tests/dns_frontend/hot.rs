@@ -1,10 +1,14 @@
 //! What is asked again goes a short way: with the same answer as the long one, for as long as that holds, and not longer.
 
+use crate::access::Searching;
+use crate::forwarding::parsed;
 use crate::sockets::Served;
 use crate::world::{Ask, ORIGIN, Records, frontend, name, settings};
+use dialtone_resolver::RecordSource;
 use dialtone_resolver::dns::cookie::OPTION_BYTES;
 use dialtone_resolver::dns::edns::add_option;
 use dialtone_resolver::dns::frontend::Given;
+use dialtone_resolver::dns::generations::Millis;
 use dialtone_resolver::dns::glance::Key;
 use dialtone_resolver::dns::hot::Answers;
 use dialtone_resolver::dns::wire::Reader;
@@ -16,6 +20,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
@@ -134,6 +139,37 @@ async fn what_is_answered_by_way_of_the_map_is_kept_and_ends_with_a_change_of_th
     }
     let gone = exchange(&socket, &ask("zone.example")).await;
     assert_eq!(gone[3] & 0xf, 5, "REFUSED: no longer mapped, and no upstream");
+}
+
+#[tokio::test]
+async fn an_answer_that_had_to_wait_is_as_old_as_its_question_however_long_nobody_asks_after_it() {
+    let source = Arc::new(Searching::default());
+    source.is_slow.store(true, Ordering::SeqCst);
+    let house = Frontend::new(Arc::clone(&source) as Arc<dyn RecordSource>, settings()).expect("frontend");
+    let clock = Arc::new(AtomicU64::new(1_700_000_000_000));
+    let time = Arc::clone(&clock);
+    let house = Arc::new(house.following(Arc::default(), Millis::new(move || time.load(Ordering::SeqCst))));
+    let served = Served::start(Arc::clone(&house), ListenerSettings::default()).await;
+    let socket = client(&served).await;
+    let question = Ask::of(&format!("{}.{ORIGIN}", name("nobody")), types::A).bytes();
+    socket.send(&question).await.expect("sent");
+    while source.searches.load(Ordering::SeqCst) == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    source.is_slow.store(false, Ordering::SeqCst);
+    let mut first = vec![0; 4_096];
+    let length = timeout(PATIENCE, socket.recv(&mut first))
+        .await
+        .expect("in time")
+        .expect("received");
+    let ttl = |answer: &[u8]| parsed(answer).authorities[0].ttl;
+    let before = ttl(&first[..length]);
+    // The core sleeps until the next datagram; what came back to it meanwhile grows old all the same.
+    clock.fetch_add(1_000 * u64::from(before - 1), Ordering::SeqCst);
+    assert_eq!(ttl(&exchange(&socket, &question).await), 1);
+    clock.fetch_add(1_000, Ordering::SeqCst);
+    exchange(&socket, &question).await;
+    assert_eq!(source.searches.load(Ordering::SeqCst), 2, "looked up again");
 }
 
 /// All that there is to ask, in some order.

@@ -3,7 +3,7 @@
 use crate::forwarding::{Rr, SOA, Upstream, ede, parsed, reply, without_ttl};
 use crate::world::{Ask, Records, frontend, name, settings};
 use dialtone_resolver::dns::wire::Reader;
-use dialtone_resolver::dns::{Domain, Follow, Frontend};
+use dialtone_resolver::dns::{Domain, Follow, Frontend, SearchSettings};
 use dialtone_shared::Binding;
 use dialtone_shared::record::rdata::types;
 use dialtone_shared::record::{Address, DnsData};
@@ -186,6 +186,37 @@ async fn a_linked_domain_is_answered_for_from_its_name_and_what_that_lacks_from_
         ("192.0.2.99".to_owned(), Some(0))
     );
     assert_eq!(address_of(&frontend, "example.org", false).await, ("192.0.2.99".to_owned(), None));
+}
+
+#[tokio::test]
+async fn links_are_looked_for_within_the_budget_of_who_asks_and_what_was_not_looked_for_is_not_said_to_be_none() {
+    let root = Arc::new(Root::new());
+    for links in [Follow::Any, Follow::Validated] {
+        let upstream = upstream(Arc::clone(&root), link_to("site"), false).await;
+        let (records, _, folder) = world(&upstream, &root, links, false);
+        let mut settings = settings();
+        settings.upstreams = vec![upstream.address];
+        settings.links = links;
+        settings.trust_anchors = Some(folder.path().join("anchors"));
+        settings.searches = SearchSettings {
+            per_second: 1,
+            burst: 20,
+            private: true,
+        };
+        let frontend = frontend(&records, settings);
+        let mut unknown = 0;
+        for at in 0..60 {
+            let (said, why) = address_of(&frontend, &format!("a.b.made-up-{at}.example"), false).await;
+            match (said.as_str(), why) {
+                ("192.0.2.99", None) | ("ServFail", Some(0)) => {}
+                ("ServFail", Some(31)) => unknown += 1,
+                other => panic!("{links:?} {at}: {other:?}"),
+            }
+        }
+        assert!(unknown >= 50, "{unknown}");
+        // Time passes: a few more than at once.
+        assert!(upstream.asked().len() <= 40, "{links:?}: {}", upstream.asked().len());
+    }
 }
 
 #[tokio::test]

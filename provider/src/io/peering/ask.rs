@@ -21,7 +21,7 @@ use crate::settings::BURST_SECS;
 use crate::store::{RecordStore, StoreError};
 use async_trait::async_trait;
 use dialtone_resolver::dns::latency;
-use dialtone_resolver::io::allowance::{may_ask, waits_for};
+use dialtone_resolver::io::allowance::{Grant, may_ask, waits_for};
 use dialtone_shared::hip::Hit;
 use dialtone_shared::message::{Answer, Query, Refused, Request, Response};
 use dialtone_shared::{Name, Rank, SignedRecord, UnixMicros, UnixSecs};
@@ -214,11 +214,11 @@ impl Asking {
             Look::Known(reply) => return Ok(reply),
             Look::Joins(ears) => ears,
             Look::Asks(ticket, question, ears) => {
-                if !may_ask() {
+                let Some(grant) = may_ask() else {
                     return Ok(self.turn_away(wish, &local, ticket, &tell));
-                }
+                };
                 // In a task of its own: whoever asked may go away, and others may have joined.
-                tokio::spawn(Arc::clone(self).ask(ticket, question, tell));
+                tokio::spawn(Arc::clone(self).ask(ticket, question, tell, grant));
                 ears
             }
         };
@@ -251,7 +251,7 @@ impl Asking {
     }
 
     /// Asks one question to its end.
-    async fn ask(self: Arc<Self>, ticket: Ticket, mut question: Box<Question>, tell: watch::Sender<Option<Outcome>>) {
+    async fn ask(self: Arc<Self>, ticket: Ticket, mut question: Box<Question>, tell: watch::Sender<Option<Outcome>>, _under_way: Grant) {
         // Should this task fail, nobody may go on joining a question that nobody asks.
         let _begun = Begun {
             asking: Arc::clone(&self),
