@@ -1,7 +1,7 @@
 //! What an operator may set, with what holds when nothing is set. `etc/provider.toml` is the documentation; a test reads it back.
 
 use crate::peering::agreement::{Agreement, Filter, Limits};
-use dialtone_resolver::dns::{AccessSettings, QueryLogSettings, RateSettings, SearchSettings};
+use dialtone_resolver::dns::{AccessSettings, QueryLogSettings, RateSettings, SearchSettings, Server};
 use dialtone_shared::Name;
 use dialtone_shared::limits::{LIFETIME_SECS_MAX, PRICE_BYTES_MAX, VALUE_BYTES_MAX};
 use dialtone_shared::message::{Mode, Relationship, WordError};
@@ -88,7 +88,7 @@ pub struct DnsSettings {
     /// The domain under which flat names are found.
     pub origin: String,
     /// Resolvers that other names are forwarded to; empty: other names are refused.
-    pub forward: Vec<SocketAddr>,
+    pub forward: Vec<Server>,
     /// The file of names that people chose for flat names, as `dialtone alias` edits it.
     pub aliases: Option<PathBuf>,
     /// How fast answers may go by UDP to one network.

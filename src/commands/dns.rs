@@ -16,7 +16,7 @@ use dialtone_provider::settings::{LogSettings, from_file};
 use dialtone_resolver::RecordSource;
 use dialtone_resolver::dns::generations::{Generations, Millis};
 use dialtone_resolver::dns::{
-    AccessSettings, Domain, Follow, Frontend, FrontendSettings, ListenerSettings, QueryLogSettings, RateSettings, SearchSettings,
+    AccessSettings, Domain, Follow, Frontend, FrontendSettings, ListenerSettings, QueryLogSettings, RateSettings, SearchSettings, Server,
 };
 use dialtone_resolver::io::certificate::Certificate;
 use dialtone_resolver::io::encrypted_sockets::{EncryptedSettings, EncryptedSockets};
@@ -76,9 +76,9 @@ pub struct DnsArgs {
     /// A name of the site's own, kept with whatever it leads to; repeat it for more [default: all names of the map file]
     #[arg(long = "site-name", value_name = "NAME")]
     site_names: Vec<String>,
-    /// A resolver to forward other names to; repeat it for more [default: other names are refused]
-    #[arg(long, value_name = "ADDR:PORT")]
-    forward: Vec<SocketAddr>,
+    /// A resolver to forward other names to: ADDR:PORT, or over TLS tls://ADDR#NAME or tls://ADDR#sha256/PIN; repeat it for more [default: other names are refused]
+    #[arg(long, value_name = "RESOLVER")]
+    forward: Vec<Server>,
     /// Which links from legacy names to flat ones, that their owners set with `dialtone link`, are followed: no, validated (by DNSSEC) or any [default: no]
     #[arg(long, value_name = "WHICH", value_parser = str::parse::<Follow>)]
     links: Option<Follow>,
@@ -119,7 +119,7 @@ pub struct DnsFile {
     /// The site's own names; empty: those of the map.
     pub site_names: Vec<String>,
     /// Resolvers for other names.
-    pub forward: Vec<SocketAddr>,
+    pub forward: Vec<Server>,
     /// Whether to forward for clients beyond private networks too.
     pub forward_for_everyone: bool,
     /// Which owners' links are followed.
@@ -214,7 +214,8 @@ impl DnsFile {
         let others = if self.forward.is_empty() {
             "other names are refused".to_owned()
         } else {
-            format!("other names are forwarded to {}", list(&self.forward))
+            let forward: Vec<String> = self.forward.iter().map(ToString::to_string).collect();
+            format!("other names are forwarded to {}", forward.join(", "))
         };
         let encrypted = [("TLS", &self.tls), ("HTTPS", &self.https), ("QUIC", &self.quic)];
         let encrypted = encrypted.iter().filter(|(_, addresses)| !addresses.is_empty());

@@ -15,6 +15,7 @@ use dialtone_provider::provider::Parts;
 use dialtone_provider::settings::PeerSettings;
 use dialtone_provider::store::backup;
 use dialtone_provider::store::embedded::EmbeddedOptions;
+use dialtone_resolver::dns::Server;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -60,9 +61,9 @@ struct RunArgs {
     /// The domain under which names are found [default: dialtone.alt]
     #[arg(long, value_name = "DOMAIN")]
     origin: Option<String>,
-    /// A resolver that other names are forwarded to; repeat it for more [default: other names are refused]
-    #[arg(long, value_name = "ADDR:PORT")]
-    forward: Vec<SocketAddr>,
+    /// A resolver that other names are forwarded to: ADDR:PORT, or over TLS tls://ADDR#NAME or tls://ADDR#sha256/PIN; repeat it for more [default: other names are refused]
+    #[arg(long, value_name = "RESOLVER")]
+    forward: Vec<Server>,
     /// Print the start line as one JSON object
     #[arg(long)]
     json: bool,

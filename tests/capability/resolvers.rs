@@ -1,6 +1,6 @@
 //! Other people's resolvers in front of ours: they are told in two lines where flat names are, and their clients find them.
 
-use crate::support::{DnsServer, ProviderProcess, Running, Tool, World, asking, exchange};
+use crate::support::{DnsServer, ProviderProcess, Running, Tool, World, asking, exchange, free_port};
 use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 use serde_json::Value;
@@ -10,7 +10,7 @@ use std::time::Duration;
 /// A provider with a name, and a frontend before it over UDP, TCP and TLS.
 struct Site {
     world: World,
-    _provider: ProviderProcess,
+    provider: ProviderProcess,
     _frontend: Running,
     start: Value,
     domain: String,
@@ -39,7 +39,7 @@ impl Site {
         let domain = format!("{name}.{}", start["origin"].as_str().expect("an origin"));
         Self {
             world,
-            _provider: provider,
+            provider,
             _frontend: frontend,
             start,
             domain,
@@ -94,6 +94,48 @@ fn unbound_forwards_flat_names_over_udp_and_over_tls_with_the_certificate_checke
         return;
     };
     site.is_found_through(&unbound);
+}
+
+#[test]
+fn other_names_are_asked_of_unbound_over_tls_and_of_nobody_who_has_another_key() {
+    let site = Site::new();
+    let shown = &site.start["certificate"];
+    let certificate = site.world.path(shown["file"].as_str().expect("a file"));
+    let key = certificate.with_file_name("dns-certificate-key.pem");
+    let port = free_port();
+    let server = format!(
+        " interface: 127.0.0.1@{port}\n tls-port: {port}\n tls-service-pem: \"{}\"\n tls-service-key: \"{}\"\n local-data: \"www.example. 300 A 192.0.2.9\"",
+        certificate.display(),
+        key.display()
+    );
+    let Some(_unbound) = DnsServer::unbound(&site.world, "upstream", &server, "", "www.example.") else {
+        return;
+    };
+    let url = site.provider.url();
+    let pin = shown["pin"].as_str().expect("a pin");
+    for (pin, code, answers) in [(pin, ResponseCode::NoError, 1), (OTHER_PIN, ResponseCode::ServFail, 0)] {
+        let forward = format!("tls://127.0.0.1:{port}#sha256/{pin}");
+        let told = [
+            "dns",
+            "--provider",
+            &url,
+            "--listen",
+            "127.0.0.1:0",
+            "--forward",
+            &forward,
+            "--json",
+        ];
+        let mut frontend = Running::start(&site.world, &told);
+        let start: Value = serde_json::from_str(&frontend.line("{")).expect("one JSON object");
+        let socket = asking(start["dns"][0].as_str().expect("an address").parse().expect("an address"));
+        for _ in 0..2 {
+            let mut question = Message::query();
+            question.metadata.recursion_desired = true;
+            question.add_query(Query::query(Name::from_ascii("www.example.").expect("a name"), RecordType::A));
+            let answer = exchange(&socket, &question, PATIENCE).expect("an answer");
+            assert_eq!((answer.metadata.response_code, answer.answers.len()), (code, answers), "{answer}");
+        }
+    }
 }
 
 #[test]
@@ -153,3 +195,6 @@ fn a_flood_of_dnsperf_is_answered_to_the_last_question() {
 }
 
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The pin of a key that nobody has.
+const OTHER_PIN: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";

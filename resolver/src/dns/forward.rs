@@ -104,6 +104,18 @@ impl Asked {
 }
 
 impl Sent {
+    /// As long as others, for a way on which only the length can be seen: filled up to a multiple of 128 bytes (RFC 8467 §4.1).
+    pub fn padded(mut self) -> Self {
+        let filling = (PADDED_TO - (self.bytes.len() + 4) % PADDED_TO) % PADDED_TO;
+        // The OPT record is the last, and empty so far.
+        let rdlength_at = self.bytes.len() - 2;
+        self.bytes[rdlength_at..].copy_from_slice(&(4 + filling as u16).to_be_bytes());
+        self.bytes.extend_from_slice(&OPTION_PADDING.to_be_bytes());
+        self.bytes.extend_from_slice(&(filling as u16).to_be_bytes());
+        self.bytes.resize(self.bytes.len() + filling, 0);
+        self
+    }
+
     /// What `reply` is to this query.
     pub fn judge(&self, reply: &[u8]) -> Verdict {
         self.try_judge(reply, true).unwrap_or(Verdict::PassOver)
@@ -335,6 +347,12 @@ fn uncompressed(message: &[u8], record: &RawRecord<'_>) -> Option<Bytes> {
 /// Longest chain of aliases that is believed: twice what is followed here, for upstreams that follow further.
 const CHAIN_MAX: usize = 2 * ALIAS_HOPS_MAX;
 
+/// To a multiple of what questions are filled up (RFC 8467 §4.1), in bytes.
+const PADDED_TO: usize = 128;
+
+/// The option that fills up (RFC 7830).
+const OPTION_PADDING: u16 = 12;
+
 const TYPE_DNAME: u16 = 39;
 const TYPE_RRSIG: u16 = 46;
 const TYPE_NSEC: u16 = 47;
@@ -381,6 +399,17 @@ pub(crate) mod tests {
         let sent = asked("www.example").query(0x1234, &[0xff; 32]);
         let expected = b"\x12\x34\x01\x00\0\x01\0\0\0\0\0\x01\x03WWW\x07EXAMPLE\0\0\x01\0\x01\0\0\x29\x04\xd0\0\0\0\0\0\0";
         assert_eq!(sent.bytes, expected);
+    }
+
+    #[test]
+    fn a_question_that_is_filled_up_is_still_the_question() {
+        for name in ["a", "www.example", &"abcdefgh.".repeat(20), &"abcdefghi.".repeat(8)] {
+            let sent = asked(name).query(7, &[0; 32]).padded();
+            assert_eq!(sent.bytes.len() % 128, 0, "{name}");
+            let query = Query::read(&sent.bytes).expect("a query");
+            assert_eq!(query.question.name, sent.question.name);
+            assert!(query.edns.is_some());
+        }
     }
 
     #[test]

@@ -80,6 +80,9 @@ pub enum UpstreamError {
     /// Those that answered said that they could not.
     #[error("the upstream resolvers failed")]
     Failed,
+    /// What answers in the place of one does not show that it is the one that was meant, and none other answered. The operator's turn.
+    #[error("an upstream resolver shows a certificate that is not the right one")]
+    Untrusted,
     /// Failed a moment ago, and not asked again so soon (RFC 9520).
     #[error("the upstream resolvers failed a moment ago")]
     FailedBefore,
@@ -111,6 +114,7 @@ pub fn of_error(error: &AnswerError) -> Ede {
         AnswerError::Validate(ValidateError::Unknown(_)) => Ede::new(ede::DNSSEC_INDETERMINATE, error.to_string()),
         AnswerError::Upstream(UpstreamError::TimedOut) => Ede::new(ede::NETWORK_ERROR, "no upstream resolver answered in time"),
         AnswerError::Upstream(UpstreamError::Failed) => Ede::new(ede::NETWORK_ERROR, "the upstream resolvers failed"),
+        AnswerError::Upstream(UpstreamError::Untrusted) => Ede::new(ede::NETWORK_ERROR, "an upstream resolver shows a wrong certificate"),
         AnswerError::Upstream(UpstreamError::FailedBefore) => Ede::new(ede::CACHED_ERROR, "the upstream resolvers failed a moment ago"),
         AnswerError::Upstream(UpstreamError::Busy) => Ede::new(ede::RATE_LIMITED, "too many questions wait for the upstream resolvers"),
     }

@@ -5,8 +5,8 @@ use crate::dns::accounts::{Rule, UNITS_PER_SECOND};
 use crate::dns::domain::Domain;
 use crate::dns::links::Follow;
 use crate::dns::query_log::QueryLogSettings;
+use crate::dns::server::Server;
 use serde::Deserialize;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub struct FrontendSettings {
     /// The name servers of the origin: what its parent delegates to. Of no use for an origin that nobody delegates.
     pub nameservers: Vec<Domain>,
     /// The resolvers that other names are forwarded to, preferred first; none: other names are refused.
-    pub upstreams: Vec<SocketAddr>,
+    pub upstreams: Vec<Server>,
     /// Whether anyone may have names forwarded; otherwise only loopback, private and link-local addresses may. An open resolver is a
     /// weapon for others.
     pub forward_for_everyone: bool,
@@ -315,6 +315,9 @@ pub const UPSTREAM_REST: Duration = Duration::from_secs(30);
 
 /// How often each upstream is tried.
 pub const UPSTREAM_TRIES: usize = 2;
+
+/// How long a connection to an upstream is kept that nobody asks over: a page is read, and the next one opened.
+pub const UPSTREAM_IDLE: Duration = Duration::from_secs(30);
 
 /// How long one question may take with all upstreams: what a stub resolver waits before it asks again (5 s), less the way back.
 pub const UPSTREAM_TOTAL: Duration = Duration::from_millis(4_500);

@@ -48,7 +48,7 @@ impl UpstreamCache {
             Ok(answered) => (Some(Arc::clone(answered)), answered.ttl),
             // Nothing was asked, so nothing was learnt.
             Err(UpstreamError::Busy | UpstreamError::FailedBefore) => return,
-            Err(UpstreamError::TimedOut | UpstreamError::Failed) => (None, UPSTREAM_FAILURE_SECS),
+            Err(UpstreamError::TimedOut | UpstreamError::Failed | UpstreamError::Untrusted) => (None, UPSTREAM_FAILURE_SECS),
         };
         if ttl > 0 {
             let ttl = Duration::from_secs(u64::from(ttl));

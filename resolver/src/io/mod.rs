@@ -34,5 +34,6 @@ pub mod sockets;
 pub mod tls;
 pub mod transport;
 pub mod upstream;
+mod upstream_tls;
 pub mod validator;
 pub mod watcher;

@@ -1,12 +1,14 @@
-//! Questions to upstream resolvers: a fresh, connected socket for each, so that a forger has to guess a port, an id and the case of
-//! every letter (RFC 5452 §9). Which reply counts is decided in [`forward`](crate::dns::forward).
+//! Questions to upstream resolvers: over TLS, or from a fresh, connected socket for each, so that a forger has to guess a port, an id and
+//! the case of every letter (RFC 5452 §9). Which reply counts is decided in [`forward`](crate::dns::forward).
 
 use crate::dns::forward::{Answered, Asked, Sent, Verdict};
 use crate::dns::latency::Found;
 use crate::dns::rcode::UpstreamError;
+use crate::dns::server::Server;
 use crate::dns::settings::{UPSTREAM_IN_FLIGHT_MAX, UPSTREAM_REST, UPSTREAM_TOTAL, UPSTREAM_TRIES, UPSTREAM_TRY};
 use crate::dns::upstream_cache::UpstreamCache;
 use crate::io::allowance::{Grant, may_ask, turned_away, waits_for};
+use crate::io::upstream_tls::{TlsUpstream, is_distrust};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -21,7 +23,7 @@ use tokio::time::{timeout, timeout_at};
 /// The upstream resolvers, and what they said lately.
 #[derive(Debug)]
 pub struct Upstream {
-    servers: Vec<SocketAddr>,
+    servers: Vec<One>,
     state: Mutex<State>,
     /// Messages sent, for whoever counts.
     sent: AtomicU64,
@@ -31,17 +33,28 @@ pub struct Upstream {
 struct State {
     cache: UpstreamCache,
     waiting: HashMap<Asked, watch::Receiver<Option<Outcome>>>,
-    /// Until when a server that did not answer is asked last.
-    resting: HashMap<SocketAddr, Instant>,
+    /// Until when a server, by its place, that did not answer is asked last.
+    resting: HashMap<usize, Instant>,
+}
+
+#[derive(Debug)]
+struct One {
+    server: Server,
+    /// `None`: by UDP and TCP.
+    tls: Option<TlsUpstream>,
 }
 
 type Outcome = Result<Arc<Answered>, UpstreamError>;
 
 impl Upstream {
     /// Asks `servers`, preferred first.
-    pub fn new(servers: Vec<SocketAddr>) -> Arc<Self> {
+    pub fn new(servers: Vec<Server>) -> Arc<Self> {
+        let one = |server: Server| One {
+            tls: server.identity.clone().map(|identity| TlsUpstream::new(server.address, identity)),
+            server,
+        };
         Arc::new(Self {
-            servers,
+            servers: servers.into_iter().map(one).collect(),
             state: Mutex::default(),
             sent: AtomicU64::new(0),
         })
@@ -103,37 +116,45 @@ impl Upstream {
     async fn try_all(&self, asked: &Asked) -> Result<Answered, UpstreamError> {
         let mut outcome = Err(UpstreamError::TimedOut);
         for _ in 0..UPSTREAM_TRIES {
-            for server in self.in_order(Instant::now()) {
-                match timeout(UPSTREAM_TRY, self.try_one(server, asked)).await {
+            for (place, one) in self.in_order(Instant::now()) {
+                let shown = &one.server;
+                match timeout(UPSTREAM_TRY, self.try_one(one, asked)).await {
                     Ok(Ok(Some(answered))) => {
-                        self.lock().resting.remove(&server);
+                        self.lock().resting.remove(&place);
                         return Ok(answered);
                     }
                     Ok(Ok(None)) => {
                         outcome = Err(UpstreamError::Failed);
                         continue;
                     }
-                    Ok(Err(error)) => tracing::debug!(%server, %error, "upstream resolver"),
-                    Err(_) => tracing::debug!(%server, "upstream resolver: no answer in time"),
+                    Ok(Err(error)) if is_distrust(&error) => {
+                        outcome = Err(UpstreamError::Untrusted);
+                        tracing::warn!(server = %shown, %error, "an upstream resolver is not the one that was meant: it is not asked");
+                    }
+                    Ok(Err(error)) => tracing::debug!(server = %shown, %error, "upstream resolver"),
+                    Err(_) => tracing::debug!(server = %shown, "upstream resolver: no answer in time"),
                 }
-                self.lock().resting.insert(server, Instant::now() + UPSTREAM_REST);
+                self.lock().resting.insert(place, Instant::now() + UPSTREAM_REST);
             }
         }
         outcome
     }
 
     /// The servers as they are preferred, those last that lately did not answer.
-    fn in_order(&self, now: Instant) -> Vec<SocketAddr> {
+    fn in_order(&self, now: Instant) -> Vec<(usize, &One)> {
         let state = self.lock();
-        let is_resting = |server: &SocketAddr| state.resting.get(server).is_some_and(|until| now < *until);
-        let (last, first): (Vec<SocketAddr>, Vec<SocketAddr>) = self.servers.iter().partition(|server| is_resting(server));
+        let is_resting = |(place, _): &(usize, &One)| state.resting.get(place).is_some_and(|until| now < *until);
+        let (last, first): (Vec<_>, Vec<_>) = self.servers.iter().enumerate().partition(is_resting);
         first.into_iter().chain(last).collect()
     }
 
     /// `None`: it said that it cannot answer.
-    async fn try_one(&self, server: SocketAddr, asked: &Asked) -> io::Result<Option<Answered>> {
-        let sent = asked.query(rand::random(), &rand::random());
+    async fn try_one(&self, one: &One, asked: &Asked) -> io::Result<Option<Answered>> {
         self.sent.fetch_add(1, Ordering::Relaxed);
+        if let Some(tls) = &one.tls {
+            return tls.ask(asked).await;
+        }
+        let (server, sent) = (one.server.address, asked.query(rand::random(), &rand::random()));
         match ask_udp(server, &sent).await? {
             Verdict::Answer(answered) => Ok(Some(answered)),
             Verdict::Failed => Ok(None),

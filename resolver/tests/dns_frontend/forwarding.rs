@@ -109,7 +109,7 @@ pub const SOA: Rr<'static> = Rr(
 async fn forwarding(upstreams: &[&Upstream]) -> (Arc<Records>, Arc<Frontend>) {
     let records = Arc::new(Records::default());
     let mut settings = settings();
-    settings.upstreams = upstreams.iter().map(|upstream| upstream.address).collect();
+    settings.upstreams = upstreams.iter().map(|upstream| upstream.address.into()).collect();
     let frontend = frontend(&records, settings);
     (records, frontend)
 }

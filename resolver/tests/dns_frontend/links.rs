@@ -102,7 +102,7 @@ fn world(upstream: &Upstream, root: &Root, links: Follow, validate: bool) -> (Ar
     };
     records.publish("site", 600, vec![address(1), Binding::Dns(www)]);
     let mut settings = settings();
-    settings.upstreams = vec![upstream.address];
+    settings.upstreams = vec![upstream.address.into()];
     settings.links = links;
     settings.validate = validate;
     settings.trust_anchors = Some(anchors);
@@ -195,7 +195,7 @@ async fn links_are_looked_for_within_the_budget_of_who_asks_and_what_was_not_loo
         let upstream = upstream(Arc::clone(&root), link_to("site"), false).await;
         let (records, _, folder) = world(&upstream, &root, links, false);
         let mut settings = settings();
-        settings.upstreams = vec![upstream.address];
+        settings.upstreams = vec![upstream.address.into()];
         settings.links = links;
         settings.trust_anchors = Some(folder.path().join("anchors"));
         settings.searches = SearchSettings {
