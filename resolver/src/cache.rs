@@ -78,9 +78,9 @@ impl Cache {
         self.live.extend(names.map(|name| (*name, watch)));
     }
 
-    /// This watch tells nothing any more: TTLs rule again.
-    pub fn end_live(&mut self, watch: u64) {
-        self.live.retain(|_, by| *by != watch);
+    /// This watch tells nothing any more: TTLs rule again. Says for which names.
+    pub fn end_live(&mut self, watch: u64) -> Vec<Name> {
+        self.live.extract_if(|_, by| *by == watch).map(|(name, _)| name).collect()
     }
 
     /// This watch tells nothing of this name.

@@ -158,8 +158,8 @@ impl Stub {
     }
 
     /// See [`Cache::end_live`].
-    pub(crate) fn end_live(&self, watch: u64) {
-        self.inner.desk().cache.end_live(watch);
+    pub(crate) fn end_live(&self, watch: u64) -> Vec<Name> {
+        self.inner.desk().cache.end_live(watch)
     }
 
     /// See [`Cache::end_live_of`].

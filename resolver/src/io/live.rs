@@ -28,6 +28,7 @@ pub struct Live {
 struct Watched {
     names: BTreeSet<Name>,
     stub: Stub,
+    generations: Arc<Generations>,
     id: u64,
     task: AbortHandle,
 }
@@ -75,6 +76,7 @@ async fn run(stub: Stub, generations: Arc<Generations>) {
         let watch = Watched {
             names,
             stub: stub.clone(),
+            generations: Arc::clone(&generations),
             id,
             task,
         };
@@ -146,6 +148,45 @@ async fn follow(stub: Stub, generations: Arc<Generations>, id: u64, known: Vec<(
 impl Drop for Watched {
     fn drop(&mut self) {
         self.task.abort();
-        self.stub.end_live(self.id);
+        // What no other watch has taken over: one that was to, and was lost at once, has not.
+        for name in self.stub.end_live(self.id) {
+            self.generations.changed(&name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::generations::Trace;
+    use crate::settings::{FloorAt, StubSettings};
+
+    #[tokio::test]
+    async fn a_watch_that_makes_way_ends_what_was_made_from_the_names_that_no_other_has_taken_over() {
+        let settings = StubSettings {
+            floor: FloorAt::Memory,
+            starts_alone: true,
+            ..StubSettings::default()
+        };
+        let (stub, generations) = (Stub::connect(settings).await.unwrap(), Arc::new(Generations::new()));
+        let [left, taken_over] = [&b"left"[..], b"taken over"].map(Name::of_content);
+        stub.set_live(1, [left, taken_over].iter());
+        stub.set_live(2, [taken_over].iter());
+        let begun = generations.begin();
+        let slots = |name: &Name| {
+            let trace = Trace::default();
+            trace.consulted(name, &generations);
+            trace.known();
+            trace.into_slots().unwrap()
+        };
+        drop(Watched {
+            names: BTreeSet::from([left, taken_over]),
+            stub: stub.clone(),
+            generations: Arc::clone(&generations),
+            id: 1,
+            task: tokio::spawn(std::future::pending::<()>()).abort_handle(),
+        });
+        assert!(!generations.hold(slots(&left), begun));
+        assert!(generations.hold(slots(&taken_over), begun));
     }
 }
