@@ -259,8 +259,7 @@ impl Inner {
         if let Some(receiver) = desk.flying.get(sought) {
             return Turn::Wait(receiver.clone());
         }
-        let is_room = desk.flying.len() < self.lookups_max;
-        let Some(grant) = is_room.then(may_ask).flatten() else {
+        let Some(grant) = may_ask(self.lookups_max.saturating_sub(desk.flying.len())) else {
             return Turn::Busy;
         };
         let (sender, receiver) = watch::channel(None);

@@ -4,6 +4,7 @@
  */
 
 import { Reader, UNCRITICAL_FROM } from "../src/cbor.js";
+import { Hit } from "../src/hip.js";
 import { Name } from "../src/name.js";
 import { Rank } from "../src/rank.js";
 import { SignedRecord } from "../src/signed.js";
@@ -33,6 +34,7 @@ export async function readFrame(frame) {
   }
   reader.finish();
   const missing = Object.keys(shape).filter((key) => !fields.has(Number(key)) && !optional.includes(Number(key)));
+  if (kind === "batch") checkTags(fields);
   if (kind === "answer") checkAnswer(fields);
   else if (missing.length > 0) throw new Error(`fields ${missing} of ${kind} are missing`);
   return { kind, fields };
@@ -43,6 +45,12 @@ function checkAnswer(fields) {
   const outcome = fields.get(1);
   const right = outcome >= 1 && outcome <= 4 && fields.has(2) === (outcome === 1) && fields.has(3) === outcome <= 2;
   if (!right) throw new Error("an answer whose fields contradict each other");
+}
+
+/** 12 bytes for each pointer, 8 for each mention. @param {Map<number, any>} fields */
+function checkTags(fields) {
+  const wanted = fields.get(4)?.reduce((/** @type {number} */ sum, /** @type {any} */ entry) => sum + (entry.name ? 12 : entry.record ? 0 : 8), 0);
+  if (fields.has(64) && fields.get(64).length !== wanted) throw new Error("tags of another length than their entries");
 }
 
 /** @typedef {(reader: Reader) => any} Read */
@@ -66,6 +74,11 @@ const uint = (reader) => reader.uint();
 const bool = (reader) => reader.bool();
 /** @type {Read} */
 const name = (reader) => new Name(reader.bytes());
+/** What is asked for. @type {Read} */
+const nameOrTag = (reader) => {
+  const bytes = reader.bytes();
+  return bytes.length === 16 ? new Hit(bytes) : new Name(bytes);
+};
 /** @type {Read} */
 const record = (reader) => new SignedRecord(reader.bytes()).verify();
 /** @type {(length?: number) => Read} */
@@ -102,12 +115,12 @@ const TERMS = { 7: between(1, 5), 8: between(0, 3), 9: between(0, 3), 10: bool, 
 /** @type {Map<number, [string, Record<number, Read>, number[]?]>} */
 const KINDS = new Map([
   [1, ["hello", { 1: list(1, 16, uint), 2: record, 3: bytes(16), 4: bytes(16), 5: list(3, 3, uint), ...TERMS }]],
-  [2, ["batch", { 1: between(0, 2), 2: uint, 3: uint, 4: list(0, 256, entry), 5: uint }, [5]]],
+  [2, ["batch", { 1: between(0, 2), 2: uint, 3: uint, 4: list(0, 256, entry), 5: uint, 64: bytes() }, [5, 64]]],
   [3, ["ack", { 1: between(0, 2), 2: uint, 3: list(6, 6, uint), 4: list(1, 2048, name) }, [4]]],
   [4, ["terms", TERMS]],
-  [5, ["digest", { 1: uint, 2: uint, 3: between(1, 16), 4: uint, 5: uint, 6: bytes() }]],
+  [5, ["digest", { 1: uint, 2: uint, 3: between(1, 16), 4: uint, 5: uint, 6: bytes(), 64: bool }, [64]]],
   [6, ["branch", { 1: uint, 2: between(0, 32), 3: bool }]],
-  [16, ["query", { 1: name, 2: between(0, 255), 3: list(0, 512, uint), 4: between(0, 255), 5: bool, 6: (reader) => Rank.read(reader) }, [6]]],
+  [16, ["query", { 1: nameOrTag, 2: between(0, 255), 3: list(0, 512, uint), 4: between(0, 255), 5: bool, 6: (reader) => Rank.read(reader) }, [6]]],
   [17, ["reconcile", { 1: bytes() }]],
   [18, ["statement request", { 1: uint, 2: uint }]],
   [19, ["proofs", { 1: list(0, 16, bytes()) }]],

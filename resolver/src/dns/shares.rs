@@ -1,4 +1,5 @@
-//! How many searches each network has under way: so many and no more, so that what all networks share is never one's alone.
+//! How many searches each network has under way: so many and no more, and fewer the less room is left, so that what all networks share is
+//! never one's alone, nor that of a few.
 
 use crate::dns::accounts::{Rule, network};
 use crate::dns::settings::UPSTREAM_IN_FLIGHT_MAX;
@@ -30,13 +31,19 @@ impl Shares {
         })
     }
 
-    /// One more for the network of `client`; `None`: it has as many as it may. Each `kind`, up to 127, has shares of its own.
-    pub fn take(self: &Arc<Self>, client: IpAddr, kind: u8) -> Option<Share> {
+    /// One more for the network of `client`, where there is room for `left` more of anybody's; `None`: it has as many as it may. Each `kind`, up to 127,
+    /// has shares of its own.
+    pub fn take(self: &Arc<Self>, client: IpAddr, kind: u8, left: usize) -> Option<Share> {
         let network = network(client, &self.rule, kind);
         let mut under_way = self.lock();
         let count = under_way.entry(network).or_default();
         // A network that has none is not in the table: it has at most as many as are under way in all.
-        (*count < SHARE_MAX).then(|| {
+        let may = *count < SHARE_MAX && (*count as usize) < left;
+        if !may && *count == 0 {
+            under_way.remove(&network);
+            return None;
+        }
+        may.then(|| {
             *count += 1;
             Share {
                 of: Arc::clone(self),
@@ -87,13 +94,30 @@ mod tests {
     #[test]
     fn a_network_has_its_share_under_way_and_others_and_other_kinds_have_theirs() {
         let shares = Shares::new(RULE);
-        let mut held: Vec<_> = std::iter::from_fn(|| shares.take(ip("203.0.113.9"), 0)).collect();
+        let mut held: Vec<_> = std::iter::from_fn(|| shares.take(ip("203.0.113.9"), 0, usize::MAX)).collect();
         assert_eq!(held.len(), SHARE_MAX as usize);
-        assert!(shares.take(ip("203.0.113.200"), 0).is_none(), "a neighbour");
-        assert!(shares.take(ip("203.0.113.9"), 1).is_some() && shares.take(ip("203.0.114.9"), 0).is_some());
+        assert!(shares.take(ip("203.0.113.200"), 0, usize::MAX).is_none(), "a neighbour");
+        assert!(shares.take(ip("203.0.113.9"), 1, 1).is_some() && shares.take(ip("203.0.114.9"), 0, 1).is_some());
         held.pop();
-        assert!(shares.take(ip("203.0.113.200"), 0).is_some(), "one is over");
+        assert!(shares.take(ip("203.0.113.200"), 0, usize::MAX).is_some(), "one is over");
         drop(held);
+        assert!(shares.take(ip("203.0.113.9"), 0, 0).is_none(), "there is no room");
         assert!(shares.lock().is_empty(), "nothing is remembered of who has none");
+    }
+
+    #[test]
+    fn however_many_networks_there_are_the_next_one_finds_room() {
+        const ROOM: usize = 512;
+        let shares = Shares::new(RULE);
+        let mut held = Vec::new();
+        for network in 0..40_u8 {
+            let client = IpAddr::from([203, 0, network, 9]);
+            let before = held.len();
+            while let Some(share) = shares.take(client, 0, ROOM - held.len()) {
+                held.push(share);
+            }
+            assert!(held.len() > before, "{network}");
+        }
+        assert!(held.len() < ROOM);
     }
 }

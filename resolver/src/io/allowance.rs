@@ -61,14 +61,14 @@ pub fn waits_for(others: Found) {
     let _nobody = ANSWERING.try_with(|known| known.found.set(known.found.get().max(others)));
 }
 
-/// Whether somebody else may be asked for who is being answered. Where nobody is, always. Only to be asked in the task that answers: another knows of no limit.
-pub fn may_ask() -> Option<Grant> {
-    let unlimited = Some(Grant { _share: None });
+/// Whether somebody else may be asked for who is being answered, where there is room for `left` more. Where nobody is, as long as there is any. Only to be asked in the task that answers: another knows of no limit.
+pub fn may_ask(left: usize) -> Option<Grant> {
+    let unlimited = || (left > 0).then_some(Grant { _share: None });
     let take = |known: &Answering| match &known.allowance {
-        Some(allowance) => allowance.take(),
-        None => Some(Grant { _share: None }),
+        Some(allowance) => allowance.take(left),
+        None => unlimited(),
     };
-    ANSWERING.try_with(take).unwrap_or(unlimited)
+    ANSWERING.try_with(take).unwrap_or_else(|_| unlimited())
 }
 
 /// Notes that somebody was not asked for the answer under way, because too many are.
@@ -83,9 +83,9 @@ pub(crate) fn was_turned_away() -> bool {
 }
 
 impl Allowance {
-    fn take(&self) -> Option<Grant> {
+    fn take(&self, left: usize) -> Option<Grant> {
         let kind = u8::from(self.is_proved);
-        let Some(share) = self.shares.take(self.client, kind) else {
+        let Some(share) = self.shares.take(self.client, kind, left) else {
             self.searches.refuse();
             return None;
         };

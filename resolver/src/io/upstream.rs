@@ -74,8 +74,8 @@ impl Upstream {
             match state.waiting.get(&asked) {
                 Some(waiting) => waiting.clone(),
                 None => {
-                    let is_room = state.waiting.len() < UPSTREAM_IN_FLIGHT_MAX;
-                    let Some(grant) = is_room.then(may_ask).flatten() else {
+                    let left = UPSTREAM_IN_FLIGHT_MAX.saturating_sub(state.waiting.len());
+                    let Some(grant) = may_ask(left) else {
                         turned_away();
                         return Err(UpstreamError::Busy);
                     };

@@ -32,7 +32,7 @@ impl RecordSource for Searching {
     async fn lookup(&self, name: &Name) -> Result<Lookup, LookupError> {
         match self.at_hand.lookup(name).await? {
             Lookup::Absent { ttl } => {
-                let _under_way = may_ask().ok_or(LookupError::Busy)?;
+                let _under_way = may_ask(usize::MAX).ok_or(LookupError::Busy)?;
                 self.searches.fetch_add(1, Ordering::SeqCst);
                 while self.is_slow.load(Ordering::SeqCst) {
                     sleep(Duration::from_millis(1)).await;

@@ -214,7 +214,7 @@ impl Asking {
             Look::Known(reply) => return Ok(reply),
             Look::Joins(ears) => ears,
             Look::Asks(ticket, question, ears) => {
-                let Some(grant) = may_ask() else {
+                let Some(grant) = may_ask(usize::MAX) else {
                     return Ok(self.turn_away(wish, &local, ticket, &tell));
                 };
                 // In a task of its own: whoever asked may go away, and others may have joined.
