@@ -30,6 +30,8 @@ pub struct StubSettings {
     pub probe_every: Duration,
     /// Whether it starts even if no provider is found: one may be, later.
     pub starts_alone: bool,
+    /// How long after its TTL a record is still given where no provider answers (RFC 8767), never beyond its expiry; 0: not at all.
+    pub stale_max: Duration,
 }
 
 impl Default for StubSettings {
@@ -45,6 +47,7 @@ impl Default for StubSettings {
             deadline: DEADLINE,
             probe_every: PROBE_EVERY,
             starts_alone: false,
+            stale_max: STALE_MAX,
         }
     }
 }
@@ -157,6 +160,19 @@ pub const DEADLINE: Duration = Duration::from_secs(5);
 pub const NEGATIVE_TTL: Duration = Duration::from_secs(10);
 /// An absence is never believed for longer than this, whatever the settings say.
 pub const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(60);
+
+/// How long after its TTL a record is given where no provider answers: a day (RFC 8767 §5: one to three).
+pub const STALE_MAX: Duration = Duration::from_secs(86_400);
+/// What such an answer may be kept for (RFC 8767 §5).
+pub const STALE_TTL: Ttl = Ttl(30);
+/// How long the providers are waited for where there is such an answer (RFC 8767 §5).
+pub const STALE_PATIENCE: Duration = Duration::from_millis(1_800);
+/// How long nobody is asked again where nobody answered. Less than RFC 8767's 30 s: a provider that is back is heard soon.
+pub const STALE_REST: Duration = Duration::from_secs(5);
+/// A record is asked for again in this part of its TTL, the last, if somebody asks for it then.
+pub const PREFETCH_PART: u32 = 10;
+/// Records of less are not: that would be asking all the time.
+pub const PREFETCH_TTL_MIN: Duration = Duration::from_secs(10);
 
 /// How often one lookup asks in all: each provider of a usual list twice.
 pub const TRIES_MAX: usize = 6;

@@ -14,7 +14,7 @@ use crate::io::transport::Server;
 use crate::io::watcher::Watch;
 use crate::io::{clock, driver, environment, keeper};
 use crate::lookup::{Machine, Moment, Patience};
-use crate::settings::{FloorAt, NEGATIVE_TTL_MAX, ProviderAt, StubSettings};
+use crate::settings::{FloorAt, NEGATIVE_TTL_MAX, ProviderAt, STALE_PATIENCE, StubSettings};
 use crate::source::{Lookup, LookupError, RecordSource, Sought};
 use async_trait::async_trait;
 use dialtone_shared::hip::Hit;
@@ -24,6 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
 /// The client of one or several providers. Cheap to clone; clones share everything.
 #[derive(Clone, Debug)]
@@ -115,7 +116,7 @@ impl Stub {
             },
             lookups_max: settings.lookups_max,
             desk: Mutex::new(Desk {
-                cache: Cache::new(settings.cache_entries_max, settings.cache_bytes_max),
+                cache: Cache::new(settings.cache_entries_max, settings.cache_bytes_max, settings.stale_max),
                 flying: HashMap::new(),
             }),
             providers: RwLock::new(Directory::of(providers)),
@@ -205,8 +206,36 @@ impl Stub {
 
 #[async_trait]
 impl RecordSource for Stub {
+    /// What is known is given at once, and asked for again before its TTL has ended. Where no provider answers, what was known a while ago is given.
     async fn lookup(&self, name: &Name) -> Answer {
-        self.inner.seek(Sought::Name(*name)).await
+        let (sought, now) = (Sought::Name(*name), clock::now());
+        let (known, stale) = {
+            let mut desk = self.inner.desk();
+            let known = desk.cache.get(name, now);
+            let worth_asking = desk.cache.is_soon_over(name, now) && !desk.flying.contains_key(&sought);
+            match known {
+                Some(known) if !worth_asking => return Ok(known),
+                known => (known, desk.cache.stale(name, now)),
+            }
+        };
+        match (known, stale) {
+            (Some(known), _) => {
+                // Nobody waits for it.
+                let _nobody_waits = self.inner.set_out(sought, now);
+                Ok(known)
+            }
+            (None, Some((record, ttl, true))) if self.inner.floor.rank(name).as_ref() == Some(record.rank()) => {
+                Ok(Lookup::Found { record, ttl })
+            }
+            (None, Some(_)) => self.inner.seek_or_stale(name, now).await,
+            (None, None) => self.inner.seek(sought).await,
+        }
+    }
+
+    /// Whether it is stale: its TTL has ended, and no provider answers.
+    fn answers_alone(&self, name: &Name) -> bool {
+        let (now, mut desk) = (clock::now(), self.inner.desk());
+        desk.cache.get(name, now).is_none() && desk.cache.stale(name, now).is_some()
     }
 
     /// Asked of the providers every time: what is kept of its record is kept under its name, and which name has the tag may have changed.
@@ -225,17 +254,7 @@ impl Inner {
             match self.turn(&sought, now) {
                 Turn::Known(answer) => return Ok(answer),
                 Turn::Busy => return Err(LookupError::Busy),
-                Turn::Ask(sender, grant) => {
-                    let flight = Flight {
-                        inner: self,
-                        sought: &sought,
-                    };
-                    let answer = self.ask(&sought, now).await;
-                    drop((flight, grant));
-                    // Nobody may be waiting.
-                    let _ = sender.send(Some(answer.clone()));
-                    return answer;
-                }
+                Turn::Ask(sender, grant) => return self.fly(sought, now, sender, grant).await,
                 Turn::Wait(mut receiver) => {
                     // An error means that whoever asked went away; then it is somebody else's turn.
                     if let Ok(answer) = receiver.wait_for(Option::is_some).await
@@ -248,6 +267,61 @@ impl Inner {
         }
     }
 
+    async fn fly(&self, sought: Sought, now: Moment, sender: watch::Sender<Option<Answer>>, grant: Grant) -> Answer {
+        let flight = Flight {
+            inner: self,
+            sought: &sought,
+        };
+        let answer = self.ask(&sought, now).await;
+        drop((flight, grant));
+        if let (Sought::Name(name), Err(_)) = (&sought, &answer) {
+            self.desk().cache.rest(name, clock::now());
+        }
+        // Nobody may be waiting.
+        let _ = sender.send(Some(answer.clone()));
+        answer
+    }
+
+    /// Asks in a task of its own, so that it comes to its end whoever waits for it; `None`: too much is being asked.
+    fn set_out(self: &Arc<Self>, sought: Sought, now: Moment) -> Option<watch::Receiver<Option<Answer>>> {
+        let turn = self.turn_to_ask(&mut self.desk(), &sought);
+        match turn {
+            Turn::Wait(receiver) => Some(receiver),
+            Turn::Ask(sender, grant) => {
+                let receiver = sender.subscribe();
+                let inner = Arc::clone(self);
+                tokio::spawn(async move { inner.fly(sought, now, sender, grant).await });
+                Some(receiver)
+            }
+            Turn::Known(_) | Turn::Busy => None,
+        }
+    }
+
+    /// What the providers say, if they say it soon; otherwise what they said a while ago, unless something newer has been seen since.
+    async fn seek_or_stale(self: &Arc<Self>, name: &Name, now: Moment) -> Answer {
+        waits_for(Found::Searched);
+        let answer = match self.set_out(Sought::Name(*name), now) {
+            None => Err(LookupError::Busy),
+            Some(mut receiver) => match timeout(STALE_PATIENCE, receiver.wait_for(Option::is_some)).await {
+                Ok(Ok(answer)) => answer.clone().unwrap_or(Err(LookupError::Busy)),
+                Ok(Err(_)) => Err(LookupError::Busy),
+                Err(_) => Err(LookupError::Unreachable("no answer in time".to_owned())),
+            },
+        };
+        if answer.is_ok() {
+            return answer;
+        }
+        let (now, floor) = (clock::now(), self.floor.rank(name));
+        let mut desk = self.desk();
+        if let Some(known) = desk.cache.get(name, now) {
+            return Ok(known);
+        }
+        match desk.cache.stale(name, now) {
+            Some((record, ttl, _)) if floor.as_ref() == Some(record.rank()) => Ok(Lookup::Found { record, ttl }),
+            _ => answer,
+        }
+    }
+
     fn turn(&self, sought: &Sought, now: Moment) -> Turn {
         let mut desk = self.desk();
         if let Sought::Name(name) = sought
@@ -256,6 +330,10 @@ impl Inner {
             return Turn::Known(known);
         }
         waits_for(Found::Searched);
+        self.turn_to_ask(&mut desk, sought)
+    }
+
+    fn turn_to_ask(&self, desk: &mut Desk, sought: &Sought) -> Turn {
         if let Some(receiver) = desk.flying.get(sought) {
             return Turn::Wait(receiver.clone());
         }

@@ -433,3 +433,74 @@ async fn a_provider_that_hangs_does_not_hold_up_the_others() {
     let health = stub.health();
     assert!(health[0].address.is_none() && health[0].trouble.is_some());
 }
+
+#[tokio::test]
+async fn where_no_provider_answers_what_was_known_a_while_ago_is_given_unless_something_newer_was_seen() {
+    for stale_max in [Duration::from_secs(60), Duration::ZERO] {
+        let answers = Arc::new(AtomicBool::new(true));
+        let record = record(1, 10);
+        let (envelope, is_there) = (record.bytes().clone(), Arc::clone(&answers));
+        let provider = Scripted::start(move |query, _| match is_there.load(Ordering::SeqCst) {
+            true => vec![found(query, &envelope, 1)],
+            false => vec![error(query, 2, None)],
+        })
+        .await;
+        let stub = stub_with(&[provider.at()], |settings| settings.stale_max = stale_max).await;
+        let name = record.name();
+        stub.lookup(name).await.unwrap();
+        assert!(!stub.answers_alone(name));
+        answers.store(false, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        let given = stub.lookup(name).await;
+        if stale_max.is_zero() {
+            assert!(given.is_err(), "{given:?}");
+            continue;
+        }
+        let stale = Lookup::Found {
+            record: record.clone(),
+            ttl: Ttl(30),
+        };
+        assert_eq!(given, Ok(stale.clone()));
+        assert!(stub.answers_alone(name));
+        let queries = provider.queries();
+        assert_eq!(stub.lookup(name).await, Ok(stale), "and for a while nobody is asked again");
+        assert_eq!(provider.queries(), queries);
+        // What is seen elsewhere meanwhile counts.
+        let newer = crate::record(1, 11);
+        stub.learn(&newer);
+        assert_eq!(rank_of(stub.lookup(name).await), *newer.rank());
+    }
+}
+
+#[tokio::test]
+async fn what_is_asked_for_shortly_before_its_ttl_ends_is_known_anew_without_anybody_waiting() {
+    let record = record(1, 10);
+    let (envelope, asked) = (record.bytes().clone(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&asked);
+    let provider = Scripted::start_slow(move |query, _| {
+        // The second time it takes longer than the TTL has left: nobody may wait for it.
+        let wait = Duration::from_millis(if count.fetch_add(1, Ordering::SeqCst) == 0 { 0 } else { 200 });
+        (wait, vec![found(query, &envelope, 10)])
+    })
+    .await;
+    let stub = stub(&[provider.at()]).await;
+    stub.lookup(record.name()).await.unwrap();
+    let left = async || match stub.lookup(record.name()).await {
+        Ok(Lookup::Found { ttl, .. }) => ttl,
+        other => panic!("not found: {other:?}"),
+    };
+    let began = Instant::now();
+    let mut before = Ttl(10);
+    loop {
+        let is_first = asked.load(Ordering::SeqCst) < 2;
+        let now = left().await;
+        if !is_first && now > before {
+            break;
+        }
+        assert!(now <= before, "whoever asked waited for it: {now:?} after {before:?}");
+        assert!(began.elapsed() < Duration::from_secs(60), "it was not asked for again");
+        before = now;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(provider.queries() >= 2);
+}

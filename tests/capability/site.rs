@@ -131,7 +131,7 @@ fn a_site_that_is_cut_off_answers_its_own_names_also_after_a_restart_and_follows
     let site = at.site();
     let said = site.asked("intranet");
     assert!(
-        said.contains("192.0.2.1") && said.contains("kept at this site: no provider answers"),
+        said.contains("192.0.2.1") && said.contains("kept here: no provider answers"),
         "{said}"
     );
     assert!(said.contains("EDE: 3"), "{said}");

@@ -525,7 +525,7 @@ impl Frontend {
         let mut response = walk.answer(query, place).await.unwrap_or_else(|error| failed(&error));
         trace.known();
         if trace.is_alone() && response.ede.is_none() {
-            response.ede = Some(Ede::new(ede::STALE_ANSWER, "kept at this site: no provider answers"));
+            response.ede = Some(Ede::new(ede::STALE_ANSWER, "kept here: no provider answers"));
         }
         let bytes = encode(&response);
         let (most, of) = RECORD_UDP_GAIN;

@@ -16,6 +16,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What is said of it: where, and which names.
 #[derive(Debug)]
@@ -81,6 +82,8 @@ pub async fn make(stub: StubSettings, site: Option<SiteSettings>, map: &Path, or
     };
     let stub = StubSettings {
         starts_alone: true,
+        // What a site keeps for such times it keeps itself, and has to hear of an error to know of them.
+        stale_max: Duration::ZERO,
         ..stub
     };
     let stub = Stub::connect(stub).await.map_err(failures::stub)?;
