@@ -111,8 +111,32 @@ pub fn settings(error: SettingsError) -> Failure {
     }
 }
 
-/// A provider does not start; `data_flag` is how its folder is chosen here.
-pub fn start(error: StartError, data_flag: &str) -> Failure {
+/// How a provider's addresses are chosen on the command line.
+#[derive(Clone, Copy, Debug)]
+pub struct Flags {
+    /// Where HTTP is answered.
+    pub http: &'static str,
+    /// Where DNS is.
+    pub dns: &'static str,
+    /// Where peers connect.
+    pub peering: &'static str,
+}
+
+impl Flags {
+    /// The flag in the place of a setting, if there is one.
+    fn of(self, setting: &str) -> Option<&'static str> {
+        match setting {
+            "http.listen" => Some(self.http),
+            "dns.listen" => Some(self.dns),
+            "peering.listen" => Some(self.peering),
+            _ => None,
+        }
+    }
+}
+
+/// A provider does not start, whose addresses are chosen by `flags` here, and its folder by `--data`.
+pub fn start(error: StartError, flags: Flags) -> Failure {
+    let data_flag = "--data";
     match error {
         StartError::Settings(error) => settings(error),
         StartError::Folder { path, reason } => Failure::file(&path, &reason).help(format!(
@@ -127,7 +151,11 @@ pub fn start(error: StartError, data_flag: &str) -> Failure {
             setting,
         } => {
             let failure = Failure::new(Exit::Local, address, format!("cannot listen for {what}: {reason}")).help(format!(
-                "stop what is using it, or set `{setting}` to another address (port 0 takes a free one)"
+                "stop what is using it, or choose another (port 0 takes a free one): {}",
+                flags.of(setting).map_or_else(
+                    || format!("`{setting}` in the settings file"),
+                    |flag| format!("{flag}, or `{setting}` in a settings file")
+                )
             ));
             match address.port() {
                 1..1024 => failure.help("a port below 1024 also needs the right to it: on Linux CAP_NET_BIND_SERVICE"),

@@ -60,12 +60,26 @@ pub fn resolve(typed: &str, map: &Path) -> Result<Name, Failure> {
         Ok(name) => return Ok(name),
         Err(error) => error,
     };
-    if let Ok(alias) = Domain::from_text(&typed.to_ascii_lowercase())
-        && let Some(name) = load(map)?.get(&alias)
-    {
-        return Ok(*name);
-    }
     let shown = crate::show::printable(typed);
+    if let Ok(alias) = Domain::from_text(&typed.to_ascii_lowercase()) {
+        let aliases = load(map)?;
+        if let Some(name) = aliases.get(&alias) {
+            return Ok(*name);
+        }
+        match aliases.covering(&alias) {
+            Some(mapped) if mapped.labels.is_empty() => return Ok(mapped.name),
+            Some(mapped) => {
+                let why = format!(
+                    "{} says that this is below {}, and only names are resolved",
+                    map.display(),
+                    mapped.name
+                );
+                let help = format!("resolve {}: it shows what is below, too; or ask a DNS frontend", mapped.apex);
+                return Err(Failure::new(Exit::BadInput, format!("`{shown}`"), why).help(help));
+            }
+            None => {}
+        }
+    }
     if let Some(above) = typed.split('.').skip(1).find(|label| bindings::parse_name(label).is_ok()) {
         return Err(Failure::new(
             Exit::BadInput,
@@ -98,5 +112,24 @@ pub fn wrong(path: &Path, error: &AliasError) -> Failure {
         }
         AliasError::Asked(problem) => Failure::new(Exit::BadInput, "alias", problem),
         AliasError::TooMany => Failure::new(Exit::Settings, path.display(), error).help("remove some, or use several maps"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_line_for_many_names_leads_to_is_resolved_and_what_is_below_is_said_to_be() {
+        let folder = tempfile::tempdir().expect("folder");
+        let map = folder.path().join("map");
+        let [zone, each] = [&b"zone"[..], b"each"].map(Name::of_content);
+        write(&map, &format!(".zone.example {zone}\n*.each.example {each}\n")).expect("written");
+        for (typed, name) in [("zone.example", zone), ("Zone.Example", zone), ("any.each.example", each)] {
+            assert_eq!(resolve(typed, &map).expect(typed), name);
+        }
+        let below = resolve("www.zone.example", &map).expect_err("only names are resolved").to_string();
+        assert!(below.contains("zone.example") && below.contains(&zone.to_string()), "{below}");
+        assert!(resolve("each.example", &map).is_err(), "not the domain itself");
     }
 }

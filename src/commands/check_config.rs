@@ -4,8 +4,11 @@ use crate::commands::dns::DnsFile;
 use crate::commands::template::Which;
 use crate::config::{self, ClientFile};
 use crate::exit::{Failure, Outcome};
-use crate::{output, place};
+use crate::{failures, output, petnames, place};
 use clap::Args;
+use dialtone_resolver::dns::query_log::QueryLogSettings;
+use dialtone_resolver::io::certificate::Certificate;
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
 /// Check a settings file without starting anything
@@ -32,7 +35,16 @@ pub fn run(args: CheckConfigArgs) -> Outcome {
     }
     let says = match which {
         Which::Provider => provider(path)?,
-        Which::Dns => DnsFile::parse(&text, path).map(|file| file.summary())?,
+        Which::Dns => {
+            let file = DnsFile::parse(&text, path)?;
+            check_files(
+                file.map.as_deref(),
+                file.certificate.as_deref(),
+                file.certificate_key.as_deref(),
+                &file.query_log,
+            )?;
+            file.summary()
+        }
         Which::Client => toml::from_str::<ClientFile>(&text)
             .map(|_| "the settings of a client".to_owned())
             .map_err(|error| config::bad_settings(path, &text, &error, "client"))?,
@@ -46,8 +58,20 @@ fn provider(path: &Path) -> Result<String, Failure> {
         [] => "nowhere".to_owned(),
         some => some.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     };
+    let dns = &settings.dns;
+    check_files(
+        dns.aliases.as_deref(),
+        dns.certificate.as_deref(),
+        dns.certificate_key.as_deref(),
+        &dns.query_log,
+    )?;
+    let encrypted: String = [("TLS", &dns.tls), ("HTTPS", &dns.https), ("QUIC", &dns.quic)]
+        .into_iter()
+        .filter(|(_, addresses)| !addresses.is_empty())
+        .map(|(kind, addresses)| format!(" (over {kind} on {})", list(addresses)))
+        .collect();
     Ok(format!(
-        "a provider with its data in {}, HTTP on {}, DNS on {}, peering on {}, {} peers, {} accounts",
+        "a provider with its data in {}, HTTP on {}, DNS on {}{encrypted}, peering on {}, {} peers, {} accounts",
         settings.data.display(),
         list(&settings.http.listen),
         list(&settings.dns.listen),
@@ -55,6 +79,32 @@ fn provider(path: &Path) -> Result<String, Failure> {
         settings.peers.len(),
         settings.accounts.len()
     ))
+}
+
+/// What the settings name is there, and of use: a start would fail on it as well.
+fn check_files(map: Option<&Path>, certificate: Option<&Path>, key: Option<&Path>, log: &QueryLogSettings) -> Outcome {
+    if let Some(map) = map {
+        petnames::load(map)?;
+    }
+    if let Some(chain) = certificate {
+        Certificate::from_files(chain.to_owned(), key.unwrap_or(chain).to_owned()).map_err(failures::certificate)?;
+    }
+    if let Some(file) = log.file.as_deref().filter(|file| *file != Path::new("-")) {
+        let folder = file
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        // Nothing is made: it would be there although nothing runs.
+        let found = if file.exists() {
+            OpenOptions::new().append(true).open(file).map(drop)
+        } else {
+            std::fs::read_dir(folder).map(drop)
+        };
+        found.map_err(|error| {
+            Failure::file(file, &error).help("the log of questions is written there: make its folder, or name another file")
+        })?;
+    }
+    Ok(())
 }
 
 /// Whether nothing is set, nor whose settings they are to be, but for what an untouched template of a frontend has.

@@ -131,7 +131,7 @@ async fn stay(args: RunArgs, log: &LogArgs) -> Outcome {
     };
     let mut provider = Provider::start_with(settings, parts)
         .await
-        .map_err(|error| failures::start(error, "--data"))?;
+        .map_err(|error| failures::start(error, FLAGS))?;
     let reloader: Arc<dyn Reload> = Arc::new(Reloader::new(provider.admin().clone(), place, move || args.place()));
     let control = provider
         .embedded()
@@ -224,6 +224,13 @@ async fn restore(args: &RestoreArgs) -> Outcome {
     }
     Ok(())
 }
+
+/// How its addresses are chosen here.
+const FLAGS: failures::Flags = failures::Flags {
+    http: "--http",
+    dns: "--dns",
+    peering: "--peering",
+};
 
 /// `NAME[@HOST:PORT]`.
 fn peer(typed: &str) -> Result<PeerSettings, String> {

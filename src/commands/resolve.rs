@@ -221,6 +221,10 @@ fn record_line(record: &VerifiedRecord, ttl_secs: u32, now: UnixSecs) -> String 
     if says.is_revoked() {
         return "✓ signed, and REVOKED".to_owned();
     }
+    if let Some(value) = record.value() {
+        let (bytes, name) = (value.len(), record.name());
+        return format!("✓ hashed: a value of {bytes} bytes, ttl {ttl_secs} s; `dialtone get {name}` brings it");
+    }
     let expiry = says
         .expiry()
         .map_or_else(String::new, |expiry| format!(", expires {}", show::until(expiry, now)));

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 /// Put bytes under the name that is their hash
 ///
 /// Up to 60,000 bytes, which nobody can change, nor take back: the name is made from them. The provider keeps them until the day that is
-/// printed, at most 400 days away (less where it says so: 30 days for strangers, where it has accounts), and longer when they are put again, by anyone.
+/// printed, at the end of the 400th day from today (sooner where it says so: 30 days for strangers, where it has accounts), and longer when they are put again, by anyone.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  dialtone put logo.png\n  dialtone put logo.png --provider http://127.0.0.1:4380\n  dialtone put - <logo.png"
@@ -42,7 +42,7 @@ pub struct PutValueArgs {
 ///
 /// What comes is hashed on this machine: it is what the name was made from, or an error.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  dialtone get yyyhfo8rj8eih7fwn5n1s3rm3bt3o8fxdxs3cbuwiohxk3wwk6uhsh4i -o logo.png")]
+#[command(after_help = "Examples:\n  dialtone get yesxrup4m6akgdtg7y71itp3hkxbsfo6mox4qo16qcndgawutqcnjfqw -o logo.png")]
 pub struct GetValueArgs {
     /// The name
     name: String,

@@ -128,3 +128,32 @@ fn the_unit_that_keeps_a_name_is_one_that_systemd_and_the_command_understand() {
         "{verified}"
     );
 }
+
+#[test]
+fn check_config_looks_at_the_files_that_settings_name_as_a_start_does() {
+    let world = World::new();
+    let file = |name: &str, text: &str| world.write(name, text);
+    file("bad.names", "home nobody\n");
+    for (settings, which, says) in [
+        ("[dns]\naliases = \"bad.names\"\n", "provider", "line 1"),
+        (
+            "[dns]\ntls = [\"127.0.0.1:0\"]\ncertificate = \"none.pem\"\n",
+            "provider",
+            "none.pem",
+        ),
+        ("[dns.query_log]\nfile = \"nowhere/q.json\"\n", "provider", "nowhere"),
+        ("map = \"bad.names\"\n", "dns", "line 1"),
+        ("[query_log]\nfile = \"nowhere/q.json\"\n", "dns", "nowhere"),
+    ] {
+        let settings = file("settings.toml", settings);
+        let ran = world.run(["check-config".as_ref(), "--of".as_ref(), which.as_ref(), settings.as_os_str()]);
+        assert!(ran.status != Some(0) && ran.stderr.contains(says), "{settings:?} {which}: {ran}");
+    }
+    let good = file(
+        "settings.toml",
+        "[dns]\ntls = [\"127.0.0.1:4853\"]\n[dns.query_log]\nfile = \"q.json\"\n",
+    );
+    let ran = world.ok(["check-config".as_ref(), good.as_os_str()]);
+    assert!(ran.stdout.contains("TLS on 127.0.0.1:4853"), "{}", ran.stdout);
+    assert!(!world.path("q.json").exists(), "nothing is made");
+}

@@ -27,6 +27,11 @@ fn a_file_that_is_put_at_one_provider_is_got_at_another_byte_for_byte() {
     world.ok(["get", name, "--output", "got.png", "--force", "--provider", &there]);
     assert!(std::fs::read(world.path("got.png")).unwrap() == value);
     assert_eq!(world.ok(["get", name, "--output", "/dev/null", "--provider", &there]).stdout, "");
+    let resolved = world.ok(["resolve", name, "--provider", &there]).stdout;
+    assert!(
+        resolved.contains("a value of 60000 bytes") && resolved.contains("dialtone get"),
+        "{resolved}"
+    );
     // Again is the same name, and a longer lease.
     let again = world.ok(["put", file, "--json", "--provider", &there]).json();
     assert_eq!(again["name"], name);

@@ -17,6 +17,9 @@ pub enum Refusal {
     /// The URL does not hold a name.
     #[error("the URL does not hold a name: {0}")]
     NotAName(NameError),
+    /// A name that the relay of pkarr's packets does not speak of.
+    #[error("here stand the packets of pkarr keys, and this is another name: it is at /v1/records/{0}")]
+    NotAKey(Name),
     /// More bytes than are read.
     #[error("the body is larger than {0} bytes, the most that is taken here")]
     TooLarge(usize),
@@ -150,7 +153,7 @@ impl Refusal {
     pub fn problem(&self) -> Problem {
         use Turn::{Client, Provider, Publisher};
         let (status, slug, title, turn) = match self {
-            Self::NotAName(_) => (400, "name", "Not a name", Client),
+            Self::NotAName(_) | Self::NotAKey(_) => (400, "name", "Not a name", Client),
             Self::TooLarge(_) => (413, "too-large", "Too large", Client),
             Self::MediaType(..) => (415, "media-type", "Another media type than expected", Client),
             Self::Body(_) => (400, "body", "The body did not arrive", Client),

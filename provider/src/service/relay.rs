@@ -21,7 +21,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
 use dialtone_shared::record::pkarr::{Packet, RELAY_BYTES_MAX};
-use dialtone_shared::{Name, NameError, PublicKey, RecordError, Scheme, UnixSecs, VerifyError};
+use dialtone_shared::{Name, PublicKey, RecordError, Scheme, UnixSecs, VerifyError};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -153,7 +153,7 @@ fn key_in(segment: NameInPath) -> Result<Name, Refusal> {
     let name = super::name_in(segment)?;
     match name.scheme() {
         Scheme::Pkarr => Ok(name),
-        Scheme::KeySet | Scheme::Content => Err(Refusal::NotAName(NameError::Length(Name::TEXT_CHARS))),
+        Scheme::KeySet | Scheme::Content => Err(Refusal::NotAKey(name)),
     }
 }
 

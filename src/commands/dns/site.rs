@@ -134,7 +134,12 @@ impl Collector for Counted {
 pub fn line(site: &Site) -> String {
     let (names, current) = site.holdings();
     let reached = if site.is_cut_off() { ", and no provider answers" } else { "" };
-    format!("  a site with {names} names of its own, {current} of them kept here{reached}")
+    let nothing = if names == 0 {
+        ": it has nothing to keep until names stand in the map file (`--map`), or `--site-name` names some"
+    } else {
+        ""
+    };
+    format!("  a site with {names} names of its own, {current} of them kept here so far{reached}{nothing}")
 }
 
 /// What the providers say that names stand under; the first that was found has the say.

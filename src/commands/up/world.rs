@@ -267,7 +267,7 @@ async fn start_providers(args: &UpArgs, data: &Path, for_peers: &Yielding) -> Re
         };
         let provider = Provider::start_with(settings, parts)
             .await
-            .map_err(|error| failures::start(error, "--data"))?;
+            .map_err(|error| failures::start(error, FLAGS))?;
         let Some(http) = provider.addresses().http.first() else {
             return Err(Failure::new(Exit::Bug, "provider", "it listens nowhere"));
         };
@@ -287,6 +287,13 @@ impl Running {
         self.provider.addresses().peering.map(|address| address.to_string())
     }
 }
+
+/// How their addresses are chosen here.
+const FLAGS: failures::Flags = failures::Flags {
+    http: "--http-port",
+    dns: "--dns-port",
+    peering: "--peering-port",
+};
 
 /// The address for the `index`-th of its kind: as asked; otherwise the usual one if it is free and we stay; otherwise any.
 fn port(asked: Option<u16>, usual: u16, index: usize, once: bool) -> Result<SocketAddr, Failure> {
