@@ -4,6 +4,7 @@
 //! cargo bench --bench living -- connect HTTP_ADDR COUNT               to a name that the stub knows, beside plain TCP, in turn
 //! cargo bench --bench living -- layers  HTTP_ADDR COUNT               service to endpoint to address, of COUNT services never asked for before
 //! cargo bench --bench living -- watch   HTTP_ADDR WATCHERS ROUNDS     one name, put ROUNDS times: until each of its watchers has read of it
+//! cargo bench --bench living -- slow    HTTP_ADDR DNS_ADDR COUNT MS   names never asked for before, of a stub whose first provider takes MS longer
 //! ```
 //!
 //! `benches/living.sh` starts a provider and does all of it. Everything is signed before a clock starts.
@@ -27,7 +28,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Semaphore, mpsc};
 
 fn main() -> Result<(), Error> {
@@ -37,8 +38,9 @@ fn main() -> Result<(), Error> {
         "connect" => runtime.block_on(connects(word(1), number(2, 5_000))),
         "layers" => runtime.block_on(layers(word(1), number(2, 2_000))),
         "watch" => runtime.block_on(watch(word(1).parse()?, number(2, 1_000), number(3, 10))),
+        "slow" => runtime.block_on(slow(word(1), word(2).parse()?, number(3, 1_000), number(4, 500))),
         _ => {
-            eprintln!("connect | layers | watch: see the head of benches/living.rs");
+            eprintln!("connect | layers | watch | slow: see the head of benches/living.rs");
             Ok(())
         }
     }
@@ -124,6 +126,58 @@ async fn layers(http: &str, count: usize) -> Result<(), Error> {
         times.quantile(0.99)
     );
     Ok(())
+}
+
+/// Lookups of names never asked for before, by a stub that prefers a provider which answers `delay` ms late, and has another.
+async fn slow(http: &str, dns: SocketAddr, count: usize, delay: usize) -> Result<(), Error> {
+    let set = run();
+    let records: Vec<_> = (0..count)
+        .map(|index| signed(&secret(index, set), now(), Ttl(3_600), vec![address()]))
+        .collect::<Result<_, _>>()?;
+    drop(filled(http, &records).await?);
+    let late = late(dns, Duration::from_millis(delay as u64)).await?;
+    let at = |address: SocketAddr| format!("dns://{address}/dialtone.alt").parse();
+    let stub = Stub::connect(StubSettings {
+        providers: vec![at(late)?, at(dns)?],
+        floor: FloorAt::Memory,
+        ..StubSettings::default()
+    })
+    .await?;
+    let mut taken = Vec::with_capacity(count);
+    for record in &records {
+        let begun = Instant::now();
+        stub.lookup(record.name()).await?;
+        taken.push(begun.elapsed());
+    }
+    let times = Times::of(taken);
+    println!(
+        "op=slow n={count} late_ms={delay} p50us={:.1} p99us={:.1} maxus={:.1}",
+        times.quantile(0.5),
+        times.quantile(0.99),
+        times.quantile(1.0)
+    );
+    Ok(())
+}
+
+/// An address that answers as `dns` does, so much later.
+async fn late(dns: SocketAddr, delay: Duration) -> Result<SocketAddr, Error> {
+    let front = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?);
+    let address = front.local_addr()?;
+    tokio::spawn(async move {
+        let mut question = vec![0; 4_096];
+        while let Ok((length, client)) = front.recv_from(&mut question).await {
+            let (front, question) = (Arc::clone(&front), question[..length].to_vec());
+            tokio::spawn(async move {
+                let back = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+                back.send_to(&question, dns).await?;
+                let mut answer = vec![0; 4_096];
+                let length = back.recv(&mut answer).await?;
+                tokio::time::sleep(delay).await;
+                front.send_to(&answer[..length], client).await
+            });
+        }
+    });
+    Ok(address)
 }
 
 /// From when a put is begun until the last watcher has read of it.

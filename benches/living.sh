@@ -20,4 +20,5 @@ pid=$!
 until curl -sf "http://127.0.0.1:24380/healthz" >/dev/null; do sleep 0.05; done
 for _ in 1 2 3; do "$LIVING" connect 127.0.0.1:24380 5000; done
 for _ in 1 2 3; do "$LIVING" layers 127.0.0.1:24380 2000; done
+for _ in 1 2 3; do "$LIVING" slow 127.0.0.1:24380 127.0.0.1:24353 1000 500; done
 for watchers in "${@:-1000 10000}"; do for count in $watchers; do "$LIVING" watch 127.0.0.1:24380 "$count" 10; done; done
