@@ -89,8 +89,9 @@ pub struct DnsSettings {
     pub origin: String,
     /// Resolvers that other names are forwarded to; empty: other names are refused.
     pub forward: Vec<Server>,
-    /// The file of names that people chose for flat names, as `dialtone alias` edits it.
-    pub aliases: Option<PathBuf>,
+    /// The map file: names that people chose for flat names, as `dialtone alias` edits it. It was once called `aliases` here.
+    #[serde(alias = "aliases")]
+    pub map: Option<PathBuf>,
     /// How fast answers may go by UDP to one network.
     pub rate: RateSettings,
     /// How often peers and upstream resolvers are asked because of one network.
@@ -326,7 +327,7 @@ impl Settings {
         let dns = &mut settings.dns;
         let named = [
             &mut settings.identity.key,
-            &mut dns.aliases,
+            &mut dns.map,
             &mut dns.certificate,
             &mut dns.certificate_key,
         ];
@@ -454,7 +455,7 @@ impl Default for DnsSettings {
             certificate_key: None,
             origin: "dialtone.alt".to_owned(),
             forward: Vec::new(),
-            aliases: None,
+            map: None,
             rate: RateSettings::default(),
             searches: SearchSettings::default(),
             access: AccessSettings::default(),

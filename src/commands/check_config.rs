@@ -60,7 +60,7 @@ fn provider(path: &Path) -> Result<String, Failure> {
     };
     let dns = &settings.dns;
     check_files(
-        dns.aliases.as_deref(),
+        dns.map.as_deref(),
         dns.certificate.as_deref(),
         dns.certificate_key.as_deref(),
         &dns.query_log,

@@ -135,7 +135,7 @@ fn check_config_looks_at_the_files_that_settings_name_as_a_start_does() {
     let file = |name: &str, text: &str| world.write(name, text);
     file("bad.names", "home nobody\n");
     for (settings, which, says) in [
-        ("[dns]\naliases = \"bad.names\"\n", "provider", "line 1"),
+        ("[dns]\nmap = \"bad.names\"\n", "provider", "line 1"),
         (
             "[dns]\ntls = [\"127.0.0.1:0\"]\ncertificate = \"none.pem\"\n",
             "provider",

@@ -211,7 +211,7 @@ impl<'a> Writer<'a> {
             .into()),
             (None, Some(seen)) => {
                 output::remark(format!(
-                    "note: a record was published here once (rank {seen}) and is not held any more: this one begins anew"
+                    "note: this machine published a record of this name before (rank {seen}), which no provider asked now holds: this one begins anew"
                 ));
                 Ok(plan)
             }
