@@ -50,6 +50,7 @@ promises! {
     a_pointer_stands_with_all_that_was_told
     it_does_not_show_whether_a_record_or_a_pointer_to_it_came_first
     a_pointer_stands_only_while_it_outranks_what_is_held
+    a_pointer_that_finds_its_record_held_renews_it
     a_record_of_at_least_its_rank_removes_a_pointer_in_the_same_commit
     of_two_pointers_the_higher_rank_stands_and_the_better_promise_is_joined
     a_pointer_to_a_twin_stands_until_somebody_looks
@@ -498,6 +499,31 @@ async fn a_pointer_stands_with_all_that_was_told(world: World) {
     assert_eq!(store.pointer(&name(1)).await.unwrap(), Some(told));
     assert_eq!(store.get(&name(1)).await.unwrap(), None, "a pointer is not a record");
     assert_eq!(store.count().pointers, 1);
+    assert_coherent(&*store).await;
+}
+
+async fn a_pointer_that_finds_its_record_held_renews_it(world: World) {
+    let store = world.open();
+    let learnt = Put {
+        class: Class::Peer,
+        from: Some(name(91)),
+        ..put(live(1, 5, 60))
+    };
+    let told = Pointer {
+        class: Class::Customer,
+        keeper: name(90),
+        ..pointer_to(&live(1, 5, 60), 92)
+    };
+    put_one(&*store, learnt).await;
+    let before = store.watch().borrow()[Lane::Ordinary as usize];
+    assert_eq!(point(&*store, told.clone()).await, PointerOutcome::Renewed);
+    let held = store.get(&name(1)).await.unwrap().unwrap();
+    assert_eq!((held.class, held.from), (Class::Customer, Some(name(90))));
+    assert!(
+        store.watch().borrow()[Lane::Ordinary as usize] > before,
+        "it is a change, which others are told"
+    );
+    assert_eq!(point(&*store, told).await, PointerOutcome::Same);
     assert_coherent(&*store).await;
 }
 

@@ -499,7 +499,7 @@ impl Intake {
             }
             for outcome in pointers.by_ref().take(part.pointers) {
                 match outcome {
-                    PointerOutcome::Kept => part.ack.counts.stored += 1,
+                    PointerOutcome::Kept | PointerOutcome::Renewed => part.ack.counts.stored += 1,
                     PointerOutcome::Same => part.ack.counts.same += 1,
                     PointerOutcome::Older => part.ack.counts.older += 1,
                 }

@@ -283,6 +283,12 @@ impl State {
     }
 
     fn put_pointer(&mut self, pointer: Pointer) -> PointerOutcome {
+        let renewed = self.records.get(&pointer.name).and_then(|(held, _)| pointer.renews(held));
+        if let Some(put) = renewed {
+            // It is what is held, so no two records meet.
+            self.put(put, &mut Vec::new());
+            return PointerOutcome::Renewed;
+        }
         let held = self.records.get(&pointer.name).map(|(held, _)| held.record.rank());
         let standing = self.pointers.get(&pointer.name).map(|(pointer, _)| pointer);
         match pointer::judge(held, standing, pointer) {

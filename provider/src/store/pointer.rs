@@ -4,7 +4,7 @@
 //! the keeper then hands out is verified as any record is, and a pointer never displaces one that was. A store keeps at most one pointer of a
 //! name, and only while it outranks what is held of that name.
 
-use super::{Class, Cursor, Held};
+use super::{Class, Condition, Cursor, Held, Put};
 use dialtone_shared::hip::Hit;
 use dialtone_shared::name::Scheme;
 use dialtone_shared::{Name, Rank, UnixMicros, UnixSecs};
@@ -46,11 +46,13 @@ pub struct PointerChange {
     pub pointer: Pointer,
 }
 
-/// What became of a pointer. Whatever is not `Kept` changed nothing.
+/// What became of a pointer. `Same` and `Older` changed nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PointerOutcome {
     /// It outranks what is held and what was pointed to, or tells of a higher class or a later keep-until (in whole days).
     Kept,
+    /// The record that it leads to is held, and has the higher class or the later keep-until since.
+    Renewed,
     /// The record, or as good a pointer to it, is here already.
     Same,
     /// What is held or pointed to outranks it.
@@ -83,6 +85,21 @@ impl Pointer {
             // Its keeper has it; whoever told of it need not, and is told.
             held.from = Some(self.keeper);
         }
+    }
+
+    /// It comes and what it leads to is held already: what it tells that is new, as a put of that record. It may have set out when nothing was held, so
+    /// only the store sees that.
+    pub(super) fn renews(&self, held: &Held) -> Option<Put> {
+        let mut told = held.clone();
+        self.leaves(&mut told);
+        (told != *held).then_some(Put {
+            record: told.record,
+            class: told.class,
+            keep_until: told.keep_until,
+            from: told.from,
+            account: None,
+            condition: Condition::None,
+        })
     }
 
     /// When it is forgotten: nobody promises to keep the record any longer, or it would not be served.

@@ -66,7 +66,7 @@ fn a_name_resolves_where_the_agreements_say_and_nowhere_else() {
 #[test]
 fn a_pointer_that_makes_what_is_held_a_customer_s_brings_it_to_all_whom_it_is_for() {
     // In each somebody holds what was learnt by value from one, and is told of it by pointer from another, to whom it is more.
-    [280, 652, 854, 870, 1_300].into_iter().for_each(as_agreed);
+    [280, 652, 854, 870, 1_300, 3_382, 3_709].into_iter().for_each(as_agreed);
 }
 
 /// In this network each name is where the agreements say.

@@ -493,8 +493,8 @@ fn is_kept(pointer: &Pointer, rank: &Rank) -> bool {
     rank.order() >= (pointer.epoch, false, pointer.sequence)
 }
 
-/// Shares `budget` out: one to each who is asked, as far as it goes, for where nobody lies behind there may be a pointer, and the rest by how
-/// many lie behind each, and evenly if that is nobody.
+/// Shares `budget` out: up to half of it to all alike, as much as a pointer may cause, for where nobody lies behind there may be one, and its keeper
+/// far off; at least one to each, as far as it goes; and the rest by how many lie behind each, and evenly if that is nobody.
 fn share_out(budget: u8, candidates: &[Candidate], visited: &[u64], cap: Option<u8>) -> Vec<u8> {
     if let Some(cap) = cap {
         return vec![cap; candidates.len()];
@@ -504,9 +504,10 @@ fn share_out(budget: u8, candidates: &[Candidate], visited: &[u64], cap: Option<
         weights.fill(1);
     }
     let sum = weights.iter().sum::<usize>().max(1);
-    let (budget, each) = (usize::from(budget), candidates.len());
-    let (first, rest) = (budget.min(each), budget.saturating_sub(each));
-    let share = |(index, weight)| usize::from(index < first) + rest * weight / sum;
+    let (budget, each) = (usize::from(budget), candidates.len().max(1));
+    let alike = (budget / 2 / each).clamp(1, usize::from(FETCHES_MAX - 1));
+    let rest = budget.saturating_sub(alike * each);
+    let share = |(index, weight)| alike.min(budget.saturating_sub(index * alike)) + rest * weight / sum;
     // At most the budget, which is a u8.
     weights.into_iter().enumerate().map(|one| share(one) as u8).collect()
 }

@@ -108,15 +108,31 @@ impl<'a> Draft<'a> {
     /// # Errors
     /// [`StoreError`], about this batch alone.
     pub fn put_pointers(&mut self, batch: Vec<Pointer>) -> Result<Vec<PointerOutcome>, StoreError> {
-        let batch = batch
-            .into_iter()
-            .map(|pointer| {
-                let slot = self.slot(&pointer.name)?;
-                let held: Option<Rank> = self.slots[slot].standing().map(|standing| standing.rank);
-                Ok((pointer, held))
-            })
-            .collect::<Result<_, StoreError>>()?;
-        self.hearsay.put(self.engine, batch)
+        let (mut hearsay, mut news) = (Vec::with_capacity(batch.len()), Vec::new());
+        for (place, pointer) in batch.into_iter().enumerate() {
+            let slot = self.slot(&pointer.name)?;
+            let held: Option<Rank> = self.slots[slot].standing().map(|standing| standing.rank);
+            match held.filter(|rank| pointer.is_of(rank)) {
+                Some(_) => news.push((place, slot, pointer)),
+                None => hearsay.push((pointer, held)),
+            }
+        }
+        let helds = news
+            .iter()
+            .map(|(_, slot, _)| self.slots[*slot].held())
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut outcomes = self.hearsay.put(self.engine, hearsay)?;
+        for ((place, slot, pointer), held) in news.into_iter().zip(helds) {
+            let outcome = match held.and_then(|held| pointer.renews(&held)) {
+                Some(put) => {
+                    self.put_one(put, slot, &mut Vec::new())?;
+                    PointerOutcome::Renewed
+                }
+                None => PointerOutcome::Same,
+            };
+            outcomes.insert(place, outcome);
+        }
+        Ok(outcomes)
     }
 
     /// Forgets those pointers that stand as given; how many.
