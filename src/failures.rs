@@ -441,6 +441,10 @@ pub fn frontend(error: FrontendError) -> Failure {
         FrontendError::Anchors { file, reason } => {
             Failure::new(Exit::Settings, file, reason).help("write DNSKEY records, as in `. 3600 IN DNSKEY 257 3 8 AwEA…`")
         }
+        FrontendError::Authorities { file, reason } => {
+            Failure::new(Exit::Settings, file, reason).help("write certificates in PEM there, or leave it out for the web's authorities")
+        }
+        FrontendError::Upstream(_) => Failure::new(Exit::Settings, "forward", error),
         FrontendError::QueryLog { file, reason } => {
             Failure::new(Exit::Settings, file, format!("the log of questions cannot be written: {reason}"))
                 .help("give this user the right to write there, or set `file` of `query_log` to another")

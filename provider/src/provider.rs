@@ -523,6 +523,7 @@ fn frontend(settings: &Settings, source: Arc<StoreSource>) -> Result<Frontend, S
     let origin = Domain::from_text(&settings.dns.origin).map_err(|error| SettingsError::Together(format!("`dns.origin`: {error}")))?;
     let settings = FrontendSettings {
         upstreams: settings.dns.forward.clone(),
+        upstream_authorities: settings.dns.forward_ca.clone(),
         aliases: settings.dns.map.clone(),
         access: settings.dns.access.clone(),
         searches: settings.dns.searches,

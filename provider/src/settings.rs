@@ -89,6 +89,8 @@ pub struct DnsSettings {
     pub origin: String,
     /// Resolvers that other names are forwarded to; empty: other names are refused.
     pub forward: Vec<Server>,
+    /// The certificate authorities, in PEM, that vouch for those of `forward` over TLS and HTTPS; `None`: the web's.
+    pub forward_ca: Option<PathBuf>,
     /// The map file: names that people chose for flat names, as `dialtone alias` edits it. It was once called `aliases` here.
     #[serde(alias = "aliases")]
     pub map: Option<PathBuf>,
@@ -330,6 +332,7 @@ impl Settings {
             &mut dns.map,
             &mut dns.certificate,
             &mut dns.certificate_key,
+            &mut dns.forward_ca,
         ];
         for said in named.into_iter().flatten() {
             *said = from_file(path, said);
@@ -455,6 +458,7 @@ impl Default for DnsSettings {
             certificate_key: None,
             origin: "dialtone.alt".to_owned(),
             forward: Vec::new(),
+            forward_ca: None,
             map: None,
             rate: RateSettings::default(),
             searches: SearchSettings::default(),

@@ -6,8 +6,10 @@ use crate::config::{self, ClientFile};
 use crate::exit::{Failure, Outcome};
 use crate::{failures, output, petnames, place};
 use clap::Args;
+use dialtone_resolver::dns::FrontendError;
 use dialtone_resolver::dns::query_log::QueryLogSettings;
 use dialtone_resolver::io::certificate::Certificate;
+use dialtone_resolver::io::tls::authorities_in;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
@@ -43,6 +45,7 @@ pub fn run(args: CheckConfigArgs) -> Outcome {
                 file.certificate_key.as_deref(),
                 &file.query_log,
             )?;
+            check_authorities(file.forward_ca.as_deref())?;
             file.summary()
         }
         Which::Client => toml::from_str::<ClientFile>(&text)
@@ -65,6 +68,7 @@ fn provider(path: &Path) -> Result<String, Failure> {
         dns.certificate_key.as_deref(),
         &dns.query_log,
     )?;
+    check_authorities(dns.forward_ca.as_deref())?;
     let encrypted: String = [("TLS", &dns.tls), ("HTTPS", &dns.https), ("QUIC", &dns.quic)]
         .into_iter()
         .filter(|(_, addresses)| !addresses.is_empty())
@@ -105,6 +109,17 @@ fn check_files(map: Option<&Path>, certificate: Option<&Path>, key: Option<&Path
         })?;
     }
     Ok(())
+}
+
+/// As [`check_files`], of whose word upstream resolvers are believed by.
+fn check_authorities(file: Option<&Path>) -> Outcome {
+    let Some(file) = file else { return Ok(()) };
+    authorities_in(file).map(drop).map_err(|reason| {
+        failures::frontend(FrontendError::Authorities {
+            file: file.display().to_string(),
+            reason,
+        })
+    })
 }
 
 /// Whether nothing is set, nor whose settings they are to be, but for what an untouched template of a frontend has.

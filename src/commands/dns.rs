@@ -76,9 +76,12 @@ pub struct DnsArgs {
     /// A name of the site's own, kept with whatever it leads to; repeat it for more [default: all names of the map file]
     #[arg(long = "site-name", value_name = "NAME")]
     site_names: Vec<String>,
-    /// A resolver to forward other names to: ADDR:PORT, or over TLS tls://ADDR#NAME or tls://ADDR#sha256/PIN; repeat it for more [default: other names are refused]
+    /// A resolver to forward other names to: ADDR:PORT, over TLS tls://ADDR#NAME or tls://ADDR#sha256/PIN, over HTTPS https://ADDR/PATH#NAME; repeat it for more [default: other names are refused]
     #[arg(long, value_name = "RESOLVER")]
     forward: Vec<Server>,
+    /// The certificate authorities, in PEM, that vouch for resolvers over TLS and HTTPS [default: the web's]
+    #[arg(long, value_name = "FILE")]
+    forward_ca: Option<PathBuf>,
     /// Which links from legacy names to flat ones, that their owners set with `dialtone link`, are followed: no, validated (by DNSSEC) or any [default: no]
     #[arg(long, value_name = "WHICH", value_parser = str::parse::<Follow>)]
     links: Option<Follow>,
@@ -120,6 +123,8 @@ pub struct DnsFile {
     pub site_names: Vec<String>,
     /// Resolvers for other names.
     pub forward: Vec<Server>,
+    /// The certificate authorities that vouch for them over TLS and HTTPS; `None`: the web's.
+    pub forward_ca: Option<PathBuf>,
     /// Whether to forward for clients beyond private networks too.
     pub forward_for_everyone: bool,
     /// Which owners' links are followed.
@@ -161,6 +166,7 @@ impl Default for DnsFile {
             site: None,
             site_names: Vec::new(),
             forward: Vec::new(),
+            forward_ca: None,
             forward_for_everyone: false,
             links: Follow::No,
             validate: false,
@@ -244,10 +250,13 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
             let text = std::fs::read_to_string(path)
                 .map_err(|error| Failure::new(Exit::Settings, path.display(), plain_error(&error)).help("check --config"))?;
             let mut file = DnsFile::parse(&text, path)?;
-            for said in [&mut file.certificate, &mut file.certificate_key, &mut file.site]
-                .into_iter()
-                .flatten()
-            {
+            let named = [
+                &mut file.certificate,
+                &mut file.certificate_key,
+                &mut file.forward_ca,
+                &mut file.site,
+            ];
+            for said in named.into_iter().flatten() {
                 *said = from_file(path, said);
             }
             // `-` is no file.
@@ -278,6 +287,7 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
     if !args.forward.is_empty() {
         file.forward = args.forward;
     }
+    file.forward_ca = args.forward_ca.or(file.forward_ca);
     file.links = args.links.unwrap_or(file.links);
     file.validate |= args.validate;
     let asked = ClientFile {
@@ -315,6 +325,7 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
     let Made { stub, site, origin } = site::make(client.stub_settings(), site, &client.map.value, origin).await?;
     let settings = FrontendSettings {
         upstreams: file.forward,
+        upstream_authorities: file.forward_ca,
         forward_for_everyone: file.forward_for_everyone,
         aliases: Some(client.map.value),
         links: file.links,

@@ -71,7 +71,8 @@ pub async fn run(args: LinkArgs) -> Outcome {
             Failure::new(Exit::Settings, "/etc/resolv.conf", "no nameserver in it").help("name a resolver with --resolver")
         })?,
     };
-    let found = Links::new(Upstream::new(vec![resolver.into()]), None).at(domain).await;
+    let upstream = Upstream::new(vec![resolver.into()], None).map_err(|error| Failure::new(Exit::Network, resolver, error))?;
+    let found = Links::new(upstream, None).at(domain).await;
     let found =
         found.ok_or_else(|| Failure::new(Exit::Network, resolver, "no answer that helps").help("name another resolver with --resolver"))?;
     if args.json {

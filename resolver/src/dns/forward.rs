@@ -7,7 +7,7 @@ use crate::dns::domain::Domain;
 use crate::dns::question::{DNSSEC_OK, Query, Question};
 use crate::dns::rcode::Rcode;
 use crate::dns::response::{OPT_BYTES, Rdata, Rr, echoed_flags, write_opt, write_question};
-use crate::dns::settings::{ALIAS_HOPS_MAX, UPSTREAM_STALE_TTL_SECS, UPSTREAM_TTL_SECS_MAX};
+use crate::dns::settings::{ALIAS_HOPS_MAX, UPSTREAM_PREFETCH_TTL_MIN, UPSTREAM_SOON_OVER, UPSTREAM_STALE_TTL_SECS, UPSTREAM_TTL_SECS_MAX};
 use crate::dns::wire::{CLASS_IN, HEADER_BYTES, Header, RawRecord, Reader, Writer, flags};
 use bytes::Bytes;
 use dialtone_shared::record::rdata::types;
@@ -197,6 +197,21 @@ impl Answered {
     /// What its aliases lead to, step by step. About a name that is not the upstream's it has no say, whatever it adds.
     pub fn targets(&self) -> &[Domain] {
         &self.targets
+    }
+
+    /// Whether it holds for little longer, `age` after it came, and for long enough that asking sooner than has to be is worth it.
+    pub fn is_soon_over(&self, age: Duration) -> bool {
+        let left = aged(self.ttl, age);
+        self.ttl >= UPSTREAM_PREFETCH_TTL_MIN && left <= self.ttl / UPSTREAM_SOON_OVER
+    }
+
+    /// The same, that long ago: its TTLs are shorter.
+    pub fn older_by(mut self, age: Duration) -> Self {
+        for &at in &self.ttls_at {
+            patch_ttl(&mut self.message, at, |ttl| aged(ttl, age));
+        }
+        self.ttl = aged(self.ttl, age);
+        self
     }
 
     /// How much room it takes, in bytes.

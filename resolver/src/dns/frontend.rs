@@ -24,6 +24,7 @@ use crate::io::alias_file::{AliasFile, LOOK_EVERY};
 use crate::io::allowance::{Allowance, within};
 use crate::io::links::{Linked, Links};
 use crate::io::query_log::QueryLog;
+use crate::io::tls::authorities_in;
 use crate::io::upstream::Upstream;
 use crate::io::validator::Validator;
 use crate::source::RecordSource;
@@ -164,6 +165,17 @@ pub enum FrontendError {
         /// Why.
         reason: String,
     },
+    /// A file of certificate authorities that cannot be used.
+    #[error("certificate authorities in {file}: {reason}")]
+    Authorities {
+        /// Which file.
+        file: String,
+        /// Why.
+        reason: String,
+    },
+    /// An upstream that cannot be asked.
+    #[error("an upstream resolver cannot be asked: {0}")]
+    Upstream(String),
     /// A log of questions that cannot be written.
     #[error("the log of questions in {file}: {reason}")]
     QueryLog {
@@ -214,7 +226,13 @@ impl Frontend {
             file: query_log.display().to_string(),
             reason: error.to_string(),
         })?;
-        let upstream = (!settings.upstreams.is_empty()).then(|| Upstream::new(settings.upstreams));
+        let upstream_authorities = settings.upstream_authorities.as_deref().map(authorities_in).transpose();
+        let upstream_authorities = upstream_authorities.map_err(|reason| FrontendError::Authorities {
+            file: settings.upstream_authorities.unwrap_or_default().display().to_string(),
+            reason,
+        })?;
+        let upstream = (!settings.upstreams.is_empty()).then(|| Upstream::new(settings.upstreams, upstream_authorities));
+        let upstream = upstream.transpose().map_err(|error| FrontendError::Upstream(error.to_string()))?;
         let validator = match &upstream {
             Some(upstream) if settings.validate || settings.links == Follow::Validated => {
                 let anchors = settings.trust_anchors.as_deref();
@@ -563,13 +581,19 @@ impl Frontend {
                 Ok(validated) => validated,
                 Err(error) => return Err(failed(&error.into())),
             };
-            let secure = validated.secure;
+            let (secure, stale) = (validated.secure, validated.stale);
             let mut response = match query.dnssec_ok() {
                 true => validated.response,
                 false => validated.without_signatures().response,
             };
             // Said to who asked to be told (RFC 6840 §5.8).
             response.authenticated = secure && (query.dnssec_ok() || query.flags & flags::AD != 0);
+            if stale {
+                response.ede = Some(Ede::new(
+                    ede::STALE_ANSWER,
+                    "no upstream resolver answers: this is what was last known",
+                ));
+            }
             return Err(response);
         }
         match upstream.ask_or_stale(Asked::of(query, &query.question.name)).await {

@@ -2,7 +2,7 @@
 //!
 //! In the order in which a question walks: [`question`] reads it, [`frontend`] takes it in, [`place`] says whose the name is, [`walk`]
 //! goes from there to the data, [`answer`] turns a record into DNS (with [`services`] for what has an owner of its own), [`local`] knows
-//! the names that never leave the house, [`server`] names the upstream resolvers, [`forward`] judges what they say and [`upstream_cache`] keeps it, [`response`] writes the bytes,
+//! the names that never leave the house, [`server`] names the upstream resolvers, [`upstream_choice`] which of them is asked, [`forward`] judges what they say and [`upstream_cache`] keeps it, [`response`] writes the bytes,
 //! [`edns`] adds the courtesies of the way it came, [`https`] says what an HTTP request asks, [`rcode`] says what went wrong. [`aliases`] is the file that maps legacy names onto flat ones, [`links`] are their owners' own; [`zone`] and [`rdata_text`] read zone
 //! files into bindings. What is asked again goes a short way instead: [`glance`] makes a key of its question, [`hot`] keeps the bytes that were
 //! answered (`kept`: for all connections together), [`generations`] knows whether they still hold. [`rate`] holds what goes out by UDP to what a
@@ -41,6 +41,7 @@ pub mod settings;
 pub mod shares;
 mod svcb_text;
 pub mod upstream_cache;
+pub mod upstream_choice;
 pub mod walk;
 pub mod wire;
 pub mod zone;

@@ -21,6 +21,8 @@ pub struct FrontendSettings {
     pub nameservers: Vec<Domain>,
     /// The resolvers that other names are forwarded to, preferred first; none: other names are refused.
     pub upstreams: Vec<Server>,
+    /// The certificate authorities, in PEM, that vouch for upstreams over TLS and HTTPS; `None`: the web's.
+    pub upstream_authorities: Option<PathBuf>,
     /// Whether anyone may have names forwarded; otherwise only loopback, private and link-local addresses may. An open resolver is a
     /// weapon for others.
     pub forward_for_everyone: bool,
@@ -183,6 +185,7 @@ impl FrontendSettings {
             authority: Authority::default(),
             nameservers: Vec::new(),
             upstreams: Vec::new(),
+            upstream_authorities: None,
             forward_for_everyone: false,
             aliases: None,
             links: Follow::No,
@@ -321,6 +324,18 @@ pub const UPSTREAM_TRY: Duration = Duration::from_millis(1_500);
 
 /// How long an upstream that did not answer is asked after the others: its restart, or a change of network, and no longer.
 pub const UPSTREAM_REST: Duration = Duration::from_secs(30);
+
+/// How much slower than twice the quickest an upstream is before it is asked after it: what people begin to notice.
+pub const UPSTREAM_SLOWER_BY: Duration = Duration::from_millis(50);
+
+/// Before this nobody else is asked as well: what is not in an upstream's cache takes a while, and is not found sooner by two.
+pub const UPSTREAM_PATIENCE_MIN: Duration = Duration::from_millis(100);
+
+/// From which part of its TTL on an answer of an upstream is asked for again before it has to be: the last tenth.
+pub const UPSTREAM_SOON_OVER: u32 = 10;
+
+/// Answers that hold for no longer are not worth asking for sooner, in seconds.
+pub const UPSTREAM_PREFETCH_TTL_MIN: u32 = 10;
 
 /// How often each upstream is tried.
 pub const UPSTREAM_TRIES: usize = 2;

@@ -34,6 +34,8 @@ pub mod sockets;
 pub mod tls;
 pub mod transport;
 pub mod upstream;
+mod upstream_dial;
+mod upstream_https;
 mod upstream_tls;
 pub mod validator;
 pub mod watcher;

@@ -3,11 +3,13 @@
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls13_signature, verify_tls13_signature_with_raw_key};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::version::{TLS12, TLS13};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, PeerIncompatible, RootCertStore, SignatureScheme};
 use sha2::{Digest, Sha256};
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 /// What the server is to present.
@@ -51,12 +53,36 @@ pub fn pinned(pins: &[[u8; 32]], credential: Credential, alpn: Vec<Vec<u8>>) -> 
 /// # Errors
 /// The cryptography has no TLS.
 pub fn web(alpn: Vec<Vec<u8>>) -> Result<ClientConfig, rustls::Error> {
+    authorities(WEB.clone(), alpn)
+}
+
+/// As [`web`], where these certificate authorities vouch and no others.
+///
+/// # Errors
+/// The cryptography has no TLS.
+pub fn authorities(roots: Arc<RootCertStore>, alpn: Vec<Vec<u8>>) -> Result<ClientConfig, rustls::Error> {
     let mut config = ClientConfig::builder_with_provider(CRYPTO.clone())
         .with_protocol_versions(&[&TLS13, &TLS12])?
-        .with_root_certificates(WEB.clone())
+        .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = alpn;
     Ok(config)
+}
+
+/// The certificate authorities in a file of PEM.
+///
+/// # Errors
+/// What is wrong with the file.
+pub fn authorities_in(file: &Path) -> Result<Arc<RootCertStore>, String> {
+    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let mut roots = RootCertStore::empty();
+    for certificate in read.map_err(|error| error.to_string())? {
+        roots.add(certificate).map_err(|error| error.to_string())?;
+    }
+    if roots.is_empty() {
+        return Err("there is no certificate in it".to_owned());
+    }
+    Ok(Arc::new(roots))
 }
 
 /// Accepts the keys of these pins and no others.

@@ -1,14 +1,20 @@
-//! Questions to upstream resolvers: over TLS, or from a fresh, connected socket for each, so that a forger has to guess a port, an id and
+//! Questions to upstream resolvers: over TLS or HTTPS, or from a fresh, connected socket for each, so that a forger has to guess a port, an id and
 //! the case of every letter (RFC 5452 §9). Which reply counts is decided in [`forward`](crate::dns::forward).
 
 use crate::dns::forward::{Answered, Asked, Sent, Verdict};
 use crate::dns::latency::Found;
 use crate::dns::rcode::UpstreamError;
-use crate::dns::server::Server;
-use crate::dns::settings::{UPSTREAM_IN_FLIGHT_MAX, UPSTREAM_REST, UPSTREAM_STALE_AFTER, UPSTREAM_TOTAL, UPSTREAM_TRIES, UPSTREAM_TRY};
+use crate::dns::server::{Identity, Server, Way};
+use crate::dns::settings::{UPSTREAM_IN_FLIGHT_MAX, UPSTREAM_STALE_AFTER, UPSTREAM_TOTAL, UPSTREAM_TRIES, UPSTREAM_TRY};
 use crate::dns::upstream_cache::UpstreamCache;
+use crate::dns::upstream_choice::Choice;
 use crate::io::allowance::{Grant, may_ask, turned_away, waits_for};
-use crate::io::upstream_tls::{TlsUpstream, is_distrust};
+use crate::io::upstream_dial::{Meant, is_distrust};
+use crate::io::upstream_https::HttpsUpstream;
+use crate::io::upstream_tls::TlsUpstream;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use rustls::RootCertStore;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,7 +24,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::watch;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::{sleep_until, timeout, timeout_at};
 
 /// The upstream resolvers, and what they said lately.
 #[derive(Debug)]
@@ -29,38 +35,66 @@ pub struct Upstream {
     sent: AtomicU64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     cache: UpstreamCache,
     waiting: HashMap<Asked, watch::Receiver<Option<Outcome>>>,
-    /// Until when a server, by its place, that did not answer is asked last.
-    resting: HashMap<usize, Instant>,
+    choice: Choice,
 }
 
 #[derive(Debug)]
 struct One {
     server: Server,
-    /// `None`: by UDP and TCP.
-    tls: Option<TlsUpstream>,
+    road: Road,
+}
+
+/// How it is asked.
+#[derive(Debug)]
+enum Road {
+    /// By UDP and TCP.
+    Plain,
+    Tls(TlsUpstream),
+    Https(HttpsUpstream),
 }
 
 type Outcome = Result<Arc<Answered>, UpstreamError>;
 
+/// A question on its way to one of the servers: its place, and what came of it.
+type Try<'a> = BoxFuture<'a, (usize, io::Result<Option<Answered>>)>;
+
 impl Upstream {
-    /// Asks `servers`, preferred first.
-    pub fn new(servers: Vec<Server>) -> Arc<Self> {
-        let one = |server: Server| One {
-            tls: server.identity.clone().map(|identity| TlsUpstream::new(server.address, identity)),
-            server,
+    /// Asks `servers`, preferred first. `authorities` vouch for those over TLS and HTTPS that are to have a name; `None`: the web's.
+    ///
+    /// # Errors
+    /// A server over HTTPS whose path is none.
+    pub fn new(servers: Vec<Server>, authorities: Option<Arc<RootCertStore>>) -> io::Result<Arc<Self>> {
+        let one = |server: Server| {
+            let meant = |identity: &Identity| Meant {
+                address: server.address,
+                identity: identity.clone(),
+                authorities: authorities.clone(),
+            };
+            let road = match &server.way {
+                Way::Plain => Road::Plain,
+                Way::Tls(identity) => Road::Tls(TlsUpstream::new(meant(identity))),
+                Way::Https(identity, path) => Road::Https(HttpsUpstream::new(meant(identity), path)?),
+            };
+            Ok(One { server, road })
         };
-        Arc::new(Self {
-            servers: servers.into_iter().map(one).collect(),
-            state: Mutex::default(),
+        let servers = servers.into_iter().map(one).collect::<io::Result<Vec<_>>>()?;
+        Ok(Arc::new(Self {
+            state: Mutex::new(State {
+                cache: UpstreamCache::default(),
+                waiting: HashMap::new(),
+                choice: Choice::new(servers.len()),
+            }),
+            servers,
             sent: AtomicU64::new(0),
-        })
+        }))
     }
 
-    /// The answer and its age. Those who ask the same at the same time share one question.
+    /// The answer and its age. Those who ask the same at the same time share one question; and what is asked for when its time is nearly over is
+    /// asked for again, so that nobody has to wait for what many ask.
     ///
     /// # Errors
     /// [`UpstreamError`].
@@ -68,23 +102,22 @@ impl Upstream {
         let mut waiting = {
             let mut state = self.lock();
             if let Some(known) = state.cache.get(&asked, Instant::now()) {
+                if matches!(&known, Ok((answered, age)) if answered.is_soon_over(*age)) && !state.waiting.contains_key(&asked) {
+                    // Where there is no room for it, it is asked for when it has to be.
+                    let _ = self.begin(&mut state, asked);
+                }
                 return known;
             }
             waits_for(Found::Upstream);
             match state.waiting.get(&asked) {
                 Some(waiting) => waiting.clone(),
-                None => {
-                    let left = UPSTREAM_IN_FLIGHT_MAX.saturating_sub(state.waiting.len());
-                    let Some(grant) = may_ask(left) else {
+                None => match self.begin(&mut state, asked) {
+                    Some(waiting) => waiting,
+                    None => {
                         turned_away();
                         return Err(UpstreamError::Busy);
-                    };
-                    let (done, waiting) = watch::channel(None);
-                    state.waiting.insert(asked.clone(), waiting.clone());
-                    // A task of its own: it ends by itself, however many of those who wait give up.
-                    tokio::spawn(Arc::clone(self).carry_out(asked, done, grant));
-                    waiting
-                }
+                    }
+                },
             }
         };
         let outcome = waiting.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
@@ -94,21 +127,43 @@ impl Upstream {
             .map(|answered| (answered, Duration::ZERO))
     }
 
+    /// Sends a question on its way, if whoever asks may cause one more.
+    fn begin(self: &Arc<Self>, state: &mut State, asked: Asked) -> Option<watch::Receiver<Option<Outcome>>> {
+        let left = UPSTREAM_IN_FLIGHT_MAX.saturating_sub(state.waiting.len());
+        let grant = may_ask(left)?;
+        let (done, waiting) = watch::channel(None);
+        state.waiting.insert(asked.clone(), waiting.clone());
+        // A task of its own: it ends by itself, however many of those who wait give up.
+        tokio::spawn(Arc::clone(self).carry_out(asked, done, grant));
+        Some(waiting)
+    }
+
     /// As [`Upstream::ask`], and where no answer is to be had in time the last one there was, if its time is not over for too long (RFC 8767):
     /// then without an age. The upstreams are asked on all the same.
     ///
     /// # Errors
     /// [`UpstreamError`].
     pub async fn ask_or_stale(self: &Arc<Self>, asked: Asked) -> Result<(Arc<Answered>, Option<Duration>), UpstreamError> {
-        let stale = self.lock().cache.stale(&asked, Instant::now());
+        let now = Instant::now();
+        let (stale, none_answers) = {
+            let mut state = self.lock();
+            (state.cache.stale(&asked, now), state.choice.all_rest(now))
+        };
         let with_age = |(answered, age)| (answered, Some(age));
         let Some(stale) = stale else {
             return self.ask(asked).await.map(with_age);
         };
-        match timeout(UPSTREAM_STALE_AFTER, self.ask(asked)).await {
+        // That nobody answers is found out once and not by every question.
+        let patience = if none_answers { Duration::ZERO } else { UPSTREAM_STALE_AFTER };
+        match timeout(patience, self.ask(asked)).await {
             Ok(Ok(answered)) => Ok(with_age(answered)),
             Ok(Err(_)) | Err(_) => Ok((stale, None)),
         }
+    }
+
+    /// Whether all that is known of `asked` is an answer whose time is over.
+    pub fn has_only_stale(&self, asked: &Asked) -> bool {
+        self.lock().cache.stale(asked, Instant::now()).is_some()
     }
 
     /// How many messages have been sent to upstream resolvers.
@@ -130,53 +185,93 @@ impl Upstream {
         done.send_replace(Some(outcome));
     }
 
+    /// Asks one after the other, and does not wait for one that takes longer than it usually does: then the next is asked as well, and the first answer
+    /// counts. Nobody is asked in the clear because somebody else is slow who is not.
     async fn try_all(&self, asked: &Asked) -> Result<Answered, UpstreamError> {
+        let order = self.lock().choice.order(Instant::now());
+        let mut next = order.iter().copied().cycle().take(order.len() * UPSTREAM_TRIES).peekable();
+        let mut under_way: FuturesUnordered<Try<'_>> = FuturesUnordered::new();
+        let mut asking: Vec<(usize, Instant)> = Vec::new();
         let mut outcome = Err(UpstreamError::TimedOut);
-        for _ in 0..UPSTREAM_TRIES {
-            for (place, one) in self.in_order(Instant::now()) {
-                let shown = &one.server;
-                match timeout(UPSTREAM_TRY, self.try_one(one, asked)).await {
-                    Ok(Ok(Some(answered))) => {
-                        self.lock().resting.remove(&place);
-                        return Ok(answered);
+        let mut is_due = true;
+        loop {
+            if is_due || under_way.is_empty() {
+                let Some(place) = next.next() else {
+                    if under_way.is_empty() {
+                        return outcome;
                     }
-                    Ok(Ok(None)) => {
-                        outcome = Err(UpstreamError::Failed);
-                        continue;
-                    }
-                    Ok(Err(error)) if is_distrust(&error) => {
-                        outcome = Err(UpstreamError::Untrusted);
-                        // Once, and not for each question.
-                        if !self.is_resting(place, Instant::now()) {
-                            tracing::warn!(server = %shown, %error, "an upstream resolver is not the one that was meant: it is not asked");
+                    is_due = false;
+                    continue;
+                };
+                asking.push((place, Instant::now()));
+                under_way.push(Box::pin(async move {
+                    let tried = timeout(UPSTREAM_TRY, self.try_one(&self.servers[place], asked)).await;
+                    (place, tried.unwrap_or_else(|late| Err(late.into())))
+                }));
+            }
+            let last = asking.last().copied();
+            let hedge = next.peek().copied().zip(last).filter(|(next, (last, _))| {
+                let is_asked = asking.iter().any(|(place, _)| place == next);
+                !is_asked && (self.servers[*next].server.is_private() || !self.servers[*last].server.is_private())
+            });
+            let until = hedge.map(|(_, (last, since))| since + self.lock().choice.patience(last));
+            tokio::select! {
+                Some((place, tried)) = under_way.next() => {
+                    let since = asking.iter().position(|(asked, _)| *asked == place).map(|at| asking.swap_remove(at).1);
+                    if let Some(done) = self.settle(place, tried, since) {
+                        match done {
+                            Ok(answered) => {
+                                let mut state = self.lock();
+                                for (place, since) in asking {
+                                    state.choice.outrun(place, since.elapsed(), Instant::now());
+                                }
+                                return Ok(answered);
+                            }
+                            Err(error) => outcome = Err(error),
                         }
                     }
-                    Ok(Err(error)) => tracing::debug!(server = %shown, %error, "upstream resolver"),
-                    Err(_) => tracing::debug!(server = %shown, "upstream resolver: no answer in time"),
+                    // What one could not say another may, at once.
+                    is_due = next.peek().is_some_and(|next| asking.iter().all(|(place, _)| place != next));
                 }
-                self.lock().resting.insert(place, Instant::now() + UPSTREAM_REST);
+                () = sleep_until(until.unwrap_or_else(Instant::now).into()), if until.is_some() => is_due = true,
             }
         }
-        outcome
     }
 
-    /// The servers as they are preferred, those last that lately did not answer.
-    fn in_order(&self, now: Instant) -> Vec<(usize, &One)> {
-        let state = self.lock();
-        let is_resting = |(place, _): &(usize, &One)| state.resting.get(place).is_some_and(|until| now < *until);
-        let (last, first): (Vec<_>, Vec<_>) = self.servers.iter().enumerate().partition(is_resting);
-        first.into_iter().chain(last).collect()
-    }
-
-    fn is_resting(&self, place: usize, now: Instant) -> bool {
-        self.lock().resting.get(&place).is_some_and(|until| now < *until)
+    /// One has answered or failed: what is to be remembered of it, and what that makes of the question, if anything.
+    fn settle(&self, place: usize, tried: io::Result<Option<Answered>>, since: Option<Instant>) -> Option<Result<Answered, UpstreamError>> {
+        let (server, now) = (&self.servers[place].server, Instant::now());
+        let mut state = self.lock();
+        match tried {
+            Ok(answered) => {
+                state
+                    .choice
+                    .answered(place, since.map(|since| now - since).unwrap_or_default(), now);
+                Some(answered.ok_or(UpstreamError::Failed))
+            }
+            Err(error) => {
+                let is_news = state.choice.failed(place, now);
+                drop(state);
+                if is_distrust(&error) {
+                    // Once, and not for each question.
+                    if is_news {
+                        tracing::warn!(%server, %error, "an upstream resolver is not the one that was meant: it is not asked");
+                    }
+                    return Some(Err(UpstreamError::Untrusted));
+                }
+                tracing::debug!(%server, %error, "upstream resolver");
+                None
+            }
+        }
     }
 
     /// `None`: it said that it cannot answer.
     async fn try_one(&self, one: &One, asked: &Asked) -> io::Result<Option<Answered>> {
         self.sent.fetch_add(1, Ordering::Relaxed);
-        if let Some(tls) = &one.tls {
-            return tls.ask(asked).await;
+        match &one.road {
+            Road::Tls(tls) => return tls.ask(asked).await,
+            Road::Https(https) => return https.ask(asked).await,
+            Road::Plain => {}
         }
         let (server, sent) = (one.server.address, asked.query(rand::random(), &rand::random()));
         match ask_udp(server, &sent).await? {

@@ -2,28 +2,22 @@
 //! order. Which reply counts is decided in [`forward`](crate::dns::forward).
 
 use crate::dns::forward::{Answered, Asked, Sent, Verdict};
-use crate::dns::server::Identity;
 use crate::dns::settings::{UPSTREAM_IDLE, UPSTREAM_IN_FLIGHT_MAX, UPSTREAM_TRY};
-use crate::io::tls::{Credential, pinned, web};
+use crate::io::upstream_dial::Meant;
 use bytes::{Buf, BytesMut};
-use rustls::pki_types::ServerName;
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 /// One upstream resolver over TLS.
 #[derive(Debug)]
 pub struct TlsUpstream {
-    address: SocketAddr,
-    identity: Identity,
+    meant: Meant,
     /// Who dials holds it: the others wait for the same connection.
     asks: Mutex<Option<mpsc::Sender<Ask>>>,
     next_id: AtomicU16,
@@ -36,11 +30,10 @@ struct Ask {
 }
 
 impl TlsUpstream {
-    /// The resolver at `address` that is `identity`. Nothing is sent yet.
-    pub fn new(address: SocketAddr, identity: Identity) -> Self {
+    /// Nothing is sent yet.
+    pub fn new(meant: Meant) -> Self {
         Self {
-            address,
-            identity,
+            meant,
             asks: Mutex::default(),
             next_id: AtomicU16::new(rand::random()),
         }
@@ -49,7 +42,7 @@ impl TlsUpstream {
     /// Asks, over the connection that is there, or over a new one. `None`: it said that it cannot answer.
     ///
     /// # Errors
-    /// No connection, or it was closed before the answer came. Where it was not shown who is there, see [`is_distrust`].
+    /// No connection, or it was closed before the answer came. Where it was not shown who is there, see [`is_distrust`](super::upstream_dial::is_distrust).
     pub async fn ask(&self, asked: &Asked) -> io::Result<Option<Answered>> {
         // One that was kept may have been closed by the other end at this very moment (RFC 7766 §6.2.4): then again over a new one.
         let (asks, is_kept) = self.connection().await?;
@@ -77,30 +70,12 @@ impl TlsUpstream {
         if let Some(asks) = current.as_ref().filter(|asks| !asks.is_closed()) {
             return Ok((asks.clone(), true));
         }
-        let stream = self.dial().await?;
+        let stream = self.meant.dial(b"dot").await?;
         let (asks, asked) = mpsc::channel(UPSTREAM_IN_FLIGHT_MAX);
         tokio::spawn(carry(stream, asked));
         *current = Some(asks.clone());
         Ok((asks, false))
     }
-
-    async fn dial(&self) -> io::Result<TlsStream<TcpStream>> {
-        let alpn = vec![b"dot".to_vec()];
-        let (config, name) = match &self.identity {
-            Identity::Web(name) => (web(alpn), name.clone()),
-            Identity::Pin(pin) => (pinned(&[*pin], Credential::Certificate, alpn), ServerName::from(self.address.ip())),
-        };
-        let config = config.map_err(io::Error::other)?;
-        let stream = TcpStream::connect(self.address).await?;
-        stream.set_nodelay(true)?;
-        TlsConnector::from(Arc::new(config)).connect(name, stream).await
-    }
-}
-
-/// Whether `error` says that the other end is not, or cannot show that it is, who was meant.
-pub fn is_distrust(error: &io::Error) -> bool {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 /// Takes questions there and answers back until either end has enough. Whoever still waits then learns it by the end of its channel.

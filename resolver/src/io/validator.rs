@@ -26,7 +26,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Asks the upstream and validates what it says.
-pub struct Validator(DnssecDnsHandle<Unchecked>);
+pub struct Validator {
+    handle: DnssecDnsHandle<Unchecked>,
+    upstream: Arc<Upstream>,
+}
 
 /// An answer that is not a forgery.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,6 +38,8 @@ pub struct Validated {
     pub response: Response,
     /// Whether every part of it is proved; otherwise its zone is proved not to be signed.
     pub secure: bool,
+    /// Whether its time is over, and no upstream gives another (RFC 8767).
+    pub stale: bool,
 }
 
 /// Why nothing is said.
@@ -58,10 +63,11 @@ impl Validator {
             Some(file) => TrustAnchors::from_file(file).map_err(|error| error.to_string())?,
             None => TrustAnchors::default(),
         };
-        let handle = DnssecDnsHandle::with_trust_anchor(Unchecked(upstream), Arc::new(anchors));
+        let handle = DnssecDnsHandle::with_trust_anchor(Unchecked(Arc::clone(&upstream)), Arc::new(anchors));
         // A proof is made anew after a minute at most: one that was wrong, as before a key was rolled, ends soon.
         let handle = handle.negative_validation_ttl(Duration::ZERO..=PROOF_KEPT_MAX);
-        Ok(Self(handle.validation_cache_size(PROOFS_MAX)))
+        let handle = handle.validation_cache_size(PROOFS_MAX);
+        Ok(Self { handle, upstream })
     }
 
     /// The answer about `name`.
@@ -70,13 +76,14 @@ impl Validator {
     /// [`ValidateError`].
     pub async fn lookup(&self, name: &Domain, kind: u16) -> Result<Validated, ValidateError> {
         let unknown = |error: &dyn fmt::Display| ValidateError::Unknown(error.to_string());
+        let asked = Asked::of(&asks(name.clone(), kind, 0), name);
         let labels = name.labels().collect::<Vec<_>>();
         let name = rr::Name::from_labels(labels).map_err(|error| unknown(&error))?;
         let query = op::Query::query(name, RecordType::from(kind));
         let mut options = DnsRequestOptions::default();
         options.use_edns = true;
         options.edns_set_dnssec_ok = true;
-        let answer = self.0.lookup(query, options).first_answer().await;
+        let answer = self.handle.lookup(query, options).first_answer().await;
         let message = answer
             .map_err(|error| if is_bogus(&error) { ValidateError::Bogus } else { unknown(&error) })?
             .into_message();
@@ -99,7 +106,8 @@ impl Validator {
         secure &= !(message.answers.is_empty() && message.authorities.is_empty());
         response.answers = message.answers.iter().filter_map(record).collect();
         response.authority = message.authorities.iter().filter_map(record).collect();
-        Ok(Validated { response, secure })
+        let stale = self.upstream.has_only_stale(&asked);
+        Ok(Validated { response, secure, stale })
     }
 }
 
@@ -155,12 +163,27 @@ impl DnsHandle for Unchecked {
 async fn ask(upstream: Arc<Upstream>, request: DnsRequest) -> Result<DnsResponse, NetError> {
     let query = request.queries.first().ok_or(NetError::Message("no question"))?;
     let name = Domain::from_labels(query.name().iter()).ok_or(NetError::Message("not a name"))?;
-    let query = Query {
-        id: request.metadata.id,
+    let query = asks(name, query.query_type().into(), request.metadata.id);
+    let asked = Asked::of(&query, &query.question.name);
+    let answer = upstream
+        .ask_or_stale(asked)
+        .await
+        .map_err(|error| NetError::Msg(error.to_string()))?;
+    let message = match answer {
+        (answered, Some(age)) => answered.relay(&query, age, TCP_BYTES_MAX),
+        (answered, None) => answered.relay_stale(&query, TCP_BYTES_MAX),
+    };
+    DnsResponse::from_buffer(message).map_err(NetError::from)
+}
+
+/// What an upstream is asked of a name: everything, whatever it thinks of it.
+fn asks(name: Domain, kind: u16, id: u16) -> Query {
+    Query {
+        id,
         flags: flags::RD | flags::CD,
         question: Question {
             name,
-            kind: query.query_type().into(),
+            kind,
             class: CLASS_IN,
         },
         edns: Some(Edns {
@@ -170,10 +193,7 @@ async fn ask(upstream: Arc<Upstream>, request: DnsRequest) -> Result<DnsResponse
             wants: Wants::default(),
         }),
         bytes: 0,
-    };
-    let asked = Asked::of(&query, &query.question.name);
-    let (answered, age) = upstream.ask(asked).await.map_err(|error| NetError::Msg(error.to_string()))?;
-    DnsResponse::from_buffer(answered.relay(&query, age, TCP_BYTES_MAX)).map_err(NetError::from)
+    }
 }
 
 /// How long "it does not validate" is kept.

@@ -290,6 +290,26 @@ async fn an_upstream_that_does_not_answer_is_waited_for_once_and_then_asked_last
 }
 
 #[tokio::test]
+async fn what_is_asked_for_when_its_time_is_nearly_over_is_fetched_before_it_is() {
+    let upstream = Upstream::that(|query, _| vec![reply(query, 0, &[Rr("www.example", types::A, 10, &[192, 0, 2, 1])], &[])]).await;
+    let (_, frontend) = forwarding(&[&upstream]).await;
+    let ask = async || parsed(&Ask::of("www.example", types::A).of_frontend(&frontend).await).answers[0].ttl;
+    assert_eq!(ask().await, 10);
+    let mut left = ask().await;
+    while left > 1 {
+        assert_eq!(upstream.asked().len(), 1, "not before the last tenth");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        left = ask().await;
+    }
+    // Whoever asked had what was there; the new one comes by itself.
+    let until = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+    while upstream.asked().len() < 2 {
+        assert!(tokio::time::Instant::now() < until);
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
 async fn a_failure_is_said_and_not_repeated_at_once() {
     let broken = Upstream::that(|query, _| vec![reply(query, 2, &[], &[])]).await;
     let (_, frontend) = forwarding(&[&broken]).await;

@@ -3,6 +3,7 @@
 mod access;
 mod encrypted;
 mod forwarding;
+mod forwarding_https;
 mod forwarding_tls;
 mod hot;
 mod links;
