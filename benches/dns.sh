@@ -10,11 +10,12 @@
 #   change as zipf, while 1,000 names a second get another address; counts what is stale 0 and 50 ms after the provider took it
 #   cold   names that nothing was asked of yet, one question under way, against the same of a server in SERVERS
 #   all    every name once, in no order (NAMES=1000000: a million answers kept, and what memory that takes)
-# The last four are of the provider alone (cold: of an echo too). And over four kept connections, asked by dnsperf, of dnsdist and of `dialtone dns`:
-#   dot    100 questions under way, over TLS                 doh    the same over HTTP/2
+# The last four are of the provider alone (cold: of an echo too). And over four kept connections, of dnsdist and of `dialtone dns`:
+#   dot    100 questions under way, over TLS, asked by dnsperf
+#   doh    the same over HTTP/2 by GET, asked by h2load (dnsperf stalls), and of unbound too; only statuses are checked, each server's first answer is looked at
 #
 # BENCH is the folder of the load generators: lib.sh, servers.sh and genq.py (questions: Zipf, s = 1, 70% A) and udpload/; what they need they
-# say and install (gcc, python3, knot, dnsdist, unbound; for dot and doh also dnsperf). NAMES (10,000) names are published anew in each run, with an A and an AAAA record each.
+# say and install (gcc, python3, knot, dnsdist, unbound; for dot also dnsperf, for doh nghttp2-client). NAMES (10,000) names are published anew in each run, with an A and an AAAA record each.
 # BUILT=1: use the programs that there are. SETTINGS: more lines for the provider's file.
 set -eu
 cd "$(dirname "$0")/.."
@@ -100,9 +101,71 @@ C
     TOKIO_WORKER_THREADS=1 taskset -c 0 "${DIALTONE:-target/release/dialtone}" dns --config "$work/dns.toml" >"$work/dialtone-dns.log" 2>&1 &
     KEEP+=($!)
     pids[dialtone-tls]=$!
+    conf unbound-https <<C
+server:
+    interface: 127.0.0.1@26443
+    https-port: 26443
+    tls-service-key: "$work/key"
+    tls-service-pem: "$work/certificate"
+    http-max-streams: 100
+    num-threads: 1
+    username: ""
+    chroot: ""
+    directory: "$WORK/srv/unbound-https"
+    pidfile: "$WORK/srv/unbound-https/pid"
+    use-syslog: no
+    do-daemonize: no
+    module-config: "iterator"
+    do-not-query-localhost: no
+    msg-cache-size: 64m
+    rrset-cache-size: 128m
+    minimal-responses: yes
+remote-control:
+    control-enable: no
+forward-zone:
+    name: "$ORIGIN"
+    forward-addr: 127.0.0.1@$BACKEND
+C
+    background KEEP 0 unbound-https unbound -d -c "$WORK/srv/unbound-https/conf"
+    pids[unbound-tls]=${KEEP[-1]}
     sleep 1
-    warm dnsdist-tls 24 "$WORK/data/all.q"
-    warm dialtone-tls 25 "$work/q/all.q"
+    case " $tests " in *" dot "*)
+        warm dnsdist-tls 24 "$WORK/data/all.q"
+        warm dialtone-tls 25 "$work/q/all.q"
+        ;;
+    esac
+    case " $tests " in *" doh "*)
+        for server in "24 $WORK/data $work/theirs" "26 $WORK/data $work/theirs" "25 $work/q $work/ours"; do
+            set -- $server
+            urls "https://127.0.0.1:$1""443" "$2/zipf.q" >"$3-$1"
+            urls "https://127.0.0.1:$1""443" "$2/all.q" >"$3-all"
+            curl -sk "$(head -1 "$3-all")" | od -An -tx1 | head -3 >&2
+            taskset -c 1 h2load -c 1 -m 50 -n "$(wc -l <"$3-all")" -i "$3-all" | grep -E '^(finished|status)' >&2
+        done
+        ;;
+    esac
+}
+# Questions as RFC 8484 has them asked by GET.
+urls() {
+    python3 - "$@" <<'P'
+import base64, sys
+kinds = {"A": 1, "AAAA": 28}
+for line in open(sys.argv[2]):
+    name, kind = line.split()
+    labels = b"".join(bytes([len(l)]) + l.encode() for l in name.rstrip(".").split("."))
+    query = b"\0\0\1\0\0\1\0\0\0\0\0\0" + labels + b"\0" + kinds[kind].to_bytes(2, "big") + b"\0\1"
+    print(sys.argv[1] + "/dns-query?dns=" + base64.urlsafe_b64encode(query).rstrip(b"=").decode())
+P
+}
+over_http() { # server urls
+    local a b out
+    a=$(cpu "$1")
+    out=$(taskset -c 1 h2load -c 4 -t 1 -m 25 -D $((seconds + 1)) -i "$2" 2>&1)
+    b=$(cpu "$1")
+    awk -v server="$1" -v ns="$((b - a))" -v t="$((seconds + 1))" '
+        /^finished in/ { qps = $4 } /^requests:/ { n = $8; failed = $10 + $12 } /^status codes:/ { good = $3 }
+        /^time for request:/ { mean = $6; mean = mean ~ /us$/ ? mean + 0 : mean ~ /ms$/ ? mean * 1e3 : mean * 1e6 }
+        END { printf "%s doh qps=%.0f n=%d meanus=%.1f lost=%d bad=%d srvcpu=%.2f srvns=%.0f\n", server, qps, n, mean, failed, n > good ? n - good : 0, ns / 1e9 / t, ns / n }' <<<"$out" | tee -a "$rows" >&2
 }
 warm() { taskset -c 1 dnsperf -m dot -s 127.0.0.1 -p "$2853" -d "$3" -n 1 -l 30 -c 4 -T 1 -q 100 -O suppress=timeout >"$work/warm-$1" 2>&1; grep -E 'completed|lost|Response codes' "$work/warm-$1" >&2; }
 cpu() { cat "/proc/${pids[$1]}"/task/*/schedstat | awk '{ t += $1 } END { printf "%.0f", t }'; }
@@ -157,10 +220,14 @@ of() { # server test
         open) slice "$s" open -q "${questions[$s]}" -c 4 -w 256 -r 20000 -t "$seconds" ;;
         ping) slice "$s" ping -q "${questions[$s]}" -c 1 -w 1 -t "$seconds" ;;
         *) case $2:$s in
-            do[th]:dialtone)
-                [ "$2" = dot ] && n=853 || n=443
-                secure dnsdist-tls 24 "$WORK/data/zipf.q" "$2" $n
-                secure dialtone-tls 25 "$work/q/zipf.q" "$2" $n
+            dot:dialtone)
+                secure dnsdist-tls 24 "$WORK/data/zipf.q" dot 853
+                secure dialtone-tls 25 "$work/q/zipf.q" dot 853
+                ;;
+            doh:dialtone)
+                over_http dnsdist-tls "$work/theirs-24"
+                over_http unbound-tls "$work/theirs-26"
+                over_http dialtone-tls "$work/ours-25"
                 ;;
             half:dialtone) slice "$s" half -q "$work/q/half.q" -c 4 -w 32 -t "$seconds" ;;
             all:dialtone)
@@ -191,7 +258,7 @@ for round in $(seq "$rounds"); do
 done
 
 printf '%s, Linux %s, %s, medians of %s rounds, slices of %s s\n\n' "$(date -u +%FT%RZ)" "$(uname -r)" "$(sed -n 's/^model name\s*: //p' /proc/cpuinfo | head -1)" "$rounds" "$seconds"
-awk -v tests="$tests" -v servers="$servers dialtone dnsdist-tls dialtone-tls" '
+awk -v tests="$tests" -v servers="$servers dialtone dnsdist-tls unbound-tls dialtone-tls" '
     { key = $1 SUBSEP $2; for (i = 3; i <= NF; i++) if (split($i, kv, "=") == 2) { n[key, kv[1]]++; v[key, kv[1], n[key, kv[1]]] = kv[2] } }
     function median(key, what,   i, j, c, t, a) {
         c = n[key, what]; if (!c) return "-"

@@ -11,6 +11,7 @@ use crate::dns::glance::Key;
 use crate::dns::wire::{HEADER_BYTES, Reader, flags};
 use dialtone_shared::record::rdata::types;
 use hashbrown::HashTable;
+use std::hint::black_box;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Encoded answers, at most so many bytes of them.
@@ -78,10 +79,54 @@ impl Answers {
         std::mem::take(&mut self.has_errors).then(|| std::mem::replace(&mut self.errors, [0; EXTENDED_ERRORS]))
     }
 
+    /// Whether so much is kept that most of it has to come from memory, which [`seek`](Self::seek) makes up for.
+    pub(crate) fn are_far(&self) -> bool {
+        self.bytes > NEAR_BYTES_MAX
+    }
+
+    /// Where the answers to `keys` seem to be, one place each: found in turn, so that what is looked up next need not wait until what was
+    /// looked up before has come from memory. Nothing is promised: [`answer_near`](Self::answer_near) looks whether it is there.
+    pub(crate) fn seek(&self, keys: &[Option<Key>], near: &mut Vec<u32>) {
+        near.clear();
+        near.extend(keys.iter().map(|key| {
+            let Some(key) = key else { return NOWHERE };
+            let hash = self.hash(key);
+            let is_of_hash = |&place: &u32| self.entries[place as usize].as_ref().is_some_and(|entry| entry.hash == hash);
+            self.places.find(hash, is_of_hash).copied().unwrap_or(NOWHERE)
+        }));
+        let mut touched = 0;
+        for &place in &*near {
+            if let Some(Some(entry)) = self.entries.get(place as usize) {
+                touched ^= entry.bytes.iter().step_by(CACHE_LINE_BYTES).fold(0, |all, byte| all ^ byte);
+            }
+        }
+        // What is read for its own sake must not be left out.
+        black_box(touched);
+    }
+
+    /// As [`answer`](Self::answer), with a place that [`seek`](Self::seek) said for this key, before whatever was kept since.
+    pub(crate) fn answer_near(
+        &mut self,
+        near: u32,
+        key: &Key,
+        message: &[u8],
+        generations: &Generations,
+        now_millis: u64,
+        out: &mut [u8],
+    ) -> Option<usize> {
+        let place = match self.entries.get(near as usize) {
+            Some(Some(entry)) if entry.is_of(key) => near,
+            _ => self.place(key, self.hash(key))?,
+        };
+        self.answer_at(place, message, generations, now_millis, out)
+    }
+
     /// Writes the answer to `message`, whose key is `key`, at the start of `out`, and says its length; `None` if none is kept that holds.
     pub fn answer(&mut self, key: &Key, message: &[u8], generations: &Generations, now_millis: u64, out: &mut [u8]) -> Option<usize> {
-        let hash = self.hash(key);
-        let place = self.place(key, hash)?;
+        self.answer_near(NOWHERE, key, message, generations, now_millis, out)
+    }
+
+    fn answer_at(&mut self, place: u32, message: &[u8], generations: &Generations, now_millis: u64, out: &mut [u8]) -> Option<usize> {
         let entry = self.entries.get_mut(place as usize)?.as_mut()?;
         // A clock that was set back says nothing of what was before.
         let age_secs = now_millis.checked_sub(entry.since_millis).map(|millis| millis / 1_000);
@@ -189,7 +234,7 @@ impl Answers {
     fn place(&self, key: &Key, hash: u64) -> Option<u32> {
         let is_of_key = |&place: &u32| {
             let entry = self.entries[place as usize].as_ref();
-            entry.is_some_and(|entry| entry.hash == hash && entry.variant == key.variant() && entry.question_bytes() == key.question())
+            entry.is_some_and(|entry| entry.hash == hash && entry.is_of(key))
         };
         self.places.find(hash, is_of_key).copied()
     }
@@ -221,6 +266,10 @@ impl Answers {
 }
 
 impl Entry {
+    fn is_of(&self, key: &Key) -> bool {
+        self.variant == key.variant() && self.question_bytes() == key.question()
+    }
+
     fn question_bytes(&self) -> &[u8] {
         &self.bytes[HEADER_BYTES..HEADER_BYTES + usize::from(self.question)]
     }
@@ -262,6 +311,15 @@ fn ttls_of(answer: &[u8]) -> Option<(Vec<u16>, u32)> {
 
 /// What an answer takes beside its bytes: its entry (64), its share of the table (10), and what the allocator adds.
 const ENTRY_BYTES: usize = 96;
+
+/// How many bytes of answers the processor's own memory holds on most machines; for fewer, seeking first costs more than it saves.
+const NEAR_BYTES_MAX: usize = 16 << 20;
+
+/// No place: there are never so many entries.
+pub(crate) const NOWHERE: u32 = u32::MAX;
+
+/// How much comes from memory at once on most machines; where it is more or less, only time is lost.
+const CACHE_LINE_BYTES: usize = 64;
 
 const _: () = assert!(size_of::<Option<Entry>>() <= 64);
 
@@ -346,6 +404,32 @@ mod tests {
         assert!(answers.is_empty());
         answers.keep(&key, &fill(1, 60, &generations), &generations, 700);
         assert_eq!(answers.len(), 1);
+    }
+
+    #[test]
+    fn a_place_that_was_sought_is_only_where_to_look_first() {
+        let (mut answers, generations) = with_one(60);
+        let key = |of| Key::of(&question(of), false);
+        let mut near = Vec::new();
+        answers.seek(&[key(1), None, key(2)], &mut near);
+        assert_eq!((near.len(), near[1], near[2]), (3, NOWHERE, NOWHERE));
+        let sought = near[0];
+        let given = |answers: &mut Answers, near, of| {
+            let mut out = [0; 1_232];
+            let length = answers.answer_near(near, &key(of)?, &question(of), &generations, 500, &mut out)?;
+            Some(out[..length].to_vec())
+        };
+        assert_eq!(given(&mut answers, sought, 1), Some(answer(1, 60)));
+        assert_eq!(given(&mut answers, sought, 2), None, "another question's answer");
+        // Before it is used something else takes the place, and the answer moves elsewhere.
+        answers.remove(sought);
+        for of in [2, 1] {
+            answers.keep(&key(of).expect("ordinary"), &fill(of, 60, &generations), &generations, 500);
+        }
+        assert_eq!(given(&mut answers, sought, 1), Some(answer(1, 60)));
+        assert_eq!(given(&mut answers, sought, 2), Some(answer(2, 60)));
+        generations.changed(&Name::of_content(&1_u32.to_be_bytes()));
+        assert_eq!(given(&mut answers, near[0], 1), None, "it changed after it was sought");
     }
 
     #[test]

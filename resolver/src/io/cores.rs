@@ -9,7 +9,7 @@
 use crate::dns::edns::add_to_bare;
 use crate::dns::frontend::{Carrier, Frontend, Given, Reply, Via};
 use crate::dns::glance::Key;
-use crate::dns::hot::{Answers, Fill};
+use crate::dns::hot::{Answers, Fill, NOWHERE};
 use crate::dns::latency::Found;
 use crate::dns::rate::{Limiter, Way};
 use crate::dns::response::UDP_BYTES_MAX;
@@ -100,6 +100,8 @@ fn start(
             slots: Arc::clone(&slots),
             back: Arc::default(),
             answers: Answers::new(bytes_max, rand::random()),
+            sought: Vec::with_capacity(BATCH),
+            near: Vec::with_capacity(BATCH),
             told: (0, 0),
             by_rcode: [0; 16],
             begun: Instant::now(),
@@ -142,6 +144,9 @@ struct Core {
     slots: Arc<Semaphore>,
     back: Arc<Mutex<Vec<(Key, Fill, u64)>>>,
     answers: Answers,
+    /// The keys of the batch and where their answers seem to be, if they were sought together.
+    sought: Vec<Option<Key>>,
+    near: Vec<u32>,
     /// How many answers and bytes of them it has last said that it keeps.
     told: (usize, usize),
     by_rcode: [u64; 16],
@@ -173,7 +178,8 @@ impl Core {
             self.take_back();
             lengths.clear();
             clients.clear();
-            for (message, &(length, client)) in questions.chunks_exact(QUESTION_BYTES_MAX).zip(&came) {
+            self.seek(&questions, &came);
+            for (nth, (message, &(length, client))) in questions.chunks_exact(QUESTION_BYTES_MAX).zip(&came).enumerate() {
                 let (Some(message), Some(client)) = (message.get(..length), client) else {
                     continue;
                 };
@@ -181,7 +187,7 @@ impl Core {
                 let Some(room) = out.get_mut(start..start + UDP_BYTES_MAX) else {
                     break;
                 };
-                if let Some(length) = self.answer(message, client, now_millis, room) {
+                if let Some(length) = self.answer(nth, message, client, now_millis, room) {
                     lengths.push(length);
                     clients.push(Some(client));
                 }
@@ -208,16 +214,36 @@ impl Core {
         }
     }
 
-    /// Writes the answer to `message` into `room` and says its length; `None` if there is none to be sent from here.
-    fn answer(&mut self, message: &[u8], client: SockaddrStorage, now_millis: u64, room: &mut [u8]) -> Option<usize> {
+    /// The key of `message` if the answer may be one that is kept. Who is not answered goes the long way, where it is said how.
+    fn key(&self, message: &[u8], client: SocketAddr) -> Option<Key> {
+        self.frontend
+            .answers(client.ip())
+            .then(|| Key::of(message, self.frontend.recursion_for(client.ip())))?
+    }
+
+    /// Looks for the answers to a batch together, if there are so many that each would be waited for.
+    fn seek(&mut self, questions: &[u8], came: &[(usize, Option<SockaddrStorage>)]) {
+        self.sought.clear();
+        if came.len() > 1 && self.answers.are_far() {
+            let mut sought = std::mem::take(&mut self.sought);
+            let messages = questions.chunks_exact(QUESTION_BYTES_MAX).zip(came);
+            sought.extend(messages.map(|(message, &(length, client))| self.key(message.get(..length)?, address_of(&client?)?)));
+            self.sought = sought;
+            self.answers.seek(&self.sought, &mut self.near);
+        }
+    }
+
+    /// Writes the answer to the `nth` message of the batch into `room` and says its length; `None` if there is none to be sent from here.
+    fn answer(&mut self, nth: usize, message: &[u8], client: SockaddrStorage, now_millis: u64, room: &mut [u8]) -> Option<usize> {
         let client = address_of(&client)?;
-        // Who is not answered goes the long way, where it is said how.
-        let key = match self.frontend.answers(client.ip()) {
-            true => Key::of(message, self.frontend.recursion_for(client.ip())),
-            false => None,
+        let (key, near) = match self.sought.get_mut(nth) {
+            Some(sought) => (sought.take(), self.near.get(nth).copied().unwrap_or(NOWHERE)),
+            None => (self.key(message, client), NOWHERE),
         };
         if let Some(key) = &key
-            && let Some(length) = self.answers.answer(key, message, self.frontend.generations(), now_millis, room)
+            && let Some(length) = self
+                .answers
+                .answer_near(near, key, message, self.frontend.generations(), now_millis, room)
             && let Some((length, is_proved)) = self.with_cookie(key, client, room, length)
         {
             self.by_rcode[usize::from(room[3] & 0x0f)] += 1;
