@@ -10,6 +10,7 @@ use dialtone_shared::record::{Address, DnsData};
 use rcgen::{KeyPair, PublicKeyData, SigningKey};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::UNIX_EPOCH;
 
 const DNSKEY: u16 = 48;
@@ -274,4 +275,32 @@ async fn what_does_not_validate_is_not_passed_on_unless_who_asks_wants_it_all_th
     forged.flags |= 0x0010;
     let message = parsed(&forged.of_frontend(&frontend).await);
     assert_eq!(without_ttl(&message.answers), ["forged.example.com. IN A 192.0.2.99"]);
+}
+
+#[tokio::test]
+async fn what_was_proved_is_given_after_its_time_while_nobody_answers_and_said_to_be_old() {
+    let (root, is_broken) = (Arc::new(Root::new()), Arc::new(AtomicBool::new(false)));
+    let (signer, broken) = (Arc::clone(&root), Arc::clone(&is_broken));
+    let upstream = Upstream::that(move |query, _| {
+        vec![match asked(query) {
+            _ if broken.load(Ordering::SeqCst) => reply(query, 2, &[], &[]),
+            (_, DNSKEY) => signer.signed(query, Rr(".", DNSKEY, 1, &signer.dnskey())),
+            _ => signer.signed(query, Rr("signed.example.com", types::A, 1, &[192, 0, 2, 5])),
+        }]
+    })
+    .await;
+    let (_records, frontend, _folder) = world(&upstream, &root, Follow::No, true);
+    let proved = "192.0.2.5".to_owned();
+    assert_eq!(address_of(&frontend, "signed.example.com", true).await, (proved.clone(), None));
+    is_broken.store(true, Ordering::SeqCst);
+    let until = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+    loop {
+        let (address, error) = address_of(&frontend, "signed.example.com", true).await;
+        assert_eq!(address, proved, "there is an answer all the time");
+        if error == Some(3) {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < until, "{error:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
 }
