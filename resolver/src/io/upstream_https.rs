@@ -6,7 +6,7 @@ use crate::dns::server::Identity;
 use crate::dns::settings::{UPSTREAM_IDLE, UPSTREAM_TRY};
 use crate::io::upstream_dial::Meant;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper::header::{ACCEPT, AGE, CONTENT_TYPE};
 use hyper::http::uri::Scheme;
@@ -108,7 +108,11 @@ impl HttpsUpstream {
         }
         let age = age(response.headers());
         let body = Limited::new(response.into_body(), usize::from(u16::MAX)).collect().await;
-        let body = body.map_err(|error| odd(error.to_string()))?.to_bytes();
+        let body = body.map_err(|error| match error.downcast::<LengthLimitError>() {
+            Ok(error) => odd(error.to_string()),
+            Err(error) => Lost::Connection(io::Error::other(error)),
+        })?;
+        let body = body.to_bytes();
         match sent.judge_any_case(&body) {
             Verdict::Answer(answered) => Ok(Some(answered.older_by(age))),
             Verdict::Failed | Verdict::Truncated => Ok(None),
