@@ -263,6 +263,15 @@ impl Answered {
 
     /// The answers and the SOA as records of their own, `age` after they came: for an answer that goes on where one from here ends.
     pub fn records(&self, age: Duration) -> (Vec<Rr>, Vec<Rr>) {
+        self.records_with(|ttl| aged(ttl, age))
+    }
+
+    /// As [`Answered::records`], long after their time: see [`Answered::relay_stale`].
+    pub fn records_stale(&self) -> (Vec<Rr>, Vec<Rr>) {
+        self.records_with(|_| UPSTREAM_STALE_TTL_SECS)
+    }
+
+    fn records_with(&self, ttl: impl Fn(u32) -> u32) -> (Vec<Rr>, Vec<Rr>) {
         let mut r = Reader::at(&self.message, HEADER_BYTES);
         let mut sections = (Vec::new(), Vec::new());
         if r.plain_name().and_then(|_| r.u32()).is_none() {
@@ -274,7 +283,7 @@ impl Answered {
             let record = Rr {
                 owner: raw.owner,
                 kind: raw.kind,
-                ttl: aged(raw.ttl, age),
+                ttl: ttl(raw.ttl),
                 rdata: Rdata::Bytes(rdata),
             };
             if index < self.counts[0] {

@@ -589,10 +589,7 @@ impl Frontend {
             // Said to who asked to be told (RFC 6840 §5.8).
             response.authenticated = secure && (query.dnssec_ok() || query.flags & flags::AD != 0);
             if stale {
-                response.ede = Some(Ede::new(
-                    ede::STALE_ANSWER,
-                    "no upstream resolver answers: this is what was last known",
-                ));
+                response.ede = Some(Ede::new(ede::STALE_ANSWER, ede::STALE_UPSTREAM));
             }
             return Err(response);
         }
@@ -600,7 +597,7 @@ impl Frontend {
             Ok((answered, Some(age))) if walk.back_here(answered.targets()).is_none() => Ok(answered.relay(query, age, limit)),
             Ok((answered, None)) if walk.back_here(answered.targets()).is_none() => {
                 let mut bytes = answered.relay_stale(query, limit);
-                let why = Ede::new(ede::STALE_ANSWER, "no upstream resolver answers: this is what was last known");
+                let why = Ede::new(ede::STALE_ANSWER, ede::STALE_UPSTREAM);
                 add_option(&mut bytes, &ede_option(&why), limit);
                 Ok(bytes)
             }

@@ -38,6 +38,8 @@ pub struct Ede {
 pub mod ede {
     pub const OTHER: u16 = 0;
     pub const STALE_ANSWER: u16 = 3;
+    /// What is said with it where it came from upstream.
+    pub const STALE_UPSTREAM: &str = "no upstream resolver answers: this is what was last known";
     pub const DNSSEC_INDETERMINATE: u16 = 5;
     pub const DNSSEC_BOGUS: u16 = 6;
     pub const CACHED_ERROR: u16 = 13;

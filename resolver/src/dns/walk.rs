@@ -323,8 +323,14 @@ impl Walk<'_> {
             // Who asks follows the alias alone.
             (_, None) => return Ok(None),
         };
-        let (answered, age) = upstream.ask(Asked::of(query, at)).await?;
-        let (mut answers, soa) = answered.records(age);
+        let (answered, age) = upstream.ask_or_stale(Asked::of(query, at)).await?;
+        let (mut answers, soa) = match age {
+            Some(age) => answered.records(age),
+            None => {
+                response.ede = Some(Ede::new(ede::STALE_ANSWER, ede::STALE_UPSTREAM));
+                answered.records_stale()
+            }
+        };
         if let Some(target) = self.back_here(answered.targets()) {
             let leads_there =
                 |rr: &Rr| matches!(&rr.rdata, Rdata::Bytes(name) if rr.kind == types::CNAME && name.eq_ignore_ascii_case(target.as_wire()));

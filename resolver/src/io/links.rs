@@ -107,8 +107,8 @@ impl Links {
                     dnssec_ok: true,
                     checking_disabled: false,
                 };
-                let (answered, age) = self.upstream.ask(asked).await.ok()?;
-                let (answers, authorities) = answered.records(age);
+                let (answered, age) = self.upstream.ask_or_stale(asked).await.ok()?;
+                let (answers, authorities) = age.map_or_else(|| answered.records_stale(), |age| answered.records(age));
                 Found {
                     link: read(&answers),
                     signed: answers.iter().any(|answer| answer.kind == TYPE_RRSIG),

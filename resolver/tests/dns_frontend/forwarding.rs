@@ -360,6 +360,35 @@ async fn while_no_upstream_answers_the_last_answer_is_given_and_said_to_be_old()
 }
 
 #[tokio::test]
+async fn a_legacy_alias_leads_to_its_flat_name_while_no_upstream_answers_too() {
+    let is_broken = Arc::new(AtomicBool::new(false));
+    let broken = Arc::clone(&is_broken);
+    let flat = Domain::from_text(&name("site").to_dns(ORIGIN)).expect("a name");
+    let alias = flat.as_wire().to_vec();
+    let upstream = Upstream::that(move |query, _| match broken.load(Ordering::SeqCst) {
+        true => vec![reply(query, 2, &[], &[])],
+        false => vec![reply(query, 0, &[Rr("www.example", types::CNAME, 1, &alias)], &[SOA])],
+    })
+    .await;
+    let (records, frontend) = forwarding(&[&upstream]).await;
+    records.publish("site", 600, vec![Binding::Address(Address::of(IpAddr::from([192, 0, 2, 9])))]);
+    let ask = async || parsed(&Ask::of("www.example", types::A).of_frontend(&frontend).await);
+    assert_eq!(ask().await.answers.len(), 2);
+    is_broken.store(true, Ordering::SeqCst);
+    let until = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+    loop {
+        let message = ask().await;
+        assert_eq!(message.answers.len(), 2, "there is an answer all the time: {message:?}");
+        if ede(&message) == Some(3) {
+            assert_eq!(message.answers[0].ttl, 30);
+            break;
+        }
+        assert!(tokio::time::Instant::now() < until, "{message:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
 async fn an_upstream_that_is_not_there_is_said_to_be_so() {
     let gone = Upstream::that(|_, _| Vec::new()).await;
     let (_, frontend) = forwarding(&[&gone]).await;
