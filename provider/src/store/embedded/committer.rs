@@ -20,6 +20,7 @@ use super::draft::Draft;
 use super::engine::{Engine, failure};
 use super::folder::Folder;
 use super::layout::Totals;
+use super::tail::Tail;
 use super::{Door, EmbeddedOptions, Shared};
 use crate::store::{Outcome, Pointer, PointerOutcome, Put, StoreError};
 use dialtone_shared::{Name, UnixSecs};
@@ -157,12 +158,13 @@ impl Committer {
     }
 
     fn write(&mut self, engine: &Engine, draft: Draft<'_>) -> Result<(), StoreError> {
-        let (batch, totals) = draft.finish(self.totals)?;
+        let (batch, totals, steps) = draft.finish(self.totals)?;
         engine.wait_for_room()?;
         // One write and one fdatasync of the journal, before the tables in memory change: what can be read is durable.
         batch.durability(Some(PersistMode::SyncData)).commit().map_err(failure)?;
         self.unturned_bytes += totals.count.bytes.abs_diff(self.totals.count.bytes).max(COMMIT_BYTES_LEAST);
         self.totals = totals;
+        self.shared.tail().follow(steps);
         self.shared.publish(&totals);
         if self.unturned_bytes > TURN_BYTES {
             self.unturned_bytes = 0;
@@ -205,6 +207,7 @@ impl Committer {
                     let engine = Arc::new(engine);
                     self.engine = Some(engine.clone());
                     self.totals = opening.totals;
+                    *self.shared.tail() = Tail::new(opening.totals.last);
                     self.shared.publish(&opening.totals);
                     self.shared.door.send_replace(Door::Open(engine));
                     tracing::info!("there is space again: the store was opened anew and takes puts");

@@ -6,6 +6,7 @@
 use super::engine::{Engine, failure};
 use super::hearsay::Hearsay;
 use super::layout::{self, Due, TOTALS_KEY, Totals, damaged};
+use super::tail::Step;
 use crate::store::join::{Standing, Verdict, judge};
 use crate::store::twins::{self, Twins};
 use crate::store::{Held, Outcome, Pointer, PointerOutcome, Put, StoreError};
@@ -178,11 +179,11 @@ impl<'a> Draft<'a> {
         Ok(forgotten)
     }
 
-    /// The batch that writes it all, and the totals once it is committed.
+    /// The batch that writes it all, and once it is committed the totals and what became of the log.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`].
-    pub fn finish(self, mut totals: Totals) -> Result<(OwnedWriteBatch, Totals), StoreError> {
+    pub fn finish(self, mut totals: Totals) -> Result<(OwnedWriteBatch, Totals, Vec<Step>), StoreError> {
         let Self {
             engine,
             mut slots,
@@ -205,6 +206,7 @@ impl<'a> Draft<'a> {
             Fate::Untouched | Fate::Forgotten => 0,
         });
         let (mut scratch, mut rows) = (Vec::new(), Vec::with_capacity(slots.len()));
+        let mut steps = Vec::with_capacity(slots.len());
         for Slot { name, row, fate } in slots {
             let new = match fate {
                 Fate::Untouched => continue,
@@ -212,19 +214,23 @@ impl<'a> Draft<'a> {
                 Fate::Forgotten => None,
             };
             let forget_at = new.as_ref().and_then(|held| held.forget_at());
-            let mut indexed = None;
+            let (mut indexed, mut gone) = (None, None);
             if let Some(row) = &row {
                 let old = layout::read_row(row).ok_or_else(|| damaged(&name))?;
                 totals.count.records -= 1;
                 totals.count.bytes -= old.envelope.len() as u64;
                 batch.remove(&engine.log, layout::log_key(old.lane(), old.cursor));
+                gone = Some((old.lane(), old.cursor));
                 indexed = old.forget_at;
                 if let Some(at) = indexed.filter(|_| indexed != forget_at || new.is_none()) {
                     batch.remove(&engine.forget, layout::forget_key(at, &name));
                 }
             }
-            match new {
-                None => batch.remove(&engine.records, *name.as_bytes()),
+            let new = match new {
+                None => {
+                    batch.remove(&engine.records, *name.as_bytes());
+                    None
+                }
                 Some(held) => {
                     let lane = held.lane();
                     let cursor = &mut totals.last[lane as usize];
@@ -234,8 +240,10 @@ impl<'a> Draft<'a> {
                     layout::write_row(&mut scratch, &held, *cursor);
                     rows.push((name, Slice::from(&scratch[..]), forget_at.filter(|_| indexed != forget_at)));
                     batch.insert(&engine.log, layout::log_key(lane, *cursor), *name.as_bytes());
+                    Some((lane, *cursor, *held))
                 }
-            }
+            };
+            steps.push(Step { gone, new });
         }
         // In the order of the tables, so that each search ends near the one before it.
         rows.sort_unstable_by_key(|(name, ..)| *name);
@@ -253,7 +261,7 @@ impl<'a> Draft<'a> {
             }
         }
         batch.insert(&engine.notes, TOTALS_KEY, totals.write());
-        Ok((batch, totals))
+        Ok((batch, totals, steps))
     }
 
     /// Where `name` stands in the draft; looked up in the tables once.
@@ -381,7 +389,7 @@ mod tests {
         names.sort();
         let mut draft = Draft::new(&engine);
         draft.put(puts.into()).unwrap();
-        let (batch, _) = draft.finish(opening.totals).unwrap();
+        let (batch, ..) = draft.finish(opening.totals).unwrap();
         batch.commit().unwrap();
         // The first in the index of what is due.
         engine.records.insert(names[0].as_bytes(), b"not a row").unwrap();

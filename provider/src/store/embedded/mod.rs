@@ -9,6 +9,7 @@
 //! - [`folder`]: the folder, its lock, the space that is left;
 //! - [`journal`]: what a power cut may have left of the last commit;
 //! - [`engine`]: the tables, opened and read;
+//! - [`tail`]: the last changes of the log, in memory;
 //! - [`draft`], [`hearsay`]: what a commit will write of records, of pointers;
 //! - [`committer`]: the one thread that writes.
 //!
@@ -23,6 +24,7 @@ mod hearsay;
 mod journal;
 mod layout;
 mod pointer_row;
+mod tail;
 
 pub(crate) use folder::{folder_error, sync_folder};
 
@@ -40,8 +42,9 @@ use folder::Folder;
 use layout::Totals;
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
+use tail::Tail;
 use tokio::sync::{Semaphore, broadcast, oneshot, watch};
 
 /// A store in a folder.
@@ -78,6 +81,7 @@ struct Shared {
     cursors: watch::Sender<Cursors>,
     twins: TwinsTold,
     count: Mutex<Count>,
+    tail: Mutex<Tail>,
     /// How closing went, once it is done.
     closed: watch::Sender<Option<Result<(), StoreError>>>,
 }
@@ -107,6 +111,7 @@ impl EmbeddedStore {
             cursors: watch::channel(totals.last).0,
             twins: twins::channel(),
             count: Mutex::new(totals.count),
+            tail: Mutex::new(Tail::new(totals.last)),
             closed: watch::channel(None).0,
         });
         let (queue, works) = mpsc::channel();
@@ -203,9 +208,15 @@ impl RecordStore for EmbeddedStore {
         if lane == Lane::Hearsay || after >= last {
             return self.engine().await.map(|_| Vec::new());
         }
-        if last - after <= READ_HERE {
-            return self.engine().await?.changes(lane, after, limit);
+        let engine = self.engine().await?;
+        if let Some(changes) = self.shared.tail().changes(lane, after, limit) {
+            return Ok(changes);
         }
+        if last - after <= READ_HERE {
+            return engine.changes(lane, after, limit);
+        }
+        // Who waits must not hold the tables.
+        drop(engine);
         self.read(move |engine| engine.changes(lane, after, limit)).await
     }
 
@@ -300,6 +311,11 @@ impl fmt::Debug for EmbeddedStore {
 }
 
 impl Shared {
+    /// Held for as long as it takes to copy what is asked for.
+    fn tail(&self) -> MutexGuard<'_, Tail> {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Tells of a commit.
     fn publish(&self, totals: &Totals) {
         *self.count.lock().unwrap_or_else(PoisonError::into_inner) = totals.count;
