@@ -165,7 +165,7 @@ over_http() { # server urls
     awk -v server="$1" -v ns="$((b - a))" -v t="$((seconds + 1))" '
         /^finished in/ { qps = $4 } /^requests:/ { n = $8; failed = $10 + $12 } /^status codes:/ { good = $3 }
         /^time for request:/ { mean = $6; mean = mean ~ /us$/ ? mean + 0 : mean ~ /ms$/ ? mean * 1e3 : mean * 1e6 }
-        END { printf "%s doh qps=%.0f n=%d meanus=%.1f lost=%d bad=%d srvcpu=%.2f srvns=%.0f\n", server, qps, n, mean, failed, n > good ? n - good : 0, ns / 1e9 / t, ns / n }' <<<"$out" | tee -a "$rows" >&2
+        END { printf "%s doh qps=%.0f n=%d meanus=%.1f lost=%d bad=%d srvcpu=%.2f srvns=%.0f\n", server, qps, n, mean, failed, (n > good ? n - good : 0), ns / 1e9 / t, ns / n }' <<<"$out" | tee -a "$rows" >&2
 }
 warm() { taskset -c 1 dnsperf -m dot -s 127.0.0.1 -p "$2853" -d "$3" -n 1 -l 30 -c 4 -T 1 -q 100 -O suppress=timeout >"$work/warm-$1" 2>&1; grep -E 'completed|lost|Response codes' "$work/warm-$1" >&2; }
 cpu() { cat "/proc/${pids[$1]}"/task/*/schedstat | awk '{ t += $1 } END { printf "%.0f", t }'; }

@@ -35,7 +35,7 @@ pub enum Verb {
     Link(commands::link::LinkArgs),
     Provider(commands::provider::ProviderArgs),
     Peer(commands::peer::PeerArgs),
-    Dns(commands::dns::DnsArgs),
+    Dns(Box<commands::dns::DnsArgs>),
     Account(commands::account::AccountArgs),
     Template(commands::template::TemplateArgs),
     CheckConfig(commands::check_config::CheckConfigArgs),

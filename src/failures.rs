@@ -15,6 +15,7 @@ use dialtone_resolver::LookupError;
 use dialtone_resolver::dns::frontend::FrontendError;
 use dialtone_resolver::error::{HttpError, NotVisible, PutError, ResolveError, StubError};
 use dialtone_resolver::io::certificate::CertificateError;
+use dialtone_resolver::io::zone_keys::{ZONE_KEYS_MAX, ZoneKeyError};
 use dialtone_resolver::keyfile::KeyFileError;
 use dialtone_resolver::sealed::SealError;
 use dialtone_shared::RecordError;
@@ -429,6 +430,25 @@ pub fn lookup(name: impl fmt::Display, error: LookupError) -> Failure {
     }
 }
 
+/// The keys of an origin cannot be used.
+pub fn zone_keys(error: ZoneKeyError) -> Failure {
+    match error {
+        ZoneKeyError::File(error) => key_file(error),
+        ZoneKeyError::None(path) => {
+            Failure::new(Exit::BadInput, path.display(), "no `PRIVATE KEY` in it").help("`dialtone dns key` makes a file with one")
+        }
+        ZoneKeyError::TooMany { path, count } => Failure::new(
+            Exit::BadInput,
+            path.display(),
+            format!("{count} keys, and at most {ZONE_KEYS_MAX} are shown"),
+        )
+        .help("take one away with --drop"),
+        ZoneKeyError::NotAKey { path, nth, reason } => Failure::new(Exit::BadInput, path.display(), format!("the {nth}. key: {reason}"))
+            .help("`dialtone dns key` makes keys that sign"),
+        ZoneKeyError::Made => Failure::new(Exit::Bug, "a key", error),
+    }
+}
+
 /// A frontend cannot be made.
 pub fn frontend(error: FrontendError) -> Failure {
     match error {
@@ -444,6 +464,7 @@ pub fn frontend(error: FrontendError) -> Failure {
         FrontendError::Authorities { file, reason } => {
             Failure::new(Exit::Settings, file, reason).help("write certificates in PEM there, or leave it out for the web's authorities")
         }
+        FrontendError::ZoneKeys(error) => zone_keys(error),
         FrontendError::Upstream(_) => Failure::new(Exit::Settings, "forward", error),
         FrontendError::QueryLog { file, reason } => {
             Failure::new(Exit::Settings, file, format!("the log of questions cannot be written: {reason}"))

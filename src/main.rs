@@ -65,7 +65,7 @@ fn run(cli: Cli) -> Outcome {
         Verb::Link(args) => wait_for(commands::link::run(args)),
         Verb::Provider(args) => wait_for(commands::provider::run(args, cli.log)),
         Verb::Peer(args) => wait_for(commands::peer::run(args)),
-        Verb::Dns(args) => wait_for(commands::dns::run(args, cli.log)),
+        Verb::Dns(args) => wait_for(commands::dns::run(*args, cli.log)),
         Verb::Account(args) => commands::account::run(args),
         Verb::Template(args) => commands::template::run(args),
         Verb::CheckConfig(args) => commands::check_config::run(args),

@@ -14,6 +14,8 @@ pub enum Bug {
     NoFloor,
     /// What is offered is taken as held, whether it is or not.
     OffersTaken,
+    /// What was once entered under a tag is given for it, whatever its key is now.
+    AnyTag,
 }
 
 /// Whether this bug is planted.

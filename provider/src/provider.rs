@@ -33,8 +33,9 @@ use crate::service::{self, Service};
 use crate::settings::{AnonymousPuts, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, PeerSettings, Settings, SettingsError, WATCH_BODIES_AT_A_TIME};
 use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
 use crate::store::{RecordStore, StoreError};
+use dialtone_resolver::dns::access::bound;
 use dialtone_resolver::dns::generations::{Generations, Millis};
-use dialtone_resolver::dns::{Domain, Frontend, FrontendSettings, ListenerSettings};
+use dialtone_resolver::dns::{Authority, Domain, Frontend, FrontendSettings, ListenerSettings};
 use dialtone_resolver::io::certificate::Certificate;
 use dialtone_resolver::io::encrypted_sockets::{EncryptedAddresses, EncryptedError, EncryptedSettings, EncryptedSockets};
 use dialtone_resolver::io::listeners as dns;
@@ -234,7 +235,7 @@ impl Provider {
                 .unwrap_or_default(),
             peering: peering.local_addr(),
         };
-        let frontend = frontend(&settings, Arc::clone(&source))?.following(generations, millis(&clock));
+        let frontend = frontend(&settings, &addresses, Arc::clone(&source))?.following(generations, millis(&clock));
         let frontend = Arc::new(frontend);
         registry.register_collector(Box::new(scraped::Dns(Arc::clone(&frontend))));
         let (udp, tcp) = listeners.dns.into_iter().unzip();
@@ -339,7 +340,7 @@ impl Provider {
     }
 
     /// What answers DNS.
-    pub fn frontend(&self) -> &Frontend {
+    pub fn frontend(&self) -> &Arc<Frontend> {
         &self.frontend
     }
 
@@ -519,9 +520,17 @@ async fn start_peering(
     }
 }
 
-fn frontend(settings: &Settings, source: Arc<StoreSource>) -> Result<Frontend, StartError> {
+fn frontend(settings: &Settings, at: &Addresses, source: Arc<StoreSource>) -> Result<Frontend, StartError> {
     let origin = Domain::from_text(&settings.dns.origin).map_err(|error| SettingsError::Together(format!("`dns.origin`: {error}")))?;
+    let became = [&at.dns[..], &at.encrypted.tls, &at.encrypted.https, &at.encrypted.quic].concat();
+    let designated = at.encrypted.designated(settings.dns.resolver_name.as_ref());
     let settings = FrontendSettings {
+        views: bound(&settings.dns.view, &settings.dns.listeners(), &became),
+        designated: designated.map_err(|error| SettingsError::Together(format!("`dns.resolver_name`: {error}")))?,
+        nsid: settings.dns.nsid.clone(),
+        authority: Authority::of(&settings.dns.nameservers),
+        nameservers: settings.dns.nameservers.clone(),
+        signing_key: settings.dns.signing_key.clone(),
         upstreams: settings.dns.forward.clone(),
         upstream_authorities: settings.dns.forward_ca.clone(),
         aliases: settings.dns.map.clone(),

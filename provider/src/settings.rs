@@ -1,7 +1,8 @@
 //! What an operator may set, with what holds when nothing is set. `etc/provider.toml` is the documentation; a test reads it back.
 
 use crate::peering::agreement::{Agreement, Filter, Limits};
-use dialtone_resolver::dns::{AccessSettings, QueryLogSettings, RateSettings, SearchSettings, Server};
+use dialtone_resolver::dns::access::check_views;
+use dialtone_resolver::dns::{AccessSettings, Domain, QueryLogSettings, RateSettings, SearchSettings, Server, ViewSettings};
 use dialtone_shared::Name;
 use dialtone_shared::limits::{LIFETIME_SECS_MAX, PRICE_BYTES_MAX, VALUE_BYTES_MAX};
 use dialtone_shared::message::{Mode, Relationship, WordError};
@@ -87,6 +88,10 @@ pub struct DnsSettings {
     pub certificate_key: Option<PathBuf>,
     /// The domain under which flat names are found.
     pub origin: String,
+    /// The name servers that it is delegated to; empty: it is not.
+    pub nameservers: Vec<Domain>,
+    /// The keys that sign it; `None`: it is not signed.
+    pub signing_key: Option<PathBuf>,
     /// Resolvers that other names are forwarded to; empty: other names are refused.
     pub forward: Vec<Server>,
     /// The certificate authorities, in PEM, that vouch for those of `forward` over TLS and HTTPS; `None`: the web's.
@@ -100,8 +105,21 @@ pub struct DnsSettings {
     pub searches: SearchSettings,
     /// Who is answered at all.
     pub access: AccessSettings,
+    /// Who is answered at some of the listeners instead.
+    pub view: Vec<ViewSettings>,
+    /// The name that the certificate is for, by which clients are told of the encrypted listeners (DDR); `None`: they are not told.
+    pub resolver_name: Option<Domain>,
+    /// What this server is called where there are several; `None`: it is not said.
+    pub nsid: Option<String>,
     /// What is logged of questions, and where.
     pub query_log: QueryLogSettings,
+}
+
+impl DnsSettings {
+    /// Every address that is listened on, in the order of their settings.
+    pub fn listeners(&self) -> Vec<SocketAddr> {
+        [&self.listen[..], &self.tls, &self.https, &self.quic].concat()
+    }
 }
 
 /// The link between providers.
@@ -333,6 +351,7 @@ impl Settings {
             &mut dns.certificate,
             &mut dns.certificate_key,
             &mut dns.forward_ca,
+            &mut dns.signing_key,
         ];
         for said in named.into_iter().flatten() {
             *said = from_file(path, said);
@@ -413,6 +432,7 @@ impl Settings {
         query_log.or_else(|what| wrong(format!("`dns.query_log`: {what}")))?;
         let searches = self.dns.searches.check();
         searches.or_else(|what| wrong(format!("`dns.searches`: {what}")))?;
+        check_views(&self.dns.view, &self.dns.listeners()).or_else(|what| wrong(format!("`dns.view`: {what}")))?;
         Ok(())
     }
 
@@ -457,12 +477,17 @@ impl Default for DnsSettings {
             certificate: None,
             certificate_key: None,
             origin: "dialtone.alt".to_owned(),
+            nameservers: Vec::new(),
+            signing_key: None,
             forward: Vec::new(),
             forward_ca: None,
             map: None,
             rate: RateSettings::default(),
             searches: SearchSettings::default(),
             access: AccessSettings::default(),
+            view: Vec::new(),
+            resolver_name: None,
+            nsid: None,
             query_log: QueryLogSettings::default(),
         }
     }

@@ -333,6 +333,26 @@ mod one_question {
     }
 
     #[test]
+    fn who_is_slow_and_then_could_not_ask_everyone_is_asked_again_with_enough_to_do_so() {
+        let asked = Ask {
+            hops: HOPS_MAX - 1,
+            budget: 20,
+            ..ask()
+        };
+        let directed = vec![candidate(1, Hint::Digest, 9)];
+        let mut talk = Talk::new(asked, None, plan(directed, vec![candidate(2, Hint::None, 9)]));
+        assert_eq!(talk.asks(), [1]);
+        assert_eq!(talk.wait(10), [2], "the first is slow");
+        assert!(talk.answer(1, Said::Absent { certain: false }).is_empty());
+        assert_eq!(talk.answer(2, NO), [1]);
+        let budgets: Vec<u8> = talk.queries.iter().map(|(_, query)| query.budget).collect();
+        assert!(budgets[2] > budgets[0], "as little as before: {budgets:?}");
+        assert!(budgets.iter().map(|budget| 1 + budget).sum::<u8>() <= 20, "{budgets:?}");
+        talk.answer(1, NO);
+        assert_eq!(talk.outcome(), Some(Outcome::Absent));
+    }
+
+    #[test]
     fn an_answer_that_never_comes_ends_with_patience_and_leaves_a_doubt() {
         let mut talk = Talk::new(
             ask(),

@@ -169,6 +169,12 @@ impl Cache {
         }
     }
 
+    /// Forgets everything, but not which names are told of.
+    pub fn forget_all(&mut self) {
+        self.entries.clear();
+        self.bytes = 0;
+    }
+
     /// Answers held.
     pub fn len(&self) -> usize {
         self.entries.len()

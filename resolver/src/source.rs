@@ -46,6 +46,10 @@ pub trait RecordSource: Send + Sync + fmt::Debug + 'static {
     fn answers_alone(&self, _name: &Name) -> bool {
         false
     }
+
+    /// Asks anew about `name`, or about every name, next time: an operator thinks that what is kept here is wrong. What is not to be lost
+    /// (floors, records of one's own) stays.
+    fn forget(&self, _name: Option<&Name>) {}
 }
 
 /// A certain answer.

@@ -238,6 +238,13 @@ impl RecordSource for Stub {
         desk.cache.get(name, now).is_none() && desk.cache.stale(name, now).is_some()
     }
 
+    fn forget(&self, name: Option<&Name>) {
+        match name {
+            Some(name) => self.inner.desk().cache.forget(name),
+            None => self.inner.desk().cache.forget_all(),
+        }
+    }
+
     /// Asked of the providers every time: what is kept of its record is kept under its name, and which name has the tag may have changed.
     async fn by_hit(&self, hit: &Hit) -> Result<Option<(VerifiedRecord, Ttl)>, LookupError> {
         Ok(match self.inner.seek(Sought::Hit(*hit)).await? {

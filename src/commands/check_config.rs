@@ -6,10 +6,12 @@ use crate::config::{self, ClientFile};
 use crate::exit::{Failure, Outcome};
 use crate::{failures, output, petnames, place};
 use clap::Args;
+use dialtone_provider::settings::from_file;
 use dialtone_resolver::dns::FrontendError;
 use dialtone_resolver::dns::query_log::QueryLogSettings;
 use dialtone_resolver::io::certificate::Certificate;
 use dialtone_resolver::io::tls::authorities_in;
+use dialtone_resolver::io::zone_keys::read_keys;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
@@ -46,6 +48,7 @@ pub fn run(args: CheckConfigArgs) -> Outcome {
                 &file.query_log,
             )?;
             check_authorities(file.forward_ca.as_deref())?;
+            check_zone_keys(file.signing_key.as_ref().map(|keys| from_file(path, keys)))?;
             file.summary()
         }
         Which::Client => toml::from_str::<ClientFile>(&text)
@@ -69,6 +72,7 @@ fn provider(path: &Path) -> Result<String, Failure> {
         &dns.query_log,
     )?;
     check_authorities(dns.forward_ca.as_deref())?;
+    check_zone_keys(dns.signing_key.clone())?;
     let encrypted: String = [("TLS", &dns.tls), ("HTTPS", &dns.https), ("QUIC", &dns.quic)]
         .into_iter()
         .filter(|(_, addresses)| !addresses.is_empty())
@@ -83,6 +87,10 @@ fn provider(path: &Path) -> Result<String, Failure> {
         settings.peers.len(),
         settings.accounts.len()
     ))
+}
+
+fn check_zone_keys(keys: Option<PathBuf>) -> Outcome {
+    keys.map_or(Ok(()), |keys| read_keys(&keys).map(drop).map_err(failures::zone_keys))
 }
 
 /// What the settings name is there, and of use: a start would fail on it as well.
@@ -142,6 +150,8 @@ fn told_from_keys(text: &str) -> Which {
         "forward",
         "forward_for_everyone",
         "origin",
+        "nameservers",
+        "signing_key",
         "site",
         "rate",
         "searches",

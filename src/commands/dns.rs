@@ -1,6 +1,8 @@
 //! `dialtone dns`: a DNS frontend of one's own, in front of a stub that asks providers and verifies.
 
+mod asked;
 pub mod encrypted;
+mod key;
 pub mod site;
 pub mod watched;
 
@@ -8,15 +10,18 @@ use crate::args::LogArgs;
 use crate::commands::dns::site::{Made, SiteSettings};
 use crate::commands::dns::watched::Watched;
 use crate::config::{self, Client, ClientArgs, ClientFile};
+use crate::control::DNS_SOCKET;
 use crate::exit::{Exit, Failure, Outcome, plain as plain_error};
 use crate::signals::{Hangups, Signals};
 use crate::{failures, files, log, output};
-use clap::Args;
+use clap::{Args, Subcommand};
 use dialtone_provider::settings::{LogSettings, from_file};
 use dialtone_resolver::RecordSource;
+use dialtone_resolver::dns::access::{bound, check_views};
 use dialtone_resolver::dns::generations::{Generations, Millis};
 use dialtone_resolver::dns::{
-    AccessSettings, Domain, Follow, Frontend, FrontendSettings, ListenerSettings, QueryLogSettings, RateSettings, SearchSettings, Server,
+    AccessSettings, Authority, Domain, Follow, Frontend, FrontendSettings, ListenerSettings, QueryLogSettings, RateSettings,
+    SearchSettings, Server, ViewSettings,
 };
 use dialtone_resolver::io::certificate::Certificate;
 use dialtone_resolver::io::encrypted_sockets::{EncryptedSettings, EncryptedSockets};
@@ -40,9 +45,12 @@ use tokio::sync::watch;
     after_help = "Examples:\n  dialtone dns\n  dialtone dns --listen 127.0.0.1:5353 --provider http://127.0.0.1:4380 --forward 192.0.2.53:53\n  \
                         dialtone dns --tls 127.0.0.1:4853 --https 127.0.0.1:4443 --quic 127.0.0.1:4853\n  \
                         dialtone dns --site site\n  \
-                        dialtone template dns > dns.toml && dialtone dns --config dns.toml"
+                        dialtone template dns > dns.toml && dialtone dns --config dns.toml\n  dialtone dns top",
+    args_conflicts_with_subcommands = true
 )]
 pub struct DnsArgs {
+    #[command(subcommand)]
+    verb: Option<DnsVerb>,
     /// A settings file; `dialtone template dns` prints one
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -70,6 +78,9 @@ pub struct DnsArgs {
     /// The domain under which names are found [default: what the provider says]
     #[arg(long, value_name = "DOMAIN")]
     origin: Option<String>,
+    /// Sign the origin with the first key of this file, which `dialtone dns key` makes [default: it is not signed]
+    #[arg(long, value_name = "FILE")]
+    signing_key: Option<PathBuf>,
     /// Keep the names of your own site in this folder, and answer them from there while no provider can be reached, also after a restart
     #[arg(long, value_name = "FOLDER")]
     site: Option<PathBuf>,
@@ -95,6 +106,13 @@ pub struct DnsArgs {
     client: ClientArgs,
 }
 
+#[derive(Subcommand, Debug)]
+enum DnsVerb {
+    Flush(asked::FlushArgs),
+    Top(asked::TopArgs),
+    Key(key::KeyArgs),
+}
+
 /// A frontend's settings file.
 #[derive(Deserialize, Clone, PartialEq, Eq, Debug)]
 #[serde(default, deny_unknown_fields)]
@@ -117,6 +135,10 @@ pub struct DnsFile {
     pub nsid: Option<String>,
     /// The domain under which names are found; `None`: what the provider says.
     pub origin: Option<String>,
+    /// The name servers that the origin is delegated to; empty: it is not.
+    pub nameservers: Vec<Domain>,
+    /// The keys that sign the origin; `None`: it is not signed.
+    pub signing_key: Option<PathBuf>,
     /// Where the site's own names are kept; `None`: nowhere.
     pub site: Option<PathBuf>,
     /// The site's own names; empty: those of the map.
@@ -145,6 +167,10 @@ pub struct DnsFile {
     pub searches: SearchSettings,
     /// Who is answered at all.
     pub access: AccessSettings,
+    /// Who is answered at some of the listeners instead.
+    pub view: Vec<ViewSettings>,
+    /// The name that the certificate is for, by which clients are told of the encrypted listeners; `None`: they are not told.
+    pub resolver_name: Option<Domain>,
     /// What is logged of questions, and where.
     pub query_log: QueryLogSettings,
     /// What is written to the log.
@@ -163,6 +189,8 @@ impl Default for DnsFile {
             certificate_key: None,
             nsid: None,
             origin: None,
+            nameservers: Vec::new(),
+            signing_key: None,
             site: None,
             site_names: Vec::new(),
             forward: Vec::new(),
@@ -177,6 +205,8 @@ impl Default for DnsFile {
             rate: RateSettings::default(),
             searches: SearchSettings::default(),
             access: AccessSettings::default(),
+            view: Vec::new(),
+            resolver_name: None,
             query_log: QueryLogSettings::default(),
             log: LogSettings::default(),
         }
@@ -208,10 +238,15 @@ impl DnsFile {
             ("rate", file.rate.check()),
             ("searches", file.searches.check()),
             ("query_log", file.query_log.check()),
+            ("view", check_views(&file.view, &file.listeners())),
         ] {
             checked.map_err(|wrong| Failure::new(Exit::Settings, format!("{}: `{table}`", path.display()), wrong))?;
         }
         Ok(file)
+    }
+
+    fn listeners(&self) -> Vec<SocketAddr> {
+        [&self.listen[..], &self.tls, &self.https, &self.quic].concat()
     }
 
     /// What it would do, in a line.
@@ -245,6 +280,12 @@ impl DnsFile {
 /// # Errors
 /// The settings cannot be used, no provider is found, or an address is taken.
 pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
+    match args.verb {
+        Some(DnsVerb::Flush(args)) => return asked::flush(args).await,
+        Some(DnsVerb::Top(args)) => return asked::top(args).await,
+        Some(DnsVerb::Key(args)) => return key::run(args),
+        None => {}
+    }
     let mut file = match &args.config {
         Some(path) => {
             let text = std::fs::read_to_string(path)
@@ -254,6 +295,7 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
                 &mut file.certificate,
                 &mut file.certificate_key,
                 &mut file.forward_ca,
+                &mut file.signing_key,
                 &mut file.site,
             ];
             for said in named.into_iter().flatten() {
@@ -301,6 +343,9 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
     let hangups = Hangups::listen()?;
     let sockets = Sockets::bind(&file.listen).await?;
     let folder = client.state.value.clone().or_else(state_folder);
+    let control = folder.as_ref().map(|folder| folder.join(DNS_SOCKET));
+    let listeners_said = file.listeners();
+    check_views(&file.view, &listeners_said).map_err(|wrong| Failure::new(Exit::Settings, "`view`", wrong))?;
     let encrypted = EncryptedSockets::open(&EncryptedSettings {
         tls: file.tls,
         https: file.https,
@@ -323,7 +368,15 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
     });
     let origin = args.origin.or(file.origin);
     let Made { stub, site, origin } = site::make(client.stub_settings(), site, &client.map.value, origin).await?;
+    let at = encrypted.as_ref().map(|sockets| sockets.addresses.clone()).unwrap_or_default();
+    let became = [&sockets.addresses[..], &at.tls, &at.https, &at.quic].concat();
+    let designated = at.designated(file.resolver_name.as_ref());
     let settings = FrontendSettings {
+        views: bound(&file.view, &listeners_said, &became),
+        designated: designated.map_err(|error| Failure::new(Exit::Settings, "`resolver_name`", error))?,
+        authority: Authority::of(&file.nameservers),
+        nameservers: file.nameservers,
+        signing_key: args.signing_key.or(file.signing_key),
         upstreams: file.forward,
         upstream_authorities: file.forward_ca,
         forward_for_everyone: file.forward_for_everyone,
@@ -345,6 +398,10 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
     };
     let frontend = Frontend::new(source, settings).map_err(failures::frontend)?;
     let frontend = Arc::new(frontend.following(Arc::clone(&generations), Millis::since_now()));
+    let _control = match control {
+        Some(path) => asked::open(path, &frontend).await,
+        None => None,
+    };
     let shown: Vec<String> = sockets.addresses.iter().map(ToString::to_string).collect();
     if args.json {
         let mut start = json!({ "dns": shown, "origin": origin });

@@ -2,7 +2,7 @@
 
 use crate::args::LogArgs;
 use crate::commands::dns::encrypted;
-use crate::control::{self, Control, Reload, STORE};
+use crate::control::{self, Control, ProviderDesk, Reload, SOCKET, STORE};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::place::{Place, PlaceArgs};
 use crate::reload::Reloader;
@@ -135,7 +135,15 @@ async fn stay(args: RunArgs, log: &LogArgs) -> Outcome {
     let reloader: Arc<dyn Reload> = Arc::new(Reloader::new(provider.admin().clone(), place, move || args.place()));
     let control = provider
         .embedded()
-        .and_then(|store| Control::open(&data, store.clone(), provider.admin().clone(), Arc::clone(&reloader)));
+        .map(|store| {
+            ProviderDesk::new(
+                store.clone(),
+                provider.admin().clone(),
+                Arc::clone(&reloader),
+                Arc::clone(provider.frontend()),
+            )
+        })
+        .and_then(|desk| Control::open(data.join(SOCKET), Arc::new(desk)));
     let at = provider.addresses();
     if json {
         let mut start = json!({

@@ -36,9 +36,16 @@ impl<T> Asked<T> {
 /// # Errors
 /// What the provider says went wrong; the socket cannot be used.
 pub async fn ask<T: DeserializeOwned>(data: &Path, request: &Request) -> Result<Asked<T>, Failure> {
-    let path = data.join(SOCKET);
-    let broke = |error: std::io::Error| Failure::new(Exit::Local, path.display(), plain(&error)).help("look at the provider's log");
-    let mut stream = match UnixStream::connect(&path).await {
+    ask_at(&data.join(SOCKET), request).await
+}
+
+/// Asks what listens at the socket `path`.
+///
+/// # Errors
+/// As of [`ask`].
+pub async fn ask_at<T: DeserializeOwned>(path: &Path, request: &Request) -> Result<Asked<T>, Failure> {
+    let broke = |error: std::io::Error| Failure::new(Exit::Local, path.display(), plain(&error)).help("look at its log");
+    let mut stream = match UnixStream::connect(path).await {
         Ok(stream) => stream,
         Err(error)
             if matches!(
@@ -48,19 +55,18 @@ pub async fn ask<T: DeserializeOwned>(data: &Path, request: &Request) -> Result<
         {
             return Ok(Asked::NobodyRuns);
         }
-        Err(error) => return Err(Failure::new(Exit::Local, path.display(), plain(&error)).help("run this as the provider's own user")),
+        Err(error) => return Err(Failure::new(Exit::Local, path.display(), plain(&error)).help("run this as the user that runs it")),
     };
-    let mut line = serde_json::to_vec(request).map_err(|error| Failure::new(Exit::BadInput, data.display(), error))?;
+    let mut line = serde_json::to_vec(request).map_err(|error| Failure::new(Exit::BadInput, path.display(), error))?;
     line.push(b'\n');
     stream.write_all(&line).await.map_err(broke)?;
     let mut reply = String::new();
     stream.read_to_string(&mut reply).await.map_err(broke)?;
     let reply: Reply = serde_json::from_str(&reply)
-        .map_err(|_| Failure::new(Exit::Local, data.display(), "the provider stopped before it answered").help("try again"))?;
+        .map_err(|_| Failure::new(Exit::Local, path.display(), "it stopped before it answered").help("try again"))?;
     let told = reply.outcome()?;
-    let told = serde_json::from_value(told).map_err(|error| {
-        Failure::new(Exit::Local, data.display(), error).help("the provider that runs is of another version: restart it")
-    })?;
+    let told = serde_json::from_value(told)
+        .map_err(|error| Failure::new(Exit::Local, path.display(), error).help("what runs is of another version: restart it"))?;
     Ok(Asked::Told(told))
 }
 

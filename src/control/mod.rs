@@ -1,21 +1,26 @@
-//! How a second command talks to a provider that runs: a socket in its data folder, which only its own user may use.
+//! How a second command talks to a provider that runs: a socket in its data folder, which only its own user may use. A frontend of one's own
+//! has one in its state folder.
 //!
 //! ```text
 //! to the provider   "peers"  "reload"  {"backup": PATH}  {"statement": {"peer": NAME, "of_peer": BOOL, "first": HOUR, "hours": N}}
 //!                   {"trace": {"name": NAME}}
+//! to both           {"top": {"millis": N, "rows": N}}  {"flush": {"domain": DOMAIN, "below": BOOL}}
 //! from it           {"done": ...}  or  {"failed": {"exit": 9, "thing": ..., "reason": ..., "help": [...]}}
 //! ```
 //!
 //! One line of JSON each way, one request a connection.
 
 mod ask;
+mod desks;
 mod serve;
 
-pub use ask::{Asked, ask, back_up};
-pub use serve::{Control, Reload};
+pub use ask::{Asked, ask, ask_at, back_up};
+pub use desks::{FrontendDesk, ProviderDesk, Reload};
+pub use serve::Control;
 
 use crate::exit::{Exit, Failure};
 use dialtone_provider::peering::health::{LinkState, LinkStatus, PeerStatus};
+use dialtone_resolver::dns::flush::Scope;
 use dialtone_shared::message::CloseCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -48,6 +53,15 @@ pub enum Request {
         /// The name.
         name: String,
     },
+    /// What its DNS frontend is asked most.
+    Top {
+        /// For so long from now on, in milliseconds.
+        millis: u64,
+        /// At most so many names and networks.
+        rows: usize,
+    },
+    /// Have its DNS frontend forget what it keeps of names.
+    Flush(Scope),
 }
 
 /// What it says.
@@ -316,13 +330,19 @@ fn state(state: LinkState) -> &'static str {
     }
 }
 
-/// The socket's place in a data folder.
-const SOCKET: &str = "control.sock";
+/// The socket's place in a provider's data folder.
+pub const SOCKET: &str = "control.sock";
+/// The socket's place in the state folder of a frontend of one's own.
+pub const DNS_SOCKET: &str = "dns.sock";
 /// The store's place in a data folder.
 pub const STORE: &str = "store";
 /// Longest request, in bytes: a path, escaped.
 const REQUEST_BYTES_MAX: u64 = 32 * 1_024;
 /// How long a request may take to arrive; it is one line on one machine.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(5);
+/// Longest that what is asked is counted for one request, in milliseconds: who looks for longer asks again.
+const TOP_MILLIS_MAX: u64 = 60_000;
+/// Most names and networks told.
+const TOP_ROWS_MAX: usize = 1_000;
 /// Requests answered at a time: nobody needs more.
 const AT_A_TIME: usize = 8;

@@ -4,6 +4,8 @@ use crate::support::{ProviderProcess, Running, Tool, World};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A provider with a name, and a frontend of one's own before it on every transport.
 struct Site {
@@ -94,26 +96,42 @@ fn kdig_and_dig_are_answered_over_tls_https_and_quic() {
     assert_eq!(site.frontend.signal("TERM").code(), Some(0));
 }
 
+/// A page on this machine.
+struct Page {
+    port: u16,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Page {
+    fn serve() -> Self {
+        let page = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = page.local_addr().expect("an address").port();
+        let asked = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&asked);
+        std::thread::spawn(move || {
+            for mut stream in page.incoming().flatten() {
+                count.fetch_add(1, Ordering::Relaxed);
+                let mut asked = [0; 4_096];
+                let _ = stream.read(&mut asked);
+                let body = "<title>by name</title><h1>served by a flat name</h1>";
+                let _ = write!(
+                    stream,
+                    "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                    body.len()
+                );
+            }
+        });
+        Self { port, asked }
+    }
+}
+
 #[test]
 fn a_browser_opens_a_page_by_flat_name_with_the_frontend_as_its_dns_over_https() {
     let Some(chromium) = Tool::find_any(&["chromium", "chromium-browser", "google-chrome"]) else {
         return;
     };
     let site = Site::new(&[]);
-    let page = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = page.local_addr().expect("an address").port();
-    std::thread::spawn(move || {
-        for mut stream in page.incoming().flatten() {
-            let mut asked = [0; 4_096];
-            let _ = stream.read(&mut asked);
-            let body = "<title>by name</title><h1>served by a flat name</h1>";
-            let _ = write!(
-                stream,
-                "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-                body.len()
-            );
-        }
-    });
+    let page = Page::serve();
     // Secure DNS and no other: what the system knows is not asked.
     let template = format!("https://127.0.0.1:{}/dns-query", site.port("https"));
     std::fs::create_dir(site.world.path("profile")).expect("a folder");
@@ -127,10 +145,57 @@ fn a_browser_opens_a_page_by_flat_name_with_the_frontend_as_its_dns_over_https()
         format!("--user-data-dir={}", site.world.path("profile").display()),
         format!("--ignore-certificate-errors-spki-list={pin}"),
         "--dump-dom".to_owned(),
-        format!("http://{}:{port}/", site.domain),
+        format!("http://{}:{}/", site.domain, page.port),
     ];
     let said = chromium.run(flags.split(' ').map(str::to_owned).chain(own));
     assert!(said.stdout.contains("<h1>served by a flat name</h1>"), "{said}");
+}
+
+#[test]
+fn firefox_opens_a_page_by_flat_name_with_the_frontend_as_its_dns_over_https() {
+    let (Some(firefox), Some(certutil)) = (Tool::find_any(&["firefox-esr", "firefox"]), Tool::find_any(&["certutil"])) else {
+        return;
+    };
+    let site = Site::new(&[]);
+    let (page, asked) = (Page::serve(), site.port("https"));
+    let profile = site.world.path("firefox");
+    std::fs::create_dir(&profile).expect("a folder");
+    // Secure DNS and no other; a frontend on this machine, and pages on it.
+    let settings = format!(
+        "user_pref('network.trr.mode', 3);\nuser_pref('network.trr.uri', 'https://localhost:{asked}/dns-query');\nuser_pref('network.trr.bootstrapAddr', '127.0.0.1');\n\
+         user_pref('network.trr.allow-rfc1918', true);\nuser_pref('network.trr.confirmationNS', 'skip');\nuser_pref('dom.security.https_first', false);\n\
+         user_pref('network.connectivity-service.enabled', false);\nuser_pref('network.captive-portal-service.enabled', false);\n\
+         user_pref('datareporting.policy.dataSubmissionEnabled', false);\nuser_pref('toolkit.telemetry.enabled', false);\nuser_pref('app.normandy.enabled', false);\n"
+    );
+    site.world.write("firefox/user.js", settings);
+    let store = format!("sql:{}", profile.display());
+    let certificate = site.certificate();
+    certutil.run(["-N", "-d", &store, "--empty-password"]);
+    certutil.run([
+        "-A",
+        "-n",
+        "dialtone",
+        "-t",
+        "C,,",
+        "-i",
+        certificate.to_str().expect("text"),
+        "-d",
+        &store,
+    ]);
+    let picture = site.world.path("page.png");
+    let url = format!("http://{}:{}/", site.domain, page.port);
+    let own = [
+        "--headless",
+        "--no-remote",
+        "--profile",
+        profile.to_str().expect("text"),
+        "--screenshot",
+        picture.to_str().expect("text"),
+        &url,
+    ];
+    let said = firefox.run(own);
+    assert!(page.asked.load(Ordering::Relaxed) > 0, "the page was not asked for: {said}");
+    assert!(picture.exists(), "{said}");
 }
 
 #[test]

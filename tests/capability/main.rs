@@ -4,6 +4,7 @@
 
 mod support;
 
+mod asked;
 mod audit;
 mod compliance;
 mod differential;
@@ -15,6 +16,7 @@ mod keeping;
 mod key_life;
 mod keys;
 mod links;
+mod listeners;
 mod live;
 mod operating;
 mod passphrases;
@@ -26,6 +28,7 @@ mod readme;
 mod real_clients;
 mod resolvers;
 mod siblings;
+mod signing;
 mod site;
 mod tags;
 mod templates;

@@ -97,6 +97,17 @@ fn unbound_forwards_flat_names_over_udp_and_over_tls_with_the_certificate_checke
 }
 
 #[test]
+fn dnsmasq_forwards_flat_names() {
+    let site = Site::new();
+    let dns = site.at("dns");
+    let server = format!("--server=/dialtone.alt/{}#{}", dns.ip(), dns.port());
+    let Some(dnsmasq) = DnsServer::dnsmasq(&[&server], &site.domain) else {
+        return;
+    };
+    site.is_found_through(&dnsmasq);
+}
+
+#[test]
 fn other_names_are_asked_of_unbound_over_tls_and_of_nobody_who_has_another_key() {
     let site = Site::new();
     let shown = &site.start["certificate"];

@@ -1,6 +1,7 @@
 //! Which names a Host Identity Tag may stand for: an index over what is held and what is pointed to, made when somebody first asks for one, and
 //! kept up with the log.
 
+use crate::peering::ask::tagged::Entered;
 use crate::settings::{HIT_NAMES_MAX, HITS_STALE_MAX};
 use crate::store::{Cursors, Lane, Pointer, RecordStore, StoreError};
 use dialtone_shared::hip::Hit;
@@ -15,15 +16,6 @@ pub struct Hits {
     store: Arc<dyn RecordStore>,
     /// `None`: nobody has asked yet.
     index: Mutex<Option<Index>>,
-}
-
-/// What is entered under a tag.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Entered {
-    /// The names that may have it, those of records that were seen first; whether they have it, their records say.
-    pub names: Vec<Name>,
-    /// Why there may be others.
-    pub doubt: Option<&'static str>,
 }
 
 /// Every tag that a name was seen or said to have, and up to where the log was read. What has changed since is noticed when it is asked for.

@@ -5,7 +5,7 @@ use super::problem::Refusal;
 use super::watch::events::Now;
 use super::{NameInPath, Service, answer, json, name_in};
 use crate::io::clock::Clock;
-use crate::io::peering::ask::{Asking, is_over};
+use crate::io::peering::ask::Asking;
 use crate::peering::ask::desk::Reply;
 use crate::peering::ask::question::Found;
 use crate::settings::NEGATIVE_TTL_SECS;
@@ -43,7 +43,7 @@ impl StoreSource {
 
     pub(super) async fn find(&self, name: &Name) -> Result<Known, Refusal> {
         match self.asking.get(name).await? {
-            Reply::Record(found) if is_over(&found, self.clock.now().secs()) => Ok(Known::Expired(found)),
+            Reply::Record(found) if found.is_over(self.clock.now().secs()) => Ok(Known::Expired(found)),
             Reply::Record(found) => Ok(Known::Current(found)),
             Reply::Absent => Ok(Known::Absent),
             Reply::Unknown(why) => Err(Refusal::Lookup(LookupError::Unavailable(why))),
@@ -94,7 +94,7 @@ impl RecordSource for StoreSource {
     async fn by_hit(&self, hit: &Hit) -> Result<Option<(VerifiedRecord, Ttl)>, LookupError> {
         let reply = self.asking.by_tag(hit).await;
         match reply.map_err(|error| LookupError::Unavailable(error.to_string()))? {
-            Reply::Record(found) if is_over(&found, self.clock.now().secs()) => Ok(None),
+            Reply::Record(found) if found.is_over(self.clock.now().secs()) => Ok(None),
             Reply::Record(found) => Ok(Some((found.record, found.fresh))),
             Reply::Absent => Ok(None),
             Reply::Unknown(why) => Err(LookupError::Unavailable(why)),

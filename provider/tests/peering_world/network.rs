@@ -69,6 +69,12 @@ fn a_pointer_that_makes_what_is_held_a_customer_s_brings_it_to_all_whom_it_is_fo
     [280, 652, 854, 870, 1_300, 3_382, 3_709].into_iter().for_each(as_agreed);
 }
 
+#[test]
+fn who_is_slow_and_then_cannot_say_is_asked_again_with_enough_to_ask_others() {
+    // Somebody asks for a peer, is sent on by a digest, and asks the rest before it hears that who had it in its digest could not ask all.
+    as_agreed(7_661);
+}
+
 /// In this network each name is where the agreements say.
 fn as_agreed(seed: u64) {
     let mut world = any_network(seed);

@@ -1,7 +1,7 @@
 //! Who may ask at all: networks that are answered, and networks that are not.
 
 use serde::Deserialize;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 /// Who is answered, and what happens to the others.
@@ -15,6 +15,24 @@ pub struct AccessSettings {
     /// What happens to who is not answered.
     pub denied: Denied,
 }
+
+/// Who is answered at some listeners, instead of who is at all others.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ViewSettings {
+    /// The addresses of the listeners, as they are where they are named as such.
+    pub listen: Vec<SocketAddr>,
+    /// As of [`AccessSettings`].
+    pub allow: Vec<Network>,
+    /// As of [`AccessSettings`].
+    pub deny: Vec<Network>,
+    /// As of [`AccessSettings`].
+    pub denied: Denied,
+}
+
+/// Which list of who is answered counts for a listener.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct View(u8);
 
 /// What happens to a question of who is not answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
@@ -105,6 +123,93 @@ impl Addresses {
         after > 0 && self.0[after - 1].is_v6 == is_v6 && address <= self.0[after - 1].to
     }
 }
+
+/// Who is answered, where.
+#[derive(Clone, Debug)]
+pub struct Views {
+    /// The first counts where no other does.
+    all: Vec<Access>,
+    /// The others' listeners.
+    at: Vec<(SocketAddr, View)>,
+}
+
+impl Views {
+    /// `settings` where none of `views` says otherwise. Their listeners are said as they were bound.
+    pub fn new(settings: AccessSettings, views: Vec<ViewSettings>) -> Self {
+        let mut all = vec![Access::new(settings)];
+        let mut at = Vec::new();
+        for ViewSettings {
+            listen,
+            allow,
+            deny,
+            denied,
+        } in views.into_iter().take(VIEWS_MAX)
+        {
+            let view = View(all.len() as u8);
+            at.extend(listen.into_iter().map(|address| (address, view)));
+            all.push(Access::new(AccessSettings { allow, deny, denied }));
+        }
+        Self { all, at }
+    }
+
+    /// The list that counts for the listener at `address`.
+    pub fn at(&self, address: Option<SocketAddr>) -> View {
+        let said = self.at.iter().find(|(at, _)| Some(*at) == address);
+        said.map_or_else(View::default, |(_, view)| *view)
+    }
+
+    /// As [`Access::denies`], at a listener of this view.
+    pub fn denies(&self, view: View, client: IpAddr) -> Option<Denied> {
+        // There is one for each view that was made here; without it nobody is answered.
+        self.all
+            .get(usize::from(view.0))
+            .map_or(Some(Denied::Drop), |access| access.denies(client))
+    }
+}
+
+/// Whether `views` can be used for listeners at these addresses.
+///
+/// # Errors
+/// What is wrong with which; the operator's turn.
+pub fn check_views(views: &[ViewSettings], listeners: &[SocketAddr]) -> Result<(), String> {
+    if views.len() > VIEWS_MAX {
+        return Err(format!("there are {}: at most {VIEWS_MAX}", views.len()));
+    }
+    let mut said = Vec::new();
+    for view in views {
+        if view.listen.is_empty() {
+            return Err("one of them names no listener: `listen` says for which addresses it is".to_owned());
+        }
+        for address in &view.listen {
+            if !listeners.contains(address) {
+                return Err(format!(
+                    "nothing listens on {address}: it is to be one of `listen`, `tls`, `https` or `quic`"
+                ));
+            }
+            if said.contains(address) {
+                return Err(format!("{address} is in two of them"));
+            }
+            said.push(*address);
+        }
+    }
+    Ok(())
+}
+
+/// `views` with their listeners as they were bound: what was `said`, and in the same order what they `became`.
+pub fn bound(views: &[ViewSettings], said: &[SocketAddr], became: &[SocketAddr]) -> Vec<ViewSettings> {
+    let of = |address: &SocketAddr| {
+        let all = said.iter().zip(became).filter(move |(said, _)| *said == address);
+        all.map(|(_, became)| *became).collect::<Vec<_>>()
+    };
+    let one = |view: &ViewSettings| ViewSettings {
+        listen: view.listen.iter().flat_map(of).collect(),
+        ..view.clone()
+    };
+    views.iter().map(one).collect()
+}
+
+/// More than anybody has listeners.
+const VIEWS_MAX: usize = 64;
 
 /// Who is answered.
 #[derive(Clone, Debug)]
@@ -246,6 +351,32 @@ mod tests {
             "192.0.2.0/",
         ] {
             assert!(text.parse::<Network>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_view_counts_at_its_listeners_alone() {
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let view = |listen: &[&str], allow: &str| ViewSettings {
+            listen: listen.iter().map(|text| at(text)).collect(),
+            allow: vec![allow.parse().unwrap()],
+            ..ViewSettings::default()
+        };
+        let said = [view(&["127.0.0.1:0"], "192.0.2.0/24"), view(&["[::1]:53"], "2001:db8::/32")];
+        let listeners = [at("127.0.0.1:0"), at("[::1]:53"), at("127.0.0.1:53")];
+        assert_eq!(check_views(&said, &listeners), Ok(()));
+        let bound = bound(&said, &listeners, &[at("127.0.0.1:4000"), listeners[1], listeners[2]]);
+        let views = Views::new(AccessSettings::default(), bound);
+        let denies = |listener: &str, client: &str| views.denies(views.at(Some(at(listener))), client.parse().unwrap()).is_some();
+        assert!(!denies("127.0.0.1:4000", "192.0.2.7") && denies("127.0.0.1:4000", "198.51.100.7"));
+        assert!(!denies("[::1]:53", "2001:db8::7") && denies("[::1]:53", "192.0.2.7"));
+        assert!(!denies("127.0.0.1:53", "198.51.100.7"), "no view is for it");
+        for (wrong, said) in [
+            (vec![view(&[], "192.0.2.0/24")], "names no listener"),
+            (vec![view(&["127.0.0.1:54"], "192.0.2.0/24")], "nothing listens on 127.0.0.1:54"),
+            (vec![view(&["[::1]:53"], "192.0.2.0/24"); 2], "in two of them"),
+        ] {
+            assert!(check_views(&wrong, &listeners).unwrap_err().contains(said));
         }
     }
 }

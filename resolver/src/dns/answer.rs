@@ -17,7 +17,7 @@ use crate::dns::response::{Rdata, Rr};
 use crate::dns::services;
 use bytes::Bytes;
 use dialtone_shared::hip::Hit;
-use dialtone_shared::record::rdata::types;
+use dialtone_shared::record::rdata::{TYPE_RECORD, types};
 use dialtone_shared::record::{Address, Binding, Delegate, DnsData, Service, Step, Target};
 use dialtone_shared::{Name, Record, Ttl};
 use std::net::IpAddr;
@@ -93,6 +93,29 @@ impl Spot<'_> {
             }
         }
         wanted
+    }
+
+    /// The types that may stand at this owner: none that does is missing.
+    pub fn kinds(&self, owner: &Domain) -> Vec<u16> {
+        let mut kinds = OWN_KINDS.to_vec();
+        kinds.extend(self.record.bindings().iter().filter_map(|binding| match binding {
+            Binding::Dns(dns) => Some(dns.kind),
+            _ => None,
+        }));
+        kinds.sort_unstable();
+        kinds.dedup();
+        kinds.retain_mut(|kind| match (Spot { kind: *kind, ..*self }).find(owner) {
+            Found::Records(_) | Found::Elsewhere { .. } => true,
+            Found::Alias { .. } => {
+                *kind = types::CNAME;
+                true
+            }
+            Found::NoData | Found::NoName => false,
+        });
+        if self.labels.is_empty() {
+            kinds.push(TYPE_RECORD);
+        }
+        kinds
     }
 
     /// What stands at an owner that exists: at `labels`, which may be a wildcard.
@@ -299,6 +322,18 @@ fn minimal_any(owner: &Domain, ttl: Ttl) -> Rr {
         rdata: Rdata::Bytes(Bytes::from_static(b"\x07RFC8482\0")),
     }
 }
+
+/// Types that a record may come to have without a binding of that type.
+const OWN_KINDS: [u16; 8] = [
+    types::A,
+    types::AAAA,
+    types::CNAME,
+    types::SRV,
+    types::TLSA,
+    types::HIP,
+    types::SVCB,
+    types::HTTPS,
+];
 
 /// Whether the owner of a binding, as a record writes it, is exactly `labels`.
 fn same_owner(owner: &str, labels: &[&[u8]]) -> bool {

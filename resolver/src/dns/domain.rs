@@ -2,6 +2,8 @@
 //!
 //! The case that was given is kept, because a question is echoed byte for byte; every comparison ignores it.
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use std::fmt;
 
 /// Longest name in wire form, in bytes (RFC 1035 §2.3.4).
@@ -171,6 +173,14 @@ impl Domain {
     /// `label` under this name; `None` if it does not fit.
     pub fn child(&self, label: &[u8]) -> Option<Self> {
         Self::from_labels(std::iter::once(label).chain(self.labels()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Domain {
+    /// From text.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::from_text(&text).map_err(|error| D::Error::custom(format!("the domain `{text}`: {error}")))
     }
 }
 

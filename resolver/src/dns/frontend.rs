@@ -1,10 +1,14 @@
 //! A question's way through the house: whose name is it, what is known of it, and what is said.
 
-use crate::dns::access::{Access, Denied, is_private};
+use crate::dns::access::{Denied, View, Views, is_private};
 use crate::dns::accounts::Accounts;
 use crate::dns::cookie::{Cookie, Cookies, OPTION_BYTES, Shown};
 use crate::dns::counts::{Counters, FrontendCounts};
+use crate::dns::denial::types::NXNAME;
+use crate::dns::designated::Designated;
+use crate::dns::domain::Domain;
 use crate::dns::edns::{Wants, add_option, dress};
+use crate::dns::flush::{Flushed, Scope};
 use crate::dns::forward::Asked;
 use crate::dns::generations::{Generations, Millis, Trace};
 use crate::dns::glance::{EXTENDED_ERROR_BYTES_MAX, Key, OPT_HEAD_BYTES};
@@ -13,25 +17,31 @@ use crate::dns::kept::Kept;
 use crate::dns::latency::{Found, LatencyCounts};
 use crate::dns::links::Follow;
 use crate::dns::place::{Place, Zone};
+use crate::dns::query_log::Prefixes;
 use crate::dns::question::Query;
 use crate::dns::rcode::{AnswerError, Ede, Rcode, UpstreamError, ede, of_error};
 use crate::dns::response::{Response, TCP_BYTES_MAX, ede_option, encode_refusal, udp_limit};
 use crate::dns::settings::{FrontendSettings, NEGATIVE_TTL_SECS_MAX, NSID_BYTES_MAX, ORIGIN_BYTES_MAX, RECORD_UDP_GAIN};
 use crate::dns::shares::Shares;
+use crate::dns::signing_budget::SigningBudget;
+use crate::dns::top::{Looking, Top, Tops};
 use crate::dns::walk::Walk;
 use crate::dns::wire::{CLASS_IN, HEADER_BYTES, flags};
 use crate::io::alias_file::{AliasFile, LOOK_EVERY};
 use crate::io::allowance::{Allowance, within};
+use crate::io::clock;
 use crate::io::links::{Linked, Links};
 use crate::io::query_log::QueryLog;
 use crate::io::tls::authorities_in;
 use crate::io::upstream::Upstream;
 use crate::io::validator::Validator;
+use crate::io::zone_keys::{ZoneKeyError, ZoneKeyFile};
 use crate::source::RecordSource;
+use dialtone_shared::Name;
 use dialtone_shared::record::rdata::{TYPE_RECORD, types};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How a question came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,6 +89,19 @@ pub struct Via {
     pub carrier: Carrier,
     /// Who asks.
     pub client: SocketAddr,
+    /// Which list of who is answered counts where it came in.
+    pub view: View,
+}
+
+impl Via {
+    /// From `client`, at a listener of no particular view.
+    pub fn new(carrier: Carrier, client: SocketAddr) -> Self {
+        Self {
+            carrier,
+            client,
+            view: View::default(),
+        }
+    }
 }
 
 /// What goes back.
@@ -121,14 +144,20 @@ pub struct Frontend {
     /// What validates what is forwarded.
     validator: Option<Arc<Validator>>,
     links: Option<Links>,
+    /// What signs the origin, and how often.
+    signing: Option<(ZoneKeyFile, SigningBudget)>,
     forward_for_everyone: bool,
     nsid: Option<Vec<u8>>,
-    access: Access,
+    views: Views,
+    designated: Option<Designated>,
     /// What others may be asked for; and whether for private networks too.
     searches: (Arc<Accounts>, Arc<Shares>, bool),
     cookies: Cookies,
     counters: Counters,
     query_log: Option<QueryLog>,
+    tops: Tops,
+    /// How much of an address operators are told.
+    prefixes: Prefixes,
     kept: Kept,
     generations: Arc<Generations>,
     clock: Millis,
@@ -184,6 +213,9 @@ pub enum FrontendError {
         /// Why.
         reason: String,
     },
+    /// The keys of the origin cannot be used.
+    #[error("the keys that sign the origin: {0}")]
+    ZoneKeys(#[from] ZoneKeyError),
     /// A file of aliases that cannot be used.
     #[error("aliases in {file}: {reason}")]
     Aliases {
@@ -221,6 +253,7 @@ impl Frontend {
                 reason: error.to_string(),
             })
         };
+        let prefixes = settings.query_log.prefixes();
         let query_log = settings.query_log.file.clone().unwrap_or_default();
         let query_log = QueryLog::open(settings.query_log).map_err(|error| FrontendError::QueryLog {
             file: query_log.display().to_string(),
@@ -252,6 +285,8 @@ impl Frontend {
             (Follow::Validated, Some(upstream)) => Some(Links::new(Arc::clone(upstream), validator.clone())),
             (Follow::Any, Some(upstream)) => Some(Links::new(Arc::clone(upstream), None)),
         };
+        let signing = settings.signing_key.map(|path| ZoneKeyFile::open(path, settings.origin.clone()));
+        let signing = signing.transpose()?.map(|keys| (keys, SigningBudget::new(rand::random())));
         Ok(Self {
             source,
             zone: Zone::new(settings.origin, &settings.authority, settings.nameservers),
@@ -259,9 +294,11 @@ impl Frontend {
             upstream,
             validator: validator.filter(|_| settings.validate),
             links,
+            signing,
             forward_for_everyone: settings.forward_for_everyone,
             nsid: settings.nsid.map(String::into_bytes),
-            access: Access::new(settings.access),
+            views: Views::new(settings.access, settings.views),
+            designated: settings.designated,
             searches: (
                 Arc::new(Accounts::new(settings.searches.rule(), rand::random())),
                 Shares::new(settings.searches.rule()),
@@ -270,6 +307,8 @@ impl Frontend {
             cookies: Cookies::new(rand::random()),
             counters: Counters::default(),
             query_log,
+            tops: Tops::default(),
+            prefixes,
             kept: Kept::new(),
             generations: Arc::default(),
             clock: Millis::since_now(),
@@ -323,7 +362,7 @@ impl Frontend {
         match via.carrier {
             // Every core has its own.
             Carrier::Udp => None,
-            Carrier::Tcp | Carrier::Tls | Carrier::Https | Carrier::Quic if !self.answers(client) => None,
+            Carrier::Tcp | Carrier::Tls | Carrier::Https | Carrier::Quic if !self.answers(via.view, client) => None,
             // Who shows a cookie gets one, by the long way.
             Carrier::Tcp | Carrier::Tls | Carrier::Https | Carrier::Quic => {
                 Key::of(query, self.recursion_for(client)).filter(|key| key.cookie().is_none())
@@ -336,7 +375,7 @@ impl Frontend {
         let (begun, asked) = (self.generations.begin(), Instant::now());
         let mut found = Found::Local;
         let trace = Trace::default();
-        let denied = self.access.denies(via.client.ip());
+        let denied = self.views.denies(via.view, via.client.ip());
         if denied.is_some() {
             self.counters.denied();
         }
@@ -398,6 +437,9 @@ impl Frontend {
     /// Counts how long an answer took, and logs it if it is to be.
     fn over(&self, question: &[u8], via: Via, found: Found, asked: Instant, reply: Option<&[u8]>) {
         let took = asked.elapsed();
+        if self.tops.is_on() {
+            self.looked_at(question, via.client.ip(), 1);
+        }
         if reply.is_some() {
             self.counters.took(via.carrier, found, took);
         }
@@ -406,14 +448,67 @@ impl Frontend {
         }
     }
 
+    /// Begins to count what is asked most, until [`tell`](Self::tell) or until what this gives is dropped.
+    pub fn look(&self) -> Looking<'_> {
+        self.tops.look(self.counts())
+    }
+
+    /// What was asked most in the time that `took`, at most `rows` names and networks.
+    pub fn tell(&self, looking: Looking<'_>, took: Duration, rows: usize) -> Top {
+        looking.tell(&self.counts(), took, rows, self.prefixes)
+    }
+
+    /// Whether anybody wants to know what is asked most.
+    pub(crate) fn is_looked_at(&self) -> bool {
+        self.tops.is_on()
+    }
+
+    /// Counts a question that stands for `weight` of them.
+    pub(crate) fn looked_at(&self, question: &[u8], client: IpAddr, weight: u64) {
+        self.tops.note(question, client, weight, self.prefixes);
+    }
+
+    /// Forgets what is kept of the names in `scope`: they are looked up anew, at providers and upstream resolvers. A provider's own store and
+    /// a site's own records stay.
+    ///
+    /// # Errors
+    /// `scope` says no domain; the operator's turn.
+    pub fn flush(&self, scope: &Scope) -> Result<Flushed, String> {
+        let domain = scope.domain(&self.zone.origin)?;
+        let meant = |name: &Domain| {
+            if scope.below { name.is_within(&domain) } else { *name == domain }
+        };
+        let name = domain
+            .left_of(&self.zone.origin)
+            .and_then(|labels| Name::from_label(&String::from_utf8_lossy(labels.last()?)).ok());
+        if let Some(name) = &name {
+            self.source.forget(Some(name));
+        } else if scope.below && self.zone.origin.is_within(&domain) {
+            self.source.forget(None);
+        }
+        let flushed = Flushed {
+            domain: domain.to_string(),
+            name: name.map(|name| name.to_string()),
+            upstream: self.upstream.as_ref().map_or(0, |upstream| upstream.forget(meant)),
+            links: self.links.as_ref().map_or(0, |links| links.forget(meant)),
+        };
+        self.generations.all_changed();
+        Ok(flushed)
+    }
+
     /// The log of questions, if there is one.
     pub fn query_log(&self) -> Option<&QueryLog> {
         self.query_log.as_ref()
     }
 
-    /// Whether questions of `client` are answered at all.
-    pub(crate) fn answers(&self, client: IpAddr) -> bool {
-        self.access.denies(client).is_none()
+    /// Which list of who is answered counts at the listener with this address.
+    pub(crate) fn view_at(&self, listener: Option<SocketAddr>) -> View {
+        self.views.at(listener)
+    }
+
+    /// Whether questions of `client` are answered there at all.
+    pub(crate) fn answers(&self, view: View, client: IpAddr) -> bool {
+        self.views.denies(view, client).is_none()
     }
 
     /// What others may be asked for who asks; `None`: anything.
@@ -462,6 +557,19 @@ impl Frontend {
         }
     }
 
+    /// Looks at the keys that sign the origin, for ever, and ends what they signed when there are others.
+    pub(crate) async fn follow_keys(&self) {
+        let Some((keys, _)) = &self.signing else {
+            return std::future::pending().await;
+        };
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if keys.look() {
+                self.generations.all_changed();
+            }
+        }
+    }
+
     /// Whether names that are not answered for here are looked up upstream for `client`.
     pub fn recursion_for(&self, client: IpAddr) -> bool {
         self.upstream.is_some() && (self.forward_for_everyone || is_private(client))
@@ -493,7 +601,14 @@ impl Frontend {
         if let Some(refusal) = refuse(query) {
             return encode(&refusal);
         }
+        if let Some(answers) = self.designated.as_ref().and_then(|designated| designated.answers(&query.question)) {
+            let mut response = Response::code(Rcode::NoError, None);
+            response.answers = answers;
+            trace.known();
+            return encode(&response);
+        }
         let place = self.zone.place(&query.question.name, self.aliases.as_ref());
+        let signing = self.signing.as_ref().map(|(keys, budget)| (keys.current(), budget));
         let walk = Walk {
             source: &*self.source,
             zone: &self.zone,
@@ -502,6 +617,8 @@ impl Frontend {
             may_chase: upstream.is_some() && query.recursion_desired(),
             trace,
             generations: &self.generations,
+            signing: signing.as_ref().map(|(keys, _)| &**keys),
+            proves: signing.is_some() && query.dnssec_ok(),
         };
         if let Place::Legacy = place {
             let linked = match (&self.links, upstream) {
@@ -545,13 +662,32 @@ impl Frontend {
         if trace.is_alone() && response.ede.is_none() {
             response.ede = Some(Ede::new(ede::STALE_ANSWER, "kept here: no provider answers"));
         }
-        let bytes = encode(&response);
         let (most, of) = RECORD_UDP_GAIN;
         let is_proved = shown.is_some_and(|shown| shown.is_proof);
-        let whole = bytes.len() + shown.map_or(0, |_| OPTION_BYTES);
-        if query.question.kind == TYPE_RECORD && via.carrier == Carrier::Udp && !is_proved && whole * of > query.bytes * most {
-            // Only a query that was padded, or whose sender proved its address, gets a record by UDP, or the proof
-            // that there is none: who asks in another's name gains nothing.
+        // Only a query that was padded, or whose sender proved its address, gets a record by UDP, or the proof
+        // that there is none: who asks in another's name gains nothing.
+        let gains = |bytes: &[u8]| {
+            let whole = bytes.len() + shown.map_or(0, |_| OPTION_BYTES);
+            query.question.kind == TYPE_RECORD && via.carrier == Carrier::Udp && !is_proved && whole * of > query.bytes * most
+        };
+        let mut bytes = encode(&response);
+        if let Some((keys, budget)) = signing.filter(|_| query.dnssec_ok())
+            && keys.concerns(&response)
+            && !gains(&bytes)
+        {
+            let is_proved = is_proved || via.carrier != Carrier::Udp;
+            let is_held = self.searches.2 || !is_private(via.client.ip());
+            if is_held && !budget.take(via.client.ip(), is_proved, self.now_millis()) {
+                response = too_many_signatures(is_proved);
+            } else if keys
+                .prove(&mut response, query.question.kind, query.compact_ok(), clock::now().unix)
+                .is_none()
+            {
+                response = Response::code(Rcode::ServFail, Some(Ede::new(ede::OTHER, "the answer cannot be signed")));
+            }
+            bytes = encode(&response);
+        }
+        if gains(&bytes) {
             response.truncated = !(response.answers.is_empty() && response.authority.is_empty());
             response.authority.clear();
             response.ede = None;
@@ -616,6 +752,11 @@ fn refuse(query: &Query) -> Option<Response> {
     let (rcode, ede) = match (query.edns.map_or(0, |edns| edns.version), query.question.class, query.question.kind) {
         (1.., _, _) => (Rcode::BadVers, None),
         (_, _, types::OPT | 0) => (Rcode::FormErr, None),
+        // It stands in proofs and nowhere else (RFC 9824 §3.5).
+        (_, _, NXNAME) => (
+            Rcode::FormErr,
+            Some(Ede::new(ede::INVALID_QUERY_TYPE, "not a type that can be asked for")),
+        ),
         (_, _, TYPE_IXFR | TYPE_AXFR) => (Rcode::Refused, Some(Ede::new(ede::PROHIBITED, "zones are not transferred"))),
         // TKEY, TSIG, MAILB, MAILA: about transactions, or long gone.
         (_, _, 249..=254) => (
@@ -630,6 +771,16 @@ fn refuse(query: &Query) -> Option<Response> {
 
 fn refused(why: &'static str) -> Response {
     Response::code(Rcode::Refused, Some(Ede::new(ede::PROHIBITED, why)))
+}
+
+/// More was to be signed than there is time for: who asks by UDP comes over TCP, where nobody else can ask in its name.
+fn too_many_signatures(is_proved: bool) -> Response {
+    let mut response = match is_proved {
+        true => Response::code(Rcode::ServFail, Some(Ede::new(ede::RATE_LIMITED, "too many answers to sign"))),
+        false => Response::code(Rcode::NoError, None),
+    };
+    response.truncated = !is_proved;
+    response
 }
 
 fn failed(error: &AnswerError) -> Response {

@@ -6,7 +6,7 @@
 
 use crate::dns::cookie::{COOKIE, Cookie};
 use crate::dns::domain::{DOMAIN_BYTES_MAX, LABEL_BYTES_MAX};
-use crate::dns::question::DNSSEC_OK;
+use crate::dns::question::{COMPACT_OK, DNSSEC_OK};
 use crate::dns::response::{UDP_BYTES_MAX, UDP_BYTES_MIN};
 use crate::dns::wire::{CLASS_IN, HEADER_BYTES, flags};
 use dialtone_shared::record::rdata::{TYPE_RECORD, types};
@@ -136,8 +136,9 @@ fn of_opt(opt: &[u8]) -> Option<(u8, Option<Cookie>)> {
         options = rest;
     }
     let size = usize::from(u16::from_be_bytes([*size_high, *size_low]));
-    let dnssec_ok = u32::from(*flags_high) << 8 & DNSSEC_OK != 0;
-    let put = EDNS | if dnssec_ok { DO } else { 0 } | if size >= UDP_BYTES_MAX { LARGE } else { 0 };
+    let has = |flag: u32| u32::from(*flags_high) << 8 & flag != 0;
+    let mut put = EDNS | if has(DNSSEC_OK) { DO } else { 0 } | if size >= UDP_BYTES_MAX { LARGE } else { 0 };
+    put |= if has(COMPACT_OK) { CO } else { 0 };
     Some((put, cookie))
 }
 
@@ -147,6 +148,7 @@ const EDNS: u8 = 4;
 const DO: u8 = 8;
 const LARGE: u8 = 16;
 const RECURSION: u8 = 32;
+const CO: u8 = 64;
 
 const NSID: u16 = 3;
 

@@ -160,6 +160,18 @@ impl LinkCache {
         let until = now + Duration::from_secs(u64::from(found.ttl.clamp(least, most)));
         self.0.put(domain, (found, until));
     }
+
+    /// Forgets what is known of domains that are `meant`, and says of how many.
+    pub fn forget(&mut self, meant: impl Fn(&Domain) -> bool) -> usize {
+        let keys: Vec<Domain> = self
+            .0
+            .iter()
+            .map(|(domain, _)| domain)
+            .filter(|domain| meant(domain))
+            .cloned()
+            .collect();
+        keys.iter().filter_map(|domain| self.0.pop(domain)).count()
+    }
 }
 
 impl Default for LinkCache {

@@ -7,16 +7,21 @@
 //! files into bindings. What is asked again goes a short way instead: [`glance`] makes a key of its question, [`hot`] keeps the bytes that were
 //! answered (`kept`: for all connections together), [`generations`] knows whether they still hold. [`rate`] holds what goes out by UDP to what a
 //! network may have, but for those whose [`cookie`] proves their address; [`accounts`] counts for it, and for what questions may make others do.
-//! [`access`] says who may ask at all; [`counts`] and [`latency`] add up what was answered, and how long it took; [`query_log`] says what is noted of each. Sockets and files are in [`crate::io`].
+//! [`signing`] signs what stands under the origin for who asks for signatures, in the form that `canonical` gives it, and [`denial`] proves what is not there; `signing_budget` bounds how often. [`access`] says who may ask at all; [`counts`] and [`latency`] add up what was answered, and how long it took; [`query_log`] says what is noted of each, [`top`] what is asked
+//! most while somebody looks; [`flush`] is what an operator has forgotten; [`designated`] tells clients of our encrypted transports. Sockets and files are in [`crate::io`].
 
 pub mod access;
 pub mod accounts;
 pub mod aliases;
 pub mod answer;
+mod canonical;
 pub mod cookie;
 pub mod counts;
+pub mod denial;
+pub mod designated;
 pub mod domain;
 pub mod edns;
+pub mod flush;
 pub mod forward;
 pub mod frontend;
 pub mod generations;
@@ -39,7 +44,10 @@ pub mod server;
 pub mod services;
 pub mod settings;
 pub mod shares;
+pub mod signing;
+mod signing_budget;
 mod svcb_text;
+pub mod top;
 pub mod upstream_cache;
 pub mod upstream_choice;
 pub mod walk;
@@ -48,7 +56,7 @@ pub mod zone;
 mod zone_lex;
 pub mod zone_out;
 
-pub use access::AccessSettings;
+pub use access::{AccessSettings, ViewSettings};
 pub use counts::FrontendCounts;
 pub use domain::Domain;
 pub use frontend::{Carrier, Frontend, FrontendError, Reply, Via};

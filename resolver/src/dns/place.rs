@@ -1,10 +1,12 @@
 //! Whose a name is: the frontend's own, an alias that somebody here made, special, or everybody's.
 
 use crate::dns::aliases::{Mapped, Stands};
+use crate::dns::denial;
 use crate::dns::domain::Domain;
 use crate::dns::local::{Local, special_use};
 use crate::dns::response::{Rdata, Rr, SoaData};
 use crate::dns::settings::Authority;
+use crate::dns::signing::Signing;
 use crate::io::alias_file::AliasFile;
 use dialtone_shared::hip::Hit;
 use dialtone_shared::record::rdata::types;
@@ -112,8 +114,8 @@ impl Zone {
         }
     }
 
-    /// What the origin itself has of a type; empty: nothing.
-    pub fn at_origin(&self, kind: u16, owner: &Domain) -> Vec<Rr> {
+    /// What the origin itself has of a type; empty: nothing. It has keys where it is signed.
+    pub fn at_origin(&self, kind: u16, owner: &Domain, signing: Option<&Signing>) -> Vec<Rr> {
         let record = |kind, rdata| Rr {
             owner: owner.clone(),
             kind,
@@ -127,6 +129,7 @@ impl Zone {
                 .iter()
                 .map(|server| record(types::NS, Rdata::Name(server.clone())))
                 .collect(),
+            denial::types::DNSKEY => signing.map(|signing| signing.dnskeys(owner, ORIGIN_TTL_SECS)).unwrap_or_default(),
             _ => Vec::new(),
         }
     }
@@ -145,6 +148,9 @@ impl Zone {
 fn reverse_tree() -> Option<Domain> {
     Domain::from_labels([&b"ip6"[..], b"arpa"])
 }
+
+/// The types that the origin itself has where it is signed.
+pub(crate) const ORIGIN_KINDS: [u16; 3] = [types::NS, types::SOA, denial::types::DNSKEY];
 
 /// How long the origin's own SOA and NS may be kept, in seconds: they change with the settings.
 const ORIGIN_TTL_SECS: u32 = 3_600;

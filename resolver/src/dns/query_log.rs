@@ -42,23 +42,60 @@ impl QueryLogSettings {
         }
     }
 
+    /// How much of an address is told.
+    pub(crate) fn prefixes(&self) -> Prefixes {
+        Prefixes {
+            ipv4: self.ipv4_prefix,
+            ipv6: self.ipv6_prefix,
+        }
+    }
+
     /// An address, as much of it as is told.
     fn cut(&self, client: IpAddr) -> String {
-        let (network, bits, whole) = match client.to_canonical() {
+        let prefixes = self.prefixes();
+        prefixes.text(prefixes.network(client))
+    }
+}
+
+/// How many bits of addresses are told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Prefixes {
+    ipv4: u8,
+    ipv6: u8,
+}
+
+impl Prefixes {
+    /// The network of `client`.
+    pub(crate) fn network(self, client: IpAddr) -> IpAddr {
+        match client.to_canonical() {
             IpAddr::V4(ip) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(self.ipv4_prefix)).unwrap_or(0);
-                (IpAddr::V4(Ipv4Addr::from_bits(ip.to_bits() & mask)), self.ipv4_prefix, 32)
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.ipv4)).unwrap_or(0);
+                IpAddr::V4(Ipv4Addr::from_bits(ip.to_bits() & mask))
             }
             IpAddr::V6(ip) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(self.ipv6_prefix)).unwrap_or(0);
-                (IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & mask)), self.ipv6_prefix, 128)
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.ipv6)).unwrap_or(0);
+                IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & mask))
             }
+        }
+    }
+
+    /// A network as text.
+    pub(crate) fn text(self, network: IpAddr) -> String {
+        let (bits, whole) = match network {
+            IpAddr::V4(_) => (self.ipv4, 32),
+            IpAddr::V6(_) => (self.ipv6, 128),
         };
         if bits == whole {
             network.to_string()
         } else {
             format!("{network}/{bits}")
         }
+    }
+}
+
+impl Default for Prefixes {
+    fn default() -> Self {
+        QueryLogSettings::default().prefixes()
     }
 }
 
@@ -152,7 +189,7 @@ fn flags_of(message: &[u8]) -> u16 {
         .map_or(0, u16::from_be_bytes)
 }
 
-fn question_of(message: &[u8]) -> Option<(Domain, u16)> {
+pub(crate) fn question_of(message: &[u8]) -> Option<(Domain, u16)> {
     if let Ok(query) = Query::read(message) {
         return Some((query.question.name, query.question.kind));
     }
@@ -192,10 +229,7 @@ mod tests {
     use std::net::SocketAddr;
 
     fn via(client: &str) -> Via {
-        Via {
-            carrier: Carrier::Tls,
-            client: SocketAddr::new(client.parse().expect("an address"), 4_000),
-        }
+        Via::new(Carrier::Tls, SocketAddr::new(client.parse().expect("an address"), 4_000))
     }
 
     const QUESTION: &[u8] = b"\0\x01\x01\0\0\x01\0\0\0\0\0\0\x03wW\"\x07example\0\0\x1c\0\x01";

@@ -29,6 +29,8 @@ pub struct Edns {
     pub version: u8,
     /// Whether DNSSEC records are wanted.
     pub dnssec_ok: bool,
+    /// Whether "there is no such name" may come with the smallest proof (RFC 9824 §5.1).
+    pub compact_ok: bool,
     /// What else is asked for by its options.
     pub wants: Wants,
 }
@@ -112,6 +114,11 @@ impl Query {
     pub fn dnssec_ok(&self) -> bool {
         self.edns.is_some_and(|edns| edns.dnssec_ok)
     }
+
+    /// Whether they may be the smallest that there are, with a code that says what they prove.
+    pub fn compact_ok(&self) -> bool {
+        self.edns.is_some_and(|edns| edns.dnssec_ok && edns.compact_ok)
+    }
 }
 
 fn read_question(r: &mut Reader<'_>) -> Option<Question> {
@@ -139,6 +146,7 @@ fn read_rest(r: &mut Reader<'_>, header: &Header) -> Option<Option<Edns>> {
                 udp_bytes: record.class,
                 version: (record.ttl >> 16) as u8,
                 dnssec_ok: record.ttl & DNSSEC_OK != 0,
+                compact_ok: record.ttl & COMPACT_OK != 0,
                 wants,
             });
         }
@@ -150,6 +158,9 @@ const ADDITIONALS: usize = 3;
 
 /// The DO bit in an OPT record's TTL (RFC 3225 §3).
 pub(crate) const DNSSEC_OK: u32 = 0x8000;
+
+/// The CO bit beside it (RFC 9824 §5.1).
+pub(crate) const COMPACT_OK: u32 = 0x4000;
 
 #[cfg(test)]
 mod tests {
@@ -185,6 +196,7 @@ mod tests {
             udp_bytes: 1232,
             version: 0,
             dnssec_ok: true,
+            compact_ok: false,
             wants: Wants::default(),
         };
         assert_eq!(query.edns, Some(edns));

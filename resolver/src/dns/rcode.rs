@@ -50,6 +50,7 @@ pub mod ede {
     pub const NO_REACHABLE_AUTHORITY: u16 = 22;
     pub const NETWORK_ERROR: u16 = 23;
     pub const INVALID_DATA: u16 = 24;
+    pub const INVALID_QUERY_TYPE: u16 = 30;
     pub const RATE_LIMITED: u16 = 31;
 }
 

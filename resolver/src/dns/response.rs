@@ -1,7 +1,8 @@
 //! What is answered: a [`Response`] becomes bytes that fit the way back (RFC 1035 §4, RFC 6891, RFC 8914).
 
+use crate::dns::denial::Denial;
 use crate::dns::domain::Domain;
-use crate::dns::question::{DNSSEC_OK, NotAQuery, Query, Question};
+use crate::dns::question::{COMPACT_OK, DNSSEC_OK, NotAQuery, Query, Question};
 use crate::dns::rcode::{Ede, Rcode};
 use crate::dns::wire::{CLASS_IN, HEADER_BYTES, Header, Reader, Writer, flags};
 use bytes::Bytes;
@@ -76,6 +77,10 @@ pub struct Response {
     pub authority: Vec<Rr>,
     /// Why, if it went wrong.
     pub ede: Option<Ede>,
+    /// What is not there, as it can be proved where the zone is signed.
+    pub denial: Option<Box<Denial>>,
+    /// Whether such a proof is given with the code that it proves (RFC 9824 §5.1).
+    pub compact: bool,
 }
 
 impl Response {
@@ -89,6 +94,8 @@ impl Response {
             answers: Vec::new(),
             authority: Vec::new(),
             ede,
+            denial: None,
+            compact: false,
         }
     }
 
@@ -108,7 +115,8 @@ impl Response {
         write_question(&mut w, &query.question);
         let opt = query
             .edns
-            .map(|edns| (u32::from(self.rcode as u16 >> 4) << 24) | if edns.dnssec_ok { DNSSEC_OK } else { 0 });
+            .map(|edns| (u32::from(self.rcode as u16 >> 4) << 24) | if edns.dnssec_ok { DNSSEC_OK } else { 0 })
+            .map(|extended| extended | if self.compact { COMPACT_OK } else { 0 });
         let room = limit.saturating_sub(if opt.is_some() { OPT_BYTES } else { 0 });
         let mut cut = self.truncated;
         for (section, records) in [(1, &self.answers), (2, &self.authority)] {

@@ -1,7 +1,8 @@
 //! What a frontend and its listeners may be told, and the bounds of what they keep.
 
-use crate::dns::access::AccessSettings;
+use crate::dns::access::{AccessSettings, ViewSettings};
 use crate::dns::accounts::{Rule, UNITS_PER_SECOND};
+use crate::dns::designated::Designated;
 use crate::dns::domain::Domain;
 use crate::dns::links::Follow;
 use crate::dns::query_log::QueryLogSettings;
@@ -19,6 +20,8 @@ pub struct FrontendSettings {
     pub authority: Authority,
     /// The name servers of the origin: what its parent delegates to. Of no use for an origin that nobody delegates.
     pub nameservers: Vec<Domain>,
+    /// The file of the keys that sign the origin; `None`: it is not signed.
+    pub signing_key: Option<PathBuf>,
     /// The resolvers that other names are forwarded to, preferred first; none: other names are refused.
     pub upstreams: Vec<Server>,
     /// The certificate authorities, in PEM, that vouch for upstreams over TLS and HTTPS; `None`: the web's.
@@ -38,6 +41,10 @@ pub struct FrontendSettings {
     pub nsid: Option<String>,
     /// Who is answered at all.
     pub access: AccessSettings,
+    /// Who is answered at some listeners instead, said as they were bound.
+    pub views: Vec<ViewSettings>,
+    /// What clients are told of our encrypted transports; `None`: nothing.
+    pub designated: Option<Designated>,
     /// How often others are asked because of one network.
     pub searches: SearchSettings,
     /// What is logged of questions, and where.
@@ -184,6 +191,7 @@ impl FrontendSettings {
             origin,
             authority: Authority::default(),
             nameservers: Vec::new(),
+            signing_key: None,
             upstreams: Vec::new(),
             upstream_authorities: None,
             forward_for_everyone: false,
@@ -193,8 +201,21 @@ impl FrontendSettings {
             trust_anchors: None,
             nsid: None,
             access: AccessSettings::default(),
+            views: Vec::new(),
+            designated: None,
             searches: SearchSettings::default(),
             query_log: QueryLogSettings::default(),
+        }
+    }
+}
+
+impl Authority {
+    /// Of a zone with these name servers, the first of which is its primary one.
+    pub fn of(nameservers: &[Domain]) -> Self {
+        let usual = Self::default();
+        Self {
+            mname: nameservers.first().cloned().unwrap_or(usual.mname),
+            ..usual
         }
     }
 }
@@ -294,6 +315,13 @@ pub const LINKS_MAX: usize = 16_384;
 
 /// How much larger than its question the answer with a signed record may be by UDP, as a ratio of 3 to 2: a forged sender gains nothing.
 pub const RECORD_UDP_GAIN: (usize, usize) = (3, 2);
+
+/// Answers that are signed a second, and at once, because of one network: what a large resolver asks that keeps what it was told. Those that are kept do not count.
+pub const SIGNED_PER_NETWORK: (u32, u32) = (1_000, 5_000);
+
+/// The same for all networks together, once for those that prove their address and once for those that need not be who they say: with some 50 µs for an
+/// answer each kind takes a quarter of a core and no more.
+pub const SIGNED_IN_ALL: (u32, u32) = (5_000, 10_000);
 
 /// Answers kept from upstream.
 pub const UPSTREAM_CACHE_ENTRIES: usize = 8_192;

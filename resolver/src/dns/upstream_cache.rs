@@ -2,6 +2,7 @@
 //! bad times the last answers that were had (RFC 8767).
 //! Time is an argument.
 
+use crate::dns::domain::Domain;
 use crate::dns::forward::{Answered, Asked};
 use crate::dns::rcode::UpstreamError;
 use crate::dns::settings::{UPSTREAM_CACHE_ENTRIES, UPSTREAM_CACHED_BYTES_MAX, UPSTREAM_FAILURE_SECS, UPSTREAM_STALE_MAX};
@@ -75,6 +76,18 @@ impl UpstreamCache {
                 self.0.put(asked, Kept { answer, failed_until });
             }
         }
+    }
+
+    /// Forgets what is kept of names that are `meant`, and says of how many questions.
+    pub fn forget(&mut self, meant: impl Fn(&Domain) -> bool) -> usize {
+        let keys: Vec<Asked> = self
+            .0
+            .iter()
+            .map(|(asked, _)| asked)
+            .filter(|asked| meant(&asked.name))
+            .cloned()
+            .collect();
+        keys.iter().filter_map(|asked| self.0.pop(asked)).count()
     }
 
     /// How many are kept.

@@ -2,16 +2,18 @@
 
 use crate::dns::aliases::{Mapped, Stands};
 use crate::dns::answer::{Found, Spot, flat_domain, ordered_addresses, step_domain};
+use crate::dns::denial::{Denial, types::NSEC};
 use crate::dns::domain::Domain;
 use crate::dns::forward::Asked;
 use crate::dns::generations::{Generations, Trace};
 use crate::dns::links::mapped;
 use crate::dns::local::Local;
-use crate::dns::place::{Place, Zone};
+use crate::dns::place::{ORIGIN_KINDS, Place, Zone};
 use crate::dns::question::Query;
 use crate::dns::rcode::{AnswerError, Ede, Rcode, ede};
 use crate::dns::response::{Rdata, Response, Rr};
 use crate::dns::settings::{ALIAS_HOPS_MAX, ALIAS_TTL_SECS, TARGETS_MAX};
+use crate::dns::signing::Signing;
 use crate::io::alias_file::AliasFile;
 use crate::io::upstream::Upstream;
 use crate::source::{Lookup, RecordSource};
@@ -41,6 +43,10 @@ pub struct Walk<'a> {
     pub trace: &'a Trace,
     /// Which names changed.
     pub generations: &'a Generations,
+    /// What signs the origin.
+    pub signing: Option<&'a Signing>,
+    /// Whether it is to be proved what is not there.
+    pub proves: bool,
 }
 
 /// What one step of the way came to.
@@ -48,7 +54,13 @@ enum Step {
     /// The data.
     Records(Vec<Rr>),
     /// On to another name. `shown`: with a CNAME.
-    On { target: Domain, ttl: u32, shown: bool },
+    On {
+        target: Domain,
+        ttl: u32,
+        shown: bool,
+        /// The types that stand here, where that is to be proved.
+        kinds: Vec<u16>,
+    },
     /// There is none.
     None {
         rcode: Rcode,
@@ -56,6 +68,8 @@ enum Step {
         zone: Domain,
         ttl: u32,
         ede: Option<Ede>,
+        /// The types that there are, where that is to be proved.
+        kinds: Vec<u16>,
     },
     /// A legacy name: whatever the upstream says.
     Upstream,
@@ -82,6 +96,7 @@ impl Walk<'_> {
         };
         let mut place = place;
         let mut hidden_ttl = None;
+        let mut hidden_kinds = Vec::new();
         for hop in 0..=ALIAS_HOPS_MAX {
             let step = match self.step(&place, &at, &owner, kind).await? {
                 // What a name asked for itself lacks is for the caller to see to.
@@ -95,7 +110,7 @@ impl Walk<'_> {
                     push_records(&mut response, records, &owner, hidden_ttl);
                     return Ok(response);
                 }
-                Step::On { target, ttl, shown } => {
+                Step::On { target, ttl, shown, kinds } => {
                     if shown && hidden_ttl.is_none() {
                         response.answers.push(Rr {
                             owner,
@@ -108,21 +123,47 @@ impl Walk<'_> {
                         }
                         owner = target.clone();
                     } else {
+                        if hidden_ttl.is_none() {
+                            hidden_kinds = kinds;
+                        }
                         hidden_ttl = Some(hidden_ttl.unwrap_or(ttl).min(ttl));
                     }
                     place = self.next(&place, &target);
                     at = target;
                 }
-                Step::None { rcode, zone, ttl, ede } => {
+                Step::None {
+                    rcode,
+                    zone,
+                    ttl,
+                    ede,
+                    kinds,
+                } => {
                     // The name asked for is there, even if what stands in for it is not.
-                    response.rcode = if hidden_ttl.is_some() { Rcode::NoError } else { rcode };
-                    let zone = if hidden_ttl.is_some() { home } else { zone };
+                    let is_hidden = hidden_ttl.is_some();
+                    response.rcode = if is_hidden { Rcode::NoError } else { rcode };
+                    let zone = if is_hidden { home } else { zone };
+                    response.denial = self.proves.then(|| {
+                        Box::new(Denial {
+                            owner,
+                            exists: response.rcode != Rcode::NxDomain,
+                            kinds: if is_hidden { hidden_kinds } else { kinds },
+                        })
+                    });
                     response.authority.push(self.zone.negative_soa(zone, ttl));
                     response.ede = ede;
                     return Ok(response);
                 }
                 Step::Upstream => match self.upstream(query, &mut response, &at, &owner, hidden_ttl, &home).await? {
-                    None => return Ok(response),
+                    None => {
+                        if self.proves && hidden_ttl.is_some() && !response.authority.is_empty() {
+                            response.denial = Some(Box::new(Denial {
+                                owner,
+                                exists: true,
+                                kinds: hidden_kinds,
+                            }));
+                        }
+                        return Ok(response);
+                    }
                     Some((target, ttl)) => {
                         match &mut hidden_ttl {
                             Some(hidden_ttl) => *hidden_ttl = ttl.min(*hidden_ttl),
@@ -154,6 +195,7 @@ impl Walk<'_> {
             zone: zone.clone(),
             ttl: u32::MAX,
             ede,
+            kinds: Vec::new(),
         };
         match place {
             Place::Flat { .. } | Place::Origin | Place::NotAName(_) => {}
@@ -173,8 +215,14 @@ impl Walk<'_> {
                 let apex = elsewhere.unwrap_or_else(|| mapped.apex.to_lower());
                 bounded(self.flat(&mapped.name, &mapped.labels, &apex, owner, kind).await?, mapped)
             }
-            Place::Origin => match self.zone.at_origin(kind, owner) {
-                records if records.is_empty() => none(Rcode::NoError, &self.zone.origin, None),
+            Place::Origin => match self.zone.at_origin(kind, owner, self.signing) {
+                records if records.is_empty() => Step::None {
+                    rcode: Rcode::NoError,
+                    zone: self.zone.origin.clone(),
+                    ttl: u32::MAX,
+                    ede: None,
+                    kinds: ORIGIN_KINDS.to_vec(),
+                },
                 records => Step::Records(records),
             },
             Place::AboveOrigin => none(Rcode::NoError, at, None),
@@ -187,6 +235,7 @@ impl Walk<'_> {
                     target,
                     ttl: ALIAS_TTL_SECS,
                     shown: true,
+                    kinds: Vec::new(),
                 },
                 None => none(Rcode::NoError, at, None),
             },
@@ -212,6 +261,7 @@ impl Walk<'_> {
             zone: at.clone(),
             ttl,
             ede: None,
+            kinds: Vec::new(),
         };
         let Some((record, ttl)) = self.source.by_hit(hit).await? else {
             return Ok(none(Rcode::NxDomain, u32::MAX));
@@ -244,6 +294,7 @@ impl Walk<'_> {
             zone: origin.clone(),
             ttl,
             ede,
+            kinds: Vec::new(),
         };
         self.trace.consulted(name, self.generations);
         let (record, ttl) = match self.source.lookup(name).await? {
@@ -277,15 +328,35 @@ impl Walk<'_> {
         };
         let at_hand = self.addresses_of(spot.wanted(TARGETS_MAX)).await;
         spot.at_hand = &at_hand;
+        let kinds = || if self.proves { spot.kinds(owner) } else { Vec::new() };
+        let no_data = |ttl| Step::None {
+            rcode: Rcode::NoError,
+            zone: origin.clone(),
+            ttl,
+            ede: None,
+            kinds: kinds(),
+        };
         Ok(match spot.find(owner) {
-            Found::Records(records) => Step::Records(records),
-            Found::Alias { target, ttl } => Step::On { target, ttl, shown: true },
-            Found::Elsewhere { step, ttl } => match step_domain(&step, origin) {
-                Some(target) => Step::On { target, ttl, shown: false },
-                None => none(Rcode::NoError, ttl, None),
-            },
-            Found::NoData => none(Rcode::NoError, ttl.0, None),
             Found::NoName => none(Rcode::NxDomain, ttl.0, None),
+            // It stands beside an alias, too.
+            _ if self.proves && kind == NSEC => no_data(ttl.0),
+            Found::Records(records) => Step::Records(records),
+            Found::Alias { target, ttl } => Step::On {
+                target,
+                ttl,
+                shown: true,
+                kinds: Vec::new(),
+            },
+            Found::Elsewhere { step, ttl } => match step_domain(&step, origin) {
+                Some(target) => Step::On {
+                    target,
+                    ttl,
+                    shown: false,
+                    kinds: kinds(),
+                },
+                None => no_data(ttl),
+            },
+            Found::NoData => no_data(ttl.0),
         })
     }
 
@@ -377,16 +448,20 @@ fn bounded(step: Step, mapped: &Mapped) -> Step {
             }
             Step::Records(records)
         }
-        Step::On { target, ttl, shown } => Step::On {
+        Step::On { target, ttl, shown, kinds } => Step::On {
             target,
             ttl: ttl.min(mapped.ttl),
             shown: shown && !mapped.labels.is_empty(),
+            kinds,
         },
-        Step::None { rcode, ttl, ede, .. } => Step::None {
+        Step::None {
+            rcode, ttl, ede, kinds, ..
+        } => Step::None {
             rcode,
             zone: mapped.apex.clone(),
             ttl: ttl.min(mapped.ttl),
             ede,
+            kinds,
         },
         Step::Upstream => Step::Upstream,
     }

@@ -6,6 +6,7 @@
 //!                        └ has to wait: a task of the runtime sends it, and what may be kept comes back here
 //! ```
 
+use crate::dns::access::View;
 use crate::dns::edns::add_to_bare;
 use crate::dns::frontend::{Carrier, Frontend, Given, Reply, Via};
 use crate::dns::glance::Key;
@@ -69,6 +70,7 @@ fn start(
     let first = socket.into_std()?;
     first.set_nonblocking(false)?;
     let address = first.local_addr()?;
+    let view = frontend.view_at(Some(address));
     let count = thread::available_parallelism().map_or(1, usize::from).min(CORES_MAX);
     let mut sockets = vec![first];
     for _ in 1..count {
@@ -100,12 +102,14 @@ fn start(
             slots: Arc::clone(&slots),
             back: Arc::default(),
             answers: Answers::new(bytes_max, rand::random()),
+            view,
             sought: Vec::with_capacity(BATCH),
             near: Vec::with_capacity(BATCH),
             told: (0, 0),
             by_rcode: [0; 16],
             begun: Instant::now(),
             sampler: frontend.query_log().map(QueryLog::sampler),
+            shown: None,
         };
         thread::Builder::new().name("dns".to_owned()).spawn(move || {
             // A question that nobody thought of costs its batch and what is kept, not the port: nobody else would answer on it.
@@ -144,6 +148,7 @@ struct Core {
     slots: Arc<Semaphore>,
     back: Arc<Mutex<Vec<(Key, Fill, u64)>>>,
     answers: Answers,
+    view: View,
     /// The keys of the batch and where their answers seem to be, if they were sought together.
     sought: Vec<Option<Key>>,
     near: Vec<u32>,
@@ -153,6 +158,8 @@ struct Core {
     /// Since when the batch is worked on.
     begun: Instant,
     sampler: Option<Sampler>,
+    /// While somebody looks at what is asked most: every so manyth of a batch is shown, from this one on.
+    shown: Option<(usize, usize)>,
 }
 
 impl Core {
@@ -178,6 +185,10 @@ impl Core {
             self.take_back();
             lengths.clear();
             clients.clear();
+            self.shown = self.frontend.is_looked_at().then(|| {
+                let every = came.len().div_ceil(SHOWN_OF_A_BATCH).max(1);
+                (every, self.shown.map_or(0, |(_, from)| from + 1) % every)
+            });
             self.seek(&questions, &came);
             for (nth, (message, &(length, client))) in questions.chunks_exact(QUESTION_BYTES_MAX).zip(&came).enumerate() {
                 let (Some(message), Some(client)) = (message.get(..length), client) else {
@@ -217,7 +228,7 @@ impl Core {
     /// The key of `message` if the answer may be one that is kept. Who is not answered goes the long way, where it is said how.
     fn key(&self, message: &[u8], client: SocketAddr) -> Option<Key> {
         self.frontend
-            .answers(client.ip())
+            .answers(self.view, client.ip())
             .then(|| Key::of(message, self.frontend.recursion_for(client.ip())))?
     }
 
@@ -248,6 +259,9 @@ impl Core {
         {
             self.by_rcode[usize::from(room[3] & 0x0f)] += 1;
             self.note(message, client, room.get(..length)?);
+            if let Some((every, _)) = self.shown.filter(|&(every, from)| nth % every == from) {
+                self.frontend.looked_at(message, client.ip(), every as u64);
+            }
             let way = way(client, message, is_proved);
             return self
                 .limiter
@@ -272,7 +286,17 @@ impl Core {
             && let Some(log) = self.frontend.query_log()
         {
             let carrier = Carrier::Udp;
-            log.note(message, Via { carrier, client }, Found::Kept, self.begun.elapsed(), Some(answer));
+            log.note(
+                message,
+                Via {
+                    carrier,
+                    client,
+                    view: self.view,
+                },
+                Found::Kept,
+                self.begun.elapsed(),
+                Some(answer),
+            );
         }
     }
 
@@ -292,6 +316,7 @@ impl Core {
         let via = Via {
             carrier: Carrier::Udp,
             client,
+            view: self.view,
         };
         let mut answering = Box::pin(async move { frontend.give(&message, via).await });
         if let Poll::Ready(given) = answering.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
@@ -415,3 +440,6 @@ const BACK_MAX: usize = 4_096;
 
 /// How often a thread that nobody asks looks whether it is to stop.
 const LOOK_UP_EVERY: Duration = Duration::from_secs(1);
+
+/// As many kept answers of a batch are shown to whoever looks at what is asked most; each stands for the others.
+const SHOWN_OF_A_BATCH: usize = 4;

@@ -1,5 +1,6 @@
 //! The listeners that nobody on the way can read along with: DNS over TLS (RFC 7858), over HTTPS (RFC 8484) and over QUIC (RFC 9250).
 
+use crate::dns::access::View;
 use crate::dns::frontend::{Carrier, Frontend, Via};
 use crate::dns::settings::{HANDSHAKE_MAX, ListenerSettings};
 use crate::io::certificate::Certificate;
@@ -131,15 +132,17 @@ async fn serve_tls(
     settings: ListenerSettings,
     mut stopped: watch::Receiver<bool>,
 ) {
+    let view = frontend.view_at(listener.local_addr().ok());
     while let Some((stream, seat)) = accept(&listener, &connections, &mut stopped).await {
         let (speaks, frontend, stopped) = (speaks.clone(), frontend.clone(), stopped.clone());
-        tokio::spawn(secured(stream, seat, speaks, frontend, settings, stopped));
+        tokio::spawn(secured(stream, seat, view, speaks, frontend, settings, stopped));
     }
 }
 
 async fn secured(
     stream: TcpStream,
     seat: Seat,
+    view: View,
     Speaks { tls, carrier }: Speaks,
     frontend: Arc<Frontend>,
     settings: ListenerSettings,
@@ -148,6 +151,7 @@ async fn secured(
     let via = Via {
         carrier,
         client: seat.client(),
+        view,
     };
     let shaken = tokio::select! {
         () = told(&mut stopped) => return,

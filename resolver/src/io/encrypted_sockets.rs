@@ -1,5 +1,8 @@
 //! The sockets of the encrypted transports as settings name them, and the certificate that they show.
 
+use crate::dns::designated::Designated;
+use crate::dns::domain::Domain;
+use crate::dns::rdata_text::RdataTextError;
 use crate::dns::settings::ListenerSettings;
 use crate::io::certificate::{Certificate, CertificateError};
 use crate::io::encrypted::{Encrypted, Ready};
@@ -71,6 +74,17 @@ impl EncryptedAddresses {
     /// All, each kind with the name of its setting.
     pub fn by_kind(&self) -> [(&'static str, &[SocketAddr]); 3] {
         [("tls", &self.tls), ("https", &self.https), ("quic", &self.quic)]
+    }
+
+    /// What clients are told of them, where the certificate is for `name`.
+    ///
+    /// # Errors
+    /// The name cannot stand in a record; the operator's turn.
+    pub fn designated(&self, name: Option<&Domain>) -> Result<Option<Designated>, RdataTextError> {
+        match name {
+            Some(name) => Designated::new(name.clone(), &self.tls, &self.https, &self.quic),
+            None => Ok(None),
+        }
     }
 }
 

@@ -370,6 +370,22 @@ pub(super) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), KeyFil
     sync_folder(parent_of(path))
 }
 
+/// The text of a file that only its owner can read.
+pub(super) fn read_secret(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
+    let text = read_text(path)?;
+    refuse_exposed(path, &text)?;
+    Ok(text.0)
+}
+
+/// A new file that only its owner can read.
+pub(super) fn create_secret(path: &Path, bytes: &[u8]) -> Result<(), KeyFileError> {
+    let mut made = Made::default();
+    made.file(path, bytes, SECRET_MODE)?;
+    sync_folder(parent_of(path))?;
+    made.keep();
+    Ok(())
+}
+
 fn refuse_exposed(path: &Path, Text(_, mode): &Text) -> Result<(), KeyFileError> {
     if mode & 0o077 != 0 {
         return Err(KeyFileError::Exposed {

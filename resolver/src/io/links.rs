@@ -120,6 +120,11 @@ impl Links {
         Some(found)
     }
 
+    /// Forgets the links of domains that are `meant`, and says of how many.
+    pub fn forget(&self, meant: impl Fn(&Domain) -> bool) -> usize {
+        self.lock().forget(meant)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, LinkCache> {
         // Each change is one call.
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)

@@ -61,6 +61,7 @@ pub async fn serve(
     tokio::select! {
         () = shutdown => {}
         () = frontend.follow_map() => {}
+        () = frontend.follow_keys() => {}
     }
     stop.send_replace(true);
     while listeners.join_next().await.is_some() {}
@@ -97,6 +98,7 @@ async fn serve_udp(
     let socket = Arc::new(socket);
     let slots = Arc::new(Semaphore::new(settings.udp_in_flight));
     let mut buffer = vec![0; crate::dns::settings::QUESTION_BYTES_MAX];
+    let view = frontend.view_at(socket.local_addr().ok());
     loop {
         let (length, client) = tokio::select! {
             () = told(&mut stopped) => break,
@@ -112,6 +114,7 @@ async fn serve_udp(
         let via = Via {
             carrier: Carrier::Udp,
             client,
+            view,
         };
         let (frontend, limiter, message) = (Arc::clone(&frontend), Arc::clone(&limiter), buffer[..length].to_vec());
         let mut answering: Answering = Box::pin(async move { within_rate(&frontend, &limiter, &message, via).await });
@@ -169,12 +172,14 @@ async fn serve_tcp(
     connections: Arc<Connections>,
     mut stopped: watch::Receiver<bool>,
 ) {
+    let view = frontend.view_at(listener.local_addr().ok());
     while let Some((stream, seat)) = accept(&listener, &connections, &mut stopped).await {
         let (frontend, stopped) = (Arc::clone(&frontend), stopped.clone());
         tokio::spawn(async move {
             let via = Via {
                 carrier: Carrier::Tcp,
                 client: seat.client(),
+                view,
             };
             converse(&frontend, stream, via, &seat, settings, stopped).await;
         });

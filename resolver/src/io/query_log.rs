@@ -220,10 +220,7 @@ mod tests {
     }
 
     fn note(log: &QueryLog) {
-        let via = Via {
-            carrier: Carrier::Udp,
-            client: ([192, 0, 2, 1], 4_000).into(),
-        };
+        let via = Via::new(Carrier::Udp, ([192, 0, 2, 1], 4_000).into());
         log.note(b"", via, Found::Kept, Duration::ZERO, None);
     }
 

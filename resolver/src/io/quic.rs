@@ -1,5 +1,6 @@
 //! DNS over QUIC (RFC 9250): one question a stream, answered as soon as it is ready.
 
+use crate::dns::access::View;
 use crate::dns::edns::Wants;
 use crate::dns::frontend::{Carrier, Frontend, Reply, Via};
 use crate::dns::question::Query;
@@ -52,6 +53,7 @@ pub(super) async fn serve(
     mut stopped: watch::Receiver<bool>,
 ) {
     let handshakes = Arc::new(Semaphore::new(QUIC_HANDSHAKES_MAX));
+    let view = frontend.view_at(endpoint.local_addr().ok());
     loop {
         let incoming = tokio::select! {
             () = told(&mut stopped) => break,
@@ -74,7 +76,7 @@ pub(super) async fn serve(
         match Connections::admit(&connections, incoming.remote_address()) {
             Some(seat) => {
                 let (frontend, stopped) = (Arc::clone(&frontend), stopped.clone());
-                tokio::spawn(shake(incoming, shaking, seat, frontend, settings, stopped));
+                tokio::spawn(shake(incoming, shaking, (seat, view), frontend, settings, stopped));
             }
             None => incoming.refuse(),
         }
@@ -89,7 +91,7 @@ pub(super) async fn serve(
 async fn shake(
     incoming: Incoming,
     shaking: OwnedSemaphorePermit,
-    seat: Seat,
+    (seat, view): (Seat, View),
     frontend: Arc<Frontend>,
     settings: ListenerSettings,
     stopped: watch::Receiver<bool>,
@@ -105,7 +107,7 @@ async fn shake(
     };
     drop(shaking);
     match shaken {
-        Ok(Ok(connection)) => converse(connection, seat, frontend, settings, stopped).await,
+        Ok(Ok(connection)) => converse(connection, (seat, view), frontend, settings, stopped).await,
         Ok(Err(error)) => tracing::debug!(%client, %error, "a QUIC handshake"),
         Err(_) => tracing::debug!(%client, "a QUIC handshake that took too long"),
     }
@@ -113,7 +115,7 @@ async fn shake(
 
 async fn converse(
     connection: Connection,
-    seat: Seat,
+    (seat, view): (Seat, View),
     frontend: Arc<Frontend>,
     settings: ListenerSettings,
     mut stopped: watch::Receiver<bool>,
@@ -133,7 +135,7 @@ async fn converse(
             accepted = connection.accept_bi() => match accepted {
                 Ok((send, recv)) => {
                     // The address is that of now: a client may have moved.
-                    let via = Via { carrier: Carrier::Quic, client: connection.remote_address() };
+                    let via = Via { carrier: Carrier::Quic, client: connection.remote_address(), view };
                     let (frontend, pulse) = (Arc::clone(&frontend), Arc::clone(seat.pulse()));
                     streams.spawn(answer(send, recv, via, frontend, pulse));
                 }

@@ -107,6 +107,11 @@ impl Site {
 
 #[async_trait]
 impl RecordSource for Site {
+    /// What is its own stays.
+    fn forget(&self, name: Option<&Name>) {
+        RecordSource::forget(&self.kept.stub, name);
+    }
+
     async fn lookup(&self, name: &Name) -> Result<Lookup, LookupError> {
         let kept = &self.kept;
         let Some(own) = kept.current(name) else {

@@ -1,6 +1,7 @@
 //! Questions to upstream resolvers: over TLS or HTTPS, or from a fresh, connected socket for each, so that a forger has to guess a port, an id and
 //! the case of every letter (RFC 5452 §9). Which reply counts is decided in [`forward`](crate::dns::forward).
 
+use crate::dns::domain::Domain;
 use crate::dns::forward::{Answered, Asked, Sent, Verdict};
 use crate::dns::latency::Found;
 use crate::dns::rcode::UpstreamError;
@@ -91,6 +92,11 @@ impl Upstream {
             servers,
             sent: AtomicU64::new(0),
         }))
+    }
+
+    /// Forgets what was said of names that are `meant`, and says of how many questions.
+    pub fn forget(&self, meant: impl Fn(&Domain) -> bool) -> usize {
+        self.lock().cache.forget(meant)
     }
 
     /// The answer and its age. Those who ask the same at the same time share one question; and what is asked for when its time is nearly over is

@@ -190,6 +190,7 @@ fn asks(name: Domain, kind: u16, id: u16) -> Query {
             udp_bytes: 0,
             version: 0,
             dnssec_ok: true,
+            compact_ok: false,
             wants: Wants::default(),
         }),
         bytes: 0,

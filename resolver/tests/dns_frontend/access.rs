@@ -73,7 +73,7 @@ fn ask(who: &str) -> Vec<u8> {
 
 async fn asked(house: &Frontend, who: &str, client: &str, carrier: Carrier) -> Vec<u8> {
     let client = format!("{client}:4000").parse().expect("address");
-    match house.answer(&ask(who), Via { carrier, client }).await {
+    match house.answer(&ask(who), Via::new(carrier, client)).await {
         Reply::Send(answer) => answer,
         Reply::Drop => panic!("no answer"),
     }

@@ -9,7 +9,9 @@ use dialtone_resolver::io::sockets::listen_tcp;
 use dialtone_shared::Binding;
 use dialtone_shared::record::Address;
 use dialtone_shared::record::rdata::types;
-use http_body_util::{BodyExt, Full};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
 use hyper::client::conn::{http1, http2};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -18,6 +20,7 @@ use quinn::{ConnectionError, Endpoint};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +28,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -258,6 +261,55 @@ async fn over_https_what_is_no_question_has_its_status_and_the_connection_goes_o
         let response = within(send.send_request(request)).await.expect("a response");
         assert_eq!(response.status(), status);
     }
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn over_http2_questions_that_are_asked_together_are_answered_each_with_its_own_and_a_slow_one_holds_up_nobody() {
+    use base64::Engine;
+    let served = Served::start(ListenerSettings::default()).await;
+    let io = TokioIo::new(served.connect(served.https, b"h2").await.expect("connected"));
+    let (send, connection) = within(http2::handshake::<_, _, BoxBody<Bytes, Infallible>>(TokioExecutor::new(), io))
+        .await
+        .expect("HTTP/2");
+    tokio::spawn(connection);
+    // A question whose second half comes when all others were answered.
+    let (half, rest) = tokio::sync::mpsc::channel::<Bytes>(2);
+    let body = StreamBody::new(futures_util::stream::unfold(rest, |mut rest| async {
+        let bytes = rest.recv().await?;
+        Some((Ok(Frame::data(bytes)), rest))
+    }));
+    let slow = request("POST", "/dns-query", Vec::new()).map(|_| BoxBody::new(body));
+    let whole = question(&ask());
+    half.send(Bytes::copy_from_slice(&whole[..20])).await.expect("listening");
+    let slow = tokio::spawn(send.clone().send_request(slow));
+    for round in 0..3_u16 {
+        let mut asked = JoinSet::new();
+        for nth in 0..90_u16 {
+            let mut message = question(&ask());
+            message[..2].copy_from_slice(&(round * 90 + nth).to_be_bytes());
+            let request = if nth % 2 == 0 {
+                let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&message);
+                request("GET", &format!("/dns-query?dns={text}"), Vec::new())
+            } else {
+                request("POST", "/dns-query", message.clone())
+            };
+            let mut send = send.clone();
+            asked.spawn(async move {
+                let response = send.send_request(request.map(BoxBody::new)).await.expect("a response");
+                assert!(response.headers().contains_key("date") && response.headers().contains_key("content-length"));
+                let answer = response.into_body().collect().await.expect("a body").to_bytes();
+                assert!(is_answer(&answer) && answer[..2] == message[..2]);
+            });
+        }
+        within(asked.join_all()).await;
+    }
+    assert!(!slow.is_finished(), "half a question has no answer");
+    half.send(Bytes::copy_from_slice(&whole[20..])).await.expect("listening");
+    drop(half);
+    let answer = within(slow).await.expect("no panic").expect("a response").into_body();
+    assert!(is_answer(&within(answer.collect()).await.expect("a body").to_bytes()));
+    assert_eq!(served.frontend.counts().by_carrier, [0, 0, 0, 271, 0]);
     served.stop().await;
 }
 

@@ -30,10 +30,7 @@ fn address(last: u8) -> Binding {
 }
 
 fn via() -> Via {
-    Via {
-        carrier: Carrier::Udp,
-        client: SocketAddr::from(([127, 0, 0, 1], 4_000)),
-    }
+    Via::new(Carrier::Udp, SocketAddr::from(([127, 0, 0, 1], 4_000)))
 }
 
 async fn exchange(socket: &UdpSocket, message: &[u8]) -> Vec<u8> {

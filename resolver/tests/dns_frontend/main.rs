@@ -11,5 +11,6 @@ mod malformed;
 mod names_under_the_origin;
 mod rate;
 mod scenario;
+mod signing;
 mod sockets;
 mod world;

@@ -32,7 +32,7 @@ static HOUSE: LazyLock<House> = LazyLock::new(|| {
 /// What comes back, checked against what every answer must be.
 fn answer(message: &[u8], carrier: Carrier) -> Option<Vec<u8>> {
     let client = SocketAddr::from(([127, 0, 0, 1], 4_000));
-    let reply = HOUSE.runtime.block_on(HOUSE.frontend.answer(message, Via { carrier, client }));
+    let reply = HOUSE.runtime.block_on(HOUSE.frontend.answer(message, Via::new(carrier, client)));
     let Reply::Send(answer) = reply else { return None };
     let header = Reader::new(&answer).header().expect("a header");
     assert_eq!(answer[..2], message[..2], "the id");

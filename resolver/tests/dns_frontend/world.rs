@@ -146,10 +146,7 @@ impl Ask {
     }
 
     pub async fn of_frontend(&self, frontend: &Frontend) -> Vec<u8> {
-        let via = Via {
-            carrier: self.carrier,
-            client: self.client,
-        };
+        let via = Via::new(self.carrier, self.client);
         match frontend.answer(&self.bytes(), via).await {
             Reply::Send(bytes) => bytes,
             Reply::Drop => panic!("no answer to {self:?}"),

@@ -70,6 +70,25 @@ impl DnsServer {
         ))
     }
 
+    /// dnsmasq with these settings. `None`: it is not installed.
+    pub fn dnsmasq(settings: &[&str], known: &str) -> Option<Self> {
+        Tool::find("dnsmasq")?;
+        let at = free_at();
+        let (listen, port) = (format!("--listen-address={}", at.ip()), format!("--port={}", at.port()));
+        // Only what stands here counts.
+        let own = [
+            "--keep-in-foreground",
+            "--no-resolv",
+            "--no-hosts",
+            "--conf-file=/dev/null",
+            "--bind-interfaces",
+            "--pid-file=",
+        ];
+        let mut command = Command::new("dnsmasq");
+        command.args(own).args([listen, port]).args(settings);
+        Some(Self::started(&mut command, at, known))
+    }
+
     fn started(command: &mut Command, at: SocketAddr, known: &str) -> Self {
         let running = Running::spawn(command);
         let deadline = Instant::now() + Duration::from_secs(60);

@@ -5,6 +5,7 @@
 //! questions as it may ask in a second and at a time.
 
 use super::questions::{Running, Whom};
+use super::tags::Tags;
 use super::{Action, World, ready};
 use dialtone_provider::accounting::rate::Meter;
 use dialtone_provider::peering::agreement::Agreements;
@@ -18,6 +19,7 @@ use dialtone_provider::peering::session::Session;
 use dialtone_provider::peering::step::Event;
 use dialtone_provider::store::RecordStore;
 use dialtone_shared::Name;
+use dialtone_shared::hip::Hit;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +42,7 @@ pub(crate) struct Asker {
     pub(crate) inbound: Arc<[Inbound]>,
     /// Questions under way, by number.
     pub(crate) running: BTreeMap<u64, Running>,
+    pub(crate) tags: Tags,
     /// What each peer has asked of late, and how many of its questions are being answered.
     pub(crate) guests: BTreeMap<Name, (Meter, usize)>,
 }
@@ -65,6 +68,7 @@ impl Asker {
             neighbours: Neighbours::default(),
             inbound: reach::unknown(agreements),
             running: BTreeMap::new(),
+            tags: Tags::default(),
             guests: BTreeMap::new(),
         }
     }
@@ -85,7 +89,7 @@ impl World {
         let get = self.next;
         if self.nodes[node].up {
             let held = self.held(node, &name);
-            match held.as_ref().filter(|_| self.nodes[node].asker.neighbours.are_whole()) {
+            match held.as_ref().filter(|_| self.is_whole(node)) {
                 Some(held) => {
                     let reply = Reply::Record(found_held(held, held.record.record().ttl_at(self.wall(node))));
                     self.gets.answers.insert(get, (self.now, reply));
@@ -94,6 +98,11 @@ impl World {
             }
         }
         get
+    }
+
+    /// Whether what a provider holds is the newest there is.
+    pub(crate) fn is_whole(&self, node: usize) -> bool {
+        self.nodes[node].asker.neighbours.are_whole()
     }
 
     /// Gets, and waits for the answer.
@@ -170,15 +179,17 @@ impl World {
         }
     }
 
-    /// How the peers stand for a name.
-    pub(crate) fn views(&mut self, node: usize, name: &Name) -> Vec<View> {
+    /// How the peers stand for a name, or for a tag in its place.
+    pub(crate) fn views(&mut self, node: usize, name: &Name, tag: Option<&Hit>) -> Vec<View> {
         self.look(node);
-        let mut views = self.nodes[node].asker.neighbours.views_of(name);
+        let neighbours = &self.nodes[node].asker.neighbours;
+        let mut views = tag.map_or_else(|| neighbours.views_of(name), |_| neighbours.views_of_tag());
         for view in &mut views {
             let standing = self.nodes[node].standing.get(&view.peer);
             let session = standing.and_then(|(link, end, _)| self.links[*link].ends[*end].as_ref());
             let digest = session.and_then(Session::digest);
-            view.digest = digest.map(|digest| digest.contains(name)).filter(|_| view.linked);
+            let says = digest.and_then(|digest| tag.map_or_else(|| Some(digest.contains(name)), |tag| digest.contains_tag(tag)));
+            view.digest = says.filter(|_| view.linked);
         }
         views
     }

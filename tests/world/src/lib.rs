@@ -19,8 +19,9 @@
 //! 9. [`seeds`]: which seeds, and the line that runs one again;
 //! 10. [`modes`]: what differs from link to link;
 //! 11. [`gets`]: what is asked for, and `questions`: what providers ask each other for it;
-//! 12. [`parted`]: two that are cut apart and meet again;
-//! 13. [`hosts`]: another simulated world, of the real network code.
+//! 12. `tags`: searches for whoever has a tag, and [`tag_story`], a life of them;
+//! 13. [`parted`]: two that are cut apart and meet again;
+//! 14. [`hosts`]: another simulated world, of the real network code.
 
 pub mod compare;
 pub mod disk;
@@ -34,6 +35,8 @@ mod questions;
 pub mod records;
 pub mod seeds;
 pub mod story;
+pub mod tag_story;
+mod tags;
 pub mod watch;
 pub mod wire;
 

@@ -1,6 +1,7 @@
 //! The questions of a world's providers to each other, as `io::peering::ask` asks and answers them.
 
 use super::gets::Errand;
+use super::tags::Part;
 use super::{Action, World, ready};
 use dialtone_provider::accounting::rate::Rate;
 use dialtone_provider::peering::agreement::{Agreement, Agreements};
@@ -9,6 +10,7 @@ use dialtone_provider::peering::ask::judge::judge;
 use dialtone_provider::peering::ask::limits::QUESTIONS_OF_A_PEER_MAX;
 use dialtone_provider::peering::ask::question::{Event, Outcome, Question, Said, Step};
 use dialtone_provider::peering::ask::registry::Ticket;
+use dialtone_provider::peering::ask::tagged;
 use dialtone_provider::peering::ask::whom::Hint;
 use dialtone_provider::peering::session::Session;
 use dialtone_provider::settings::BURST_SECS;
@@ -53,6 +55,8 @@ pub(crate) enum Whom {
         question: u64,
         query: Query,
     },
+    /// A search for a tag.
+    Search(Part),
 }
 
 impl Waiter {
@@ -61,6 +65,20 @@ impl Waiter {
         match &self.whom {
             Whom::Client(_) => Some(Wish::of_client(self.name)),
             Whom::Peer { peer, query, .. } => agreements.get(peer).map(|agreement| Wish::of_peer(own, agreement, query)),
+            Whom::Search(Part {
+                step: tagged::Step::Newest(name),
+                ..
+            }) => Some(Wish::of_client(*name)),
+            Whom::Search(Part { tag, asker, step, .. }) => {
+                let wish = match asker {
+                    Some((peer, query)) => Wish::of_peer(own, agreements.get(peer)?, query),
+                    None => Wish::of_client_for_tag(*tag),
+                };
+                Some(match step {
+                    tagged::Step::Name(name, share) => wish.of_one_name(*name, *share),
+                    _ => wish,
+                })
+            }
         }
     }
 }
@@ -68,7 +86,15 @@ impl Waiter {
 impl World {
     /// Answers a client or a peer at once, or asks.
     pub(crate) fn resolve(&mut self, node: usize, whom: Whom, name: Name) {
-        let (local, views, now) = (self.local(node, &name), self.views(node, &name), self.moment(node));
+        let tag = match &whom {
+            Whom::Search(Part {
+                tag,
+                step: tagged::Step::Peers,
+                ..
+            }) => Some(*tag),
+            Whom::Client(_) | Whom::Peer { .. } | Whom::Search(_) => None,
+        };
+        let (local, views, now) = (self.local(node, &name), self.views(node, &name, tag.as_ref()), self.moment(node));
         self.next += 1;
         let ears = self.next;
         let (own, agreements) = (self.nodes[node].name, self.nodes[node].agreements.clone());
@@ -169,16 +195,17 @@ impl World {
                     self.nodes[node].asker.desk.tally_mut().of(&peer).refused += 1;
                     return self.respond(node, link, question, &Response::Refused(why));
                 }
-                let (name, whom) = (
-                    query.name,
-                    Whom::Peer {
-                        peer,
-                        link,
-                        question,
-                        query,
-                    },
-                );
-                return self.resolve(node, whom, name);
+                let (name, tag) = (query.name, query.tag);
+                let whom = Whom::Peer {
+                    peer,
+                    link,
+                    question,
+                    query,
+                };
+                return match tag {
+                    Some(tag) => self.search(node, tag, whom),
+                    None => self.resolve(node, whom, name),
+                };
             }
             (Ok(Request::Query(_)), _) => Refused::NotAgreed,
             _ => Refused::Cannot,
@@ -301,10 +328,17 @@ impl World {
 
     fn reply(&mut self, node: usize, waiter: &Waiter, reply: Reply) {
         self.leaves(node, waiter);
-        match waiter.whom {
-            Whom::Client(get) => drop(self.gets.answers.insert(get, (self.now, reply))),
-            Whom::Peer { link, question, .. } => self.respond(node, link, question, &reply.into_response()),
+        match &waiter.whom {
+            Whom::Client(get) => drop(self.gets.answers.insert(*get, (self.now, reply))),
+            Whom::Peer { link, question, .. } => self.respond(node, *link, *question, &reply.into_response()),
+            Whom::Search(part) => self.searched(node, part.search, reply),
         }
+    }
+
+    /// Whoever asked for a tag is answered.
+    pub(crate) fn answer_whom(&mut self, node: usize, whom: Whom, name: Name, reply: Reply) {
+        let waiter = Waiter { whom, name, lacks: false };
+        self.reply(node, &waiter, reply);
     }
 
     fn respond(&mut self, node: usize, link: usize, question: u64, response: &Response) {

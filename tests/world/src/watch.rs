@@ -4,6 +4,7 @@
 //! - No provider goes back behind what it has acknowledged or held: neither to an older record of a name, nor to a stolen epoch, nor
 //!   after the name was forgotten.
 //! - No record leaves its scope, or goes where no chain of agreements from the provider where it was put leads without a valley.
+//! - No tag leads to a record whose key has another, nor to a revocation, nor for a client to less than its provider holds.
 //!
 //! All of it is worked out here from the agreements and the records alone; nothing is asked of the code that is watched.
 
@@ -13,6 +14,7 @@ use super::wire::Link;
 use dialtone_provider::peering::agreement::{Agreement, Agreements};
 use dialtone_provider::peering::session::Session;
 use dialtone_provider::store::{Class, RecordStore};
+use dialtone_shared::hip::Hit;
 use dialtone_shared::message::{Ack, Entry, Message, Mode, Pointer, Relationship, Value};
 use dialtone_shared::{Name, SignedRecord, UnixSecs, VerifiedRecord};
 use std::collections::{BTreeMap, BTreeSet};
@@ -193,6 +195,21 @@ impl Watch {
         let record = VerifiedRecord::reopen(value.record.clone(), &signed.rank().digest).expect("the same");
         let receiver = self.own[to];
         self.passes(from, to, &record, &receiver);
+    }
+
+    /// A provider answers whoever asked for a tag with a record; `held`: what it holds of that name, where a client asked.
+    pub(crate) fn tagged(&mut self, node: usize, tag: &Hit, record: &VerifiedRecord, held: Option<&VerifiedRecord>) {
+        let (name, rank) = (record.name(), record.rank());
+        let carries = record.record().signing_key().is_ok_and(|key| Hit::of(&key) == *tag);
+        let wrong = match held {
+            _ if !carries => "whose key has another",
+            _ if rank.revoked => "which is a revocation",
+            Some(held) if held.outranks(record) => "behind what it holds itself",
+            _ => return,
+        };
+        self.breaks(format!(
+            "provider {node} answers who asks for the tag {tag} with {rank} of {name}, {wrong}"
+        ));
     }
 
     /// An end of a link is gone, and acknowledges nothing more.

@@ -4,6 +4,7 @@ use dialtone_provider::planted::{Bug, plant};
 use dialtone_world::hosts;
 use dialtone_world::seeds::in_worlds;
 use dialtone_world::story::{self, Script};
+use dialtone_world::tag_story;
 use std::process::Command;
 
 /// The first seed that turns red, and why.
@@ -47,6 +48,16 @@ fn a_store_without_floors_is_found() {
 fn an_offer_that_is_acknowledged_and_not_taken_is_found() {
     let (_, why) = found(Bug::OffersTaken, 100, lives);
     assert!(why.contains("neither holds nor asked for"), "{why}");
+}
+
+#[test]
+fn a_tag_that_leads_to_a_name_whose_key_was_replaced_or_that_has_ended_is_found() {
+    for wrong in ["whose key has another", "which is a revocation"] {
+        found(Bug::AnyTag, 100, |seed| match tag_story::live(seed) {
+            Err(why) if why.contains(wrong) => Err(why),
+            Ok(_) | Err(_) => Ok(()),
+        });
+    }
 }
 
 #[test]

@@ -11,8 +11,9 @@ use crate::peering::agreement::Agreement;
 use crate::peering::ask::desk::{Desk, Local, Look, Reply, Wish, found_held};
 use crate::peering::ask::judge::judge;
 use crate::peering::ask::limits::QUESTIONS_OF_A_PEER_MAX;
-use crate::peering::ask::question::{Ask, Event, Found, Outcome, Question, Said, Step};
+use crate::peering::ask::question::{Ask, Event, Outcome, Question, Said, Step};
 use crate::peering::ask::registry::Ticket;
+use crate::peering::ask::tagged::{self, Entered, Search};
 use crate::peering::ask::tally::Tally;
 use crate::peering::ask::whom::View;
 use crate::peering::promise::{self, Heard};
@@ -24,7 +25,7 @@ use dialtone_resolver::dns::latency;
 use dialtone_resolver::io::allowance::{Grant, may_ask, waits_for};
 use dialtone_shared::hip::Hit;
 use dialtone_shared::message::{Answer, Query, Refused, Request, Response};
-use dialtone_shared::{Name, Rank, SignedRecord, UnixMicros, UnixSecs};
+use dialtone_shared::{Name, Rank, SignedRecord, UnixMicros};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -152,52 +153,29 @@ impl Asking {
     /// # Errors
     /// [`StoreError`].
     pub async fn by_tag(self: &Arc<Self>, tag: &Hit) -> Result<Reply, StoreError> {
-        let found = match self.tagged(&Wish::of_client_for_tag(*tag)).await? {
-            Reply::Record(found) => found,
-            reply => return Ok(reply),
-        };
-        // Whoever gave it need not have the newest: that is asked by its name, as ever.
-        Ok(match self.get(found.record.name()).await? {
-            Reply::Record(found) if tag.is_of(found.record.record()) => Reply::Record(found),
-            Reply::Record(_) | Reply::Absent => {
-                Reply::Unknown("a peer tells of a name by a key that no longer speaks for it, and may not know of another".to_owned())
-            }
-            reply => reply,
-        })
+        self.tagged(tag, &Wish::of_client_for_tag(*tag)).await
     }
 
     /// Looks through what is known here of names with a tag, and then asks for it.
-    async fn tagged(self: &Arc<Self>, wish: &Wish<'_>) -> Result<Reply, StoreError> {
-        let Some(tag) = &wish.tag else {
-            return Ok(Reply::Absent);
-        };
-        let entered = self.hits.names(tag, self.clock.now().secs()).await?;
-        let (mut best, mut doubt): (Option<Found>, _) = (None, entered.doubt.map(str::to_owned));
-        for name in &entered.names {
-            match self.resolve(&wish.of_one_name(*name, entered.names.len() + 1)).await? {
-                // The key may have changed since it was entered: then it has another tag.
-                Reply::Record(found) if tag.is_of(found.record.record()) && !is_over(&found, self.clock.now().secs()) => {
-                    if best.as_ref().is_none_or(|best| found.record.outranks(&best.record)) {
-                        best = Some(found);
-                    }
+    async fn tagged(self: &Arc<Self>, tag: &Hit, wish: &Wish<'_>) -> Result<Reply, StoreError> {
+        let mut search = Search::new(*tag, wish.asker.is_none(), self.entered(tag).await?);
+        loop {
+            let reply = match search.step() {
+                tagged::Step::Name(name, share) => self.resolve(&wish.of_one_name(*name, *share)).await?,
+                tagged::Step::Peers => self.resolve(wish).await?,
+                tagged::Step::Newest(name) => self.get(name).await?,
+                tagged::Step::Entered => {
+                    search.entered(&self.entered(tag).await?);
+                    continue;
                 }
-                Reply::Record(_) | Reply::NotNewer { .. } | Reply::Absent => {}
-                Reply::Unknown(why) => doubt = Some(why),
-                Reply::Busy => doubt = Some("too much is being asked".to_owned()),
-            }
+                tagged::Step::Done(reply) => return Ok(reply.clone()),
+            };
+            search.replied(reply, self.clock.now().secs());
         }
-        if let Some(best) = best {
-            return Ok(Reply::Record(best));
-        }
-        let reply = self.resolve(wish).await?;
-        if reply != Reply::Absent {
-            return Ok(reply);
-        }
-        // What came in after it was looked for, and before all others were seen to have nothing else.
-        if self.hits.names(tag, self.clock.now().secs()).await?.names != entered.names {
-            doubt.get_or_insert_with(|| "it came in meanwhile".to_owned());
-        }
-        Ok(doubt.map_or(Reply::Absent, Reply::Unknown))
+    }
+
+    async fn entered(&self, tag: &Hit) -> Result<Entered, StoreError> {
+        self.hits.names(tag, self.clock.now().secs()).await
     }
 
     /// What has been counted.
@@ -361,12 +339,12 @@ impl Asking {
         }
         let _place = self.welcome(agreement)?;
         let wish = Wish::of_peer(&self.own, agreement, query);
-        let reply = if query.tag.is_some() {
+        let reply = if let Some(tag) = &query.tag {
             // What tags a provider ever entered is no opinion on anything.
             if query.own_only {
                 return Err(Refused::Cannot);
             }
-            self.tagged(&wish).await
+            self.tagged(tag, &wish).await
         } else if query.own_only {
             let held = self.store.get(&query.name).await;
             held.map(|held| self.desk().own_opinion(self.now(), &wish, held.as_ref()))
@@ -413,12 +391,6 @@ impl Asking {
     fn guests(&self) -> MutexGuard<'_, BTreeMap<Name, Guest>> {
         self.guests.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether a record is kept as a floor, but not served.
-pub fn is_over(found: &Found, now: UnixSecs) -> bool {
-    let until = found.record.record().served_until(found.keep_until);
-    until.is_some_and(|until| until <= now)
 }
 
 /// A question under way; over when dropped.

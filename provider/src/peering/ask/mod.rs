@@ -26,7 +26,8 @@
 //! 6. [`judge`]: what an answer is worth;
 //! 7. [`registry`]: the same question asked twice is one;
 //! 8. [`negative`]: what was not found a moment ago; [`copies`]: what was;
-//! 9. [`repute`]: how well each peer answers; [`tally`]: what is counted.
+//! 9. [`tagged`]: whoever has a tag;
+//! 10. [`repute`]: how well each peer answers; [`tally`]: what is counted.
 
 pub mod copies;
 pub mod desk;
@@ -38,5 +39,6 @@ pub mod question;
 pub mod reach;
 pub mod registry;
 pub mod repute;
+pub mod tagged;
 pub mod tally;
 pub mod whom;

@@ -88,6 +88,14 @@ pub struct Found {
     pub fresh: Ttl,
 }
 
+impl Found {
+    /// Whether it is kept as a floor, but not served.
+    pub fn is_over(&self, now: UnixSecs) -> bool {
+        let until = self.record.record().served_until(self.keep_until);
+        until.is_some_and(|until| until <= now)
+    }
+}
+
 /// What to do.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Step {
@@ -421,7 +429,13 @@ impl Question {
         // Who may have to ask once more keeps half for it; a client's question has as much again.
         let keeps = !self.around && !self.is_ours() && candidates.iter().any(|one| one.filtered);
         let shared = if keeps { self.budget / 2 } else { self.budget };
-        let shares = share_out(shared, &candidates, &visited, cap);
+        // Whoever something sent us to and is slow may have to be asked again with all others: a share is kept for that.
+        let again = self
+            .asked
+            .iter()
+            .filter(|one| !self.is_ours() && !one.over && one.candidate.hint != Hint::None);
+        let sharing: Vec<_> = candidates.iter().chain(again.map(|one| &one.candidate)).collect();
+        let shares = share_out(shared, &sharing, &visited, cap);
         for (candidate, share) in candidates.into_iter().zip(shares) {
             self.budget -= share.min(self.budget);
             let query = Query {
@@ -495,7 +509,7 @@ fn is_kept(pointer: &Pointer, rank: &Rank) -> bool {
 
 /// Shares `budget` out: up to half of it to all alike, as much as a pointer may cause, for where nobody lies behind there may be one, and its keeper
 /// far off; at least one to each, as far as it goes; and the rest by how many lie behind each, and evenly if that is nobody.
-fn share_out(budget: u8, candidates: &[Candidate], visited: &[u64], cap: Option<u8>) -> Vec<u8> {
+fn share_out(budget: u8, candidates: &[&Candidate], visited: &[u64], cap: Option<u8>) -> Vec<u8> {
     if let Some(cap) = cap {
         return vec![cap; candidates.len()];
     }
