@@ -672,12 +672,12 @@ impl Frontend {
         };
         let mut bytes = encode(&response);
         if let Some((keys, budget)) = signing.filter(|_| query.dnssec_ok())
-            && keys.concerns(&response)
+            && let Some(wanted) = keys.wanted(&response)
             && !gains(&bytes)
         {
             let is_proved = is_proved || via.carrier != Carrier::Udp;
             let is_held = self.searches.2 || !is_private(via.client.ip());
-            if is_held && !budget.take(via.client.ip(), is_proved, self.now_millis()) {
+            if is_held && !budget.take(via.client.ip(), is_proved, wanted, self.now_millis()) {
                 response = too_many_signatures(is_proved);
             } else if keys
                 .prove(&mut response, query.question.kind, query.compact_ok(), clock::now().unix)
