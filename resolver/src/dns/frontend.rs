@@ -614,6 +614,7 @@ impl Frontend {
             zone: &self.zone,
             aliases: self.aliases.as_ref(),
             upstream: self.upstream.as_ref(),
+            validator: self.validates(query),
             may_chase: upstream.is_some() && query.recursion_desired(),
             trace,
             generations: &self.generations,
@@ -696,6 +697,11 @@ impl Frontend {
         bytes
     }
 
+    /// What validates what upstream resolvers say to `query`, if that is to be.
+    fn validates(&self, query: &Query) -> Option<&Arc<Validator>> {
+        self.validator.as_ref().filter(|_| query.flags & flags::CD == 0)
+    }
+
     /// Passes on what the upstream says, or says why not; or goes on from where its aliases lead back here.
     async fn forward(&self, query: &Query, upstream: Option<&Arc<Upstream>>, walk: &Walk<'_>, limit: usize) -> Result<Vec<u8>, Response> {
         let refused = |code, text: &'static str| Err(Response::code(Rcode::Refused, Some(Ede::new(code, text))));
@@ -712,7 +718,7 @@ impl Frontend {
             return refused(ede::NOT_AUTHORITATIVE, "not a name under the origin, and recursion is not desired");
         }
         self.counters.forwarded();
-        if let Some(validator) = self.validator.as_ref().filter(|_| query.flags & flags::CD == 0) {
+        if let Some(validator) = self.validates(query) {
             let validated = match validator.lookup(&query.question.name, query.question.kind).await {
                 Ok(validated) => validated,
                 Err(error) => return Err(failed(&error.into())),

@@ -33,7 +33,7 @@ pub struct FrontendSettings {
     pub aliases: Option<PathBuf>,
     /// Whether owners' links from legacy names to flat ones are followed.
     pub links: Follow,
-    /// Whether what upstreams say is validated by DNSSEC here.
+    /// Whether what upstreams say is validated by DNSSEC here, also of legacy names that flat ones lead to.
     pub validate: bool,
     /// The keys that validation starts from, as DNSKEY records; `None`: the root's.
     pub trust_anchors: Option<PathBuf>,
