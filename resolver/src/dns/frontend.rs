@@ -25,7 +25,7 @@ use crate::dns::settings::{FrontendSettings, NEGATIVE_TTL_SECS_MAX, NSID_BYTES_M
 use crate::dns::shares::Shares;
 use crate::dns::signing_budget::SigningBudget;
 use crate::dns::top::{Looking, Top, Tops};
-use crate::dns::walk::Walk;
+use crate::dns::walk::{Walk, targets_of};
 use crate::dns::wire::{CLASS_IN, HEADER_BYTES, flags};
 use crate::io::alias_file::{AliasFile, LOOK_EVERY};
 use crate::io::allowance::{Allowance, within};
@@ -723,6 +723,12 @@ impl Frontend {
                 Ok(validated) => validated,
                 Err(error) => return Err(failed(&error.into())),
             };
+            if walk
+                .back_here(&targets_of(&query.question.name, &validated.response.answers))
+                .is_some()
+            {
+                return Err(walk.answer(query, Place::Legacy).await.unwrap_or_else(|error| failed(&error)));
+            }
             let (secure, stale) = (validated.secure, validated.stale);
             let mut response = match query.dnssec_ok() {
                 true => validated.response,

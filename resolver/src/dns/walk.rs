@@ -485,7 +485,7 @@ impl Walk<'_> {
 }
 
 /// What the aliases among `answers` lead to from `at` on, step by step.
-fn targets_of(at: &Domain, answers: &[Rr]) -> Vec<Domain> {
+pub(crate) fn targets_of(at: &Domain, answers: &[Rr]) -> Vec<Domain> {
     let mut chain = vec![at.clone()];
     for answer in answers.iter().filter(|answer| answer.kind == types::CNAME) {
         let target = match &answer.rdata {

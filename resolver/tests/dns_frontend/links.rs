@@ -318,6 +318,33 @@ async fn what_a_flat_name_takes_from_a_legacy_one_is_validated_as_well() {
 }
 
 #[tokio::test]
+async fn a_legacy_alias_that_is_proved_leads_to_a_flat_name_from_outside_and_from_another_one() {
+    for rcode in [0, 3] {
+        let root = Arc::new(Root::new());
+        let signer = Arc::clone(&root);
+        let upstream = Upstream::that(move |query, _| {
+            let flat = Domain::from_text(&format!("{}.{ORIGIN}", name("site"))).expect("a name");
+            let alias = Rr("alias.example.com", types::CNAME, 60, flat.as_wire());
+            vec![match asked(query) {
+                (_, DNSKEY) => signer.signed(query, Rr(".", DNSKEY, 60, &signer.dnskey())),
+                (name, types::A) if name == "alias.example.com" => {
+                    let signature = signer.rrsig(&alias);
+                    reply(query, rcode, &[alias, Rr("alias.example.com", RRSIG, 60, &signature)], &[])
+                }
+                _ => reply(query, 3, &[], &[SOA]),
+            }]
+        })
+        .await;
+        let (records, frontend, _folder) = world(&upstream, &root, Follow::No, true);
+        let path = vec![Step::Legacy("alias.example.com".to_owned())];
+        records.publish("other", 60, vec![Binding::Delegate(Delegate { path })]);
+        for asked in ["alias.example.com".to_owned(), format!("{}.{ORIGIN}", name("other"))] {
+            assert_eq!(address_of(&frontend, &asked, false).await.0, "192.0.2.1", "{asked} with {rcode}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_was_proved_is_given_after_its_time_while_nobody_answers_and_said_to_be_old() {
     let (root, is_broken) = (Arc::new(Root::new()), Arc::new(AtomicBool::new(false)));
     let (signer, broken) = (Arc::clone(&root), Arc::clone(&is_broken));
