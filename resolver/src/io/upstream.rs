@@ -107,8 +107,11 @@ impl Upstream {
     pub async fn ask(self: &Arc<Self>, asked: Asked) -> Result<(Arc<Answered>, Duration), UpstreamError> {
         let mut waiting = {
             let mut state = self.lock();
-            if let Some(known) = state.cache.get(&asked, Instant::now()) {
-                if matches!(&known, Ok((answered, age)) if answered.is_soon_over(*age)) && !state.waiting.contains_key(&asked) {
+            let now = Instant::now();
+            if let Some(known) = state.cache.get(&asked, now) {
+                let is_due = matches!(&known, Ok((answered, age)) if answered.is_soon_over(*age));
+                // One that failed is not asked for again with each question (RFC 9520 §3.2): what is known holds.
+                if is_due && !state.waiting.contains_key(&asked) && !state.cache.has_failed(&asked, now) {
                     // Where there is no room for it, it is asked for when it has to be.
                     let _ = self.begin(&mut state, asked);
                 }
