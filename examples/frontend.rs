@@ -54,7 +54,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         // A sender that is gone says the same.
         let _ = stopped.await;
     };
-    let serving = tokio::spawn(listeners::serve(frontend, vec![udp], vec![tcp], ListenerSettings::default(), told));
+    let serving = tokio::spawn(listeners::serve(
+        frontend,
+        vec![udp.into()],
+        vec![tcp],
+        ListenerSettings::default(),
+        told,
+    ));
     println!("dig @{} -p {} {name} A", at.ip(), at.port());
 
     // Any DNS client will do.

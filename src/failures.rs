@@ -15,6 +15,7 @@ use dialtone_resolver::LookupError;
 use dialtone_resolver::dns::frontend::FrontendError;
 use dialtone_resolver::error::{HttpError, NotVisible, PutError, ResolveError, StubError};
 use dialtone_resolver::io::certificate::CertificateError;
+use dialtone_resolver::io::lent::LentError;
 use dialtone_resolver::io::zone_keys::{ZONE_KEYS_MAX, ZoneKeyError};
 use dialtone_resolver::keyfile::KeyFileError;
 use dialtone_resolver::sealed::SealError;
@@ -167,9 +168,25 @@ pub fn start(error: StartError, flags: Flags) -> Failure {
         StartError::Certificate(error) => certificate(error)
             .help("name a chain in PEM as `dns.certificate` and its key as `dns.certificate_key`, or neither: then one is made"),
         StartError::Encrypted(reason) => Failure::new(Exit::Local, "DNS over TLS, HTTPS and QUIC", plain(&reason)),
+        StartError::Lent(error) => lent(error),
         StartError::Peering(reason) => Failure::new(Exit::Local, "peering", reason),
         StartError::Threads(reason) => Failure::new(Exit::Bug, "peering", reason),
     }
+}
+
+/// What was passed to this process is not what its settings ask for.
+pub fn lent(error: LentError) -> Failure {
+    let help = match &error {
+        LentError::Kind { .. } | LentError::Unreadable { .. } => {
+            "pass UDP sockets and TCP listeners alone: `ListenDatagram=` and `ListenStream=` with ADDR:PORT in a socket unit"
+        }
+        LentError::Connection { .. } => "pass what listens: `Accept=no` in a socket unit",
+        LentError::BothFamilies { .. } => {
+            "for [::] say `BindIPv6Only=ipv6-only` in the socket unit, and list 0.0.0.0 beside it if IPv4 is meant as well"
+        }
+        LentError::Unasked { .. } => "let the settings name the very addresses that the socket unit lists, each once",
+    };
+    Failure::new(Exit::Settings, "sockets", error).help(help)
 }
 
 /// There is no certificate to show.

@@ -23,6 +23,7 @@ mod threads;
 
 use args::{Cli, Verb};
 use clap::Parser;
+use dialtone_resolver::io::lent::Lent;
 use exit::{Exit, Failure, Outcome};
 use std::future::Future;
 use std::process::ExitCode;
@@ -63,9 +64,15 @@ fn run(cli: Cli) -> Outcome {
         Verb::Get(args) => wait_for(commands::value::get(args)),
         Verb::Alias(args) => commands::alias::run(args),
         Verb::Link(args) => wait_for(commands::link::run(args)),
-        Verb::Provider(args) => wait_for(commands::provider::run(args, cli.log)),
+        Verb::Provider(args) => {
+            let lent = Lent::from_environment().map_err(failures::lent)?;
+            wait_for(commands::provider::run(args, cli.log, lent))
+        }
         Verb::Peer(args) => wait_for(commands::peer::run(args)),
-        Verb::Dns(args) => wait_for(commands::dns::run(*args, cli.log)),
+        Verb::Dns(args) => {
+            let lent = Lent::from_environment().map_err(failures::lent)?;
+            wait_for(commands::dns::run(*args, cli.log, lent))
+        }
         Verb::Account(args) => commands::account::run(args),
         Verb::Template(args) => commands::template::run(args),
         Verb::CheckConfig(args) => commands::check_config::run(args),

@@ -6,6 +6,7 @@ use crate::settings::SettingsError;
 use crate::store::StoreError;
 use dialtone_resolver::dns::frontend::FrontendError;
 use dialtone_resolver::io::certificate::CertificateError;
+use dialtone_resolver::io::lent::LentError;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -44,6 +45,9 @@ pub enum StartError {
         /// The setting to change.
         setting: &'static str,
     },
+    /// A socket that was passed to this process, and that nothing asks for.
+    #[error("{0}. Name its address in the settings, or do not pass it")]
+    Lent(#[from] LentError),
     /// Peering does not start.
     #[error("peering does not start: {0}")]
     Peering(#[from] PeeringError),

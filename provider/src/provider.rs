@@ -38,7 +38,8 @@ use dialtone_resolver::dns::generations::{Generations, Millis};
 use dialtone_resolver::dns::{Authority, Domain, Frontend, FrontendSettings, ListenerSettings};
 use dialtone_resolver::io::certificate::Certificate;
 use dialtone_resolver::io::encrypted_sockets::{EncryptedAddresses, EncryptedError, EncryptedSettings, EncryptedSockets};
-use dialtone_resolver::io::listeners as dns;
+use dialtone_resolver::io::lent::Lent;
+use dialtone_resolver::io::listeners::{self as dns, Datagrams};
 use dialtone_resolver::{RecordSource, view};
 use dialtone_shared::Name;
 use dialtone_shared::limits::RECORD_BYTES_MAX;
@@ -48,7 +49,7 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -92,12 +93,14 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Where the links with peers run; `None`: where everything else does. Threads that give way keep what peers send from those who get and put.
     pub peering: Option<Handle>,
+    /// Sockets that are there already, for HTTP and DNS: taken where the settings name their addresses. Peers' is always our own.
+    pub lent: Lent,
 }
 
 /// Sockets that are open before anything else is, so that a port in use is known first.
 struct Listeners {
     http: Vec<TcpListener>,
-    dns: Vec<(UdpSocket, TcpListener)>,
+    dns: Vec<(Datagrams, TcpListener)>,
     encrypted: Option<EncryptedSockets>,
 }
 
@@ -121,11 +124,14 @@ impl Provider {
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn start_with(settings: Settings, parts: Parts) -> Result<Self, StartError> {
+    pub async fn start_with(settings: Settings, mut parts: Parts) -> Result<Self, StartError> {
         settings.check()?;
-        let (http, dns) = (listen(&settings.http.listen)?, bind_dns(&settings.dns.listen).await?);
+        let mut lent = std::mem::take(&mut parts.lent);
+        let http = listen(&settings.http.listen, &mut lent)?;
+        let dns = open_dns(&settings.dns.listen, &mut lent).await?;
         make_folder(&settings.data)?;
-        let encrypted = open_encrypted(&settings)?;
+        let encrypted = open_encrypted(&settings, &mut lent)?;
+        lent.all_taken()?;
         let listeners = Listeners { http, dns, encrypted };
         let (store, embedded): (Arc<dyn RecordStore>, _) = match parts.store {
             Some(ref store) => (Arc::clone(store), None),
@@ -383,6 +389,7 @@ impl Default for Parts {
             store: None,
             clock: Arc::new(SystemClock),
             peering: None,
+            lent: Lent::default(),
         }
     }
 }
@@ -428,22 +435,24 @@ fn make_folder(path: &Path) -> Result<(), StartError> {
     })
 }
 
-fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
+fn listen(addresses: &[SocketAddr], lent: &mut Lent) -> Result<Vec<TcpListener>, StartError> {
     let open = |address: &SocketAddr| {
-        http::listen(*address).map_err(|error| StartError::Listen {
-            what: "HTTP",
-            address: *address,
-            reason: error.to_string(),
-            setting: "http.listen",
-        })
+        lent.tcp(*address)
+            .unwrap_or_else(|| http::listen(*address))
+            .map_err(|error| StartError::Listen {
+                what: "HTTP",
+                address: *address,
+                reason: error.to_string(),
+                setting: "http.listen",
+            })
     };
     addresses.iter().map(open).collect()
 }
 
-async fn bind_dns(addresses: &[SocketAddr]) -> Result<Vec<(UdpSocket, TcpListener)>, StartError> {
+async fn open_dns(addresses: &[SocketAddr], lent: &mut Lent) -> Result<Vec<(Datagrams, TcpListener)>, StartError> {
     let mut bound = Vec::with_capacity(addresses.len());
     for address in addresses {
-        bound.push(dns::bind(*address).await.map_err(|error| StartError::Listen {
+        bound.push(dns::open(*address, lent).await.map_err(|error| StartError::Listen {
             what: "DNS",
             address: *address,
             reason: error.to_string(),
@@ -453,16 +462,17 @@ async fn bind_dns(addresses: &[SocketAddr]) -> Result<Vec<(UdpSocket, TcpListene
     Ok(bound)
 }
 
-fn open_encrypted(settings: &Settings) -> Result<Option<EncryptedSockets>, StartError> {
+fn open_encrypted(settings: &Settings, lent: &mut Lent) -> Result<Option<EncryptedSockets>, StartError> {
     let dns = &settings.dns;
-    let opened = EncryptedSockets::open(&EncryptedSettings {
+    let wanted = EncryptedSettings {
         tls: dns.tls.clone(),
         https: dns.https.clone(),
         quic: dns.quic.clone(),
         certificate: dns.certificate.clone(),
         certificate_key: dns.certificate_key.clone(),
         folder: settings.data.clone(),
-    });
+    };
+    let opened = EncryptedSockets::open(&wanted, lent);
     opened.map_err(|error| match error {
         EncryptedError::Certificate(error) => error.into(),
         EncryptedError::Taken {

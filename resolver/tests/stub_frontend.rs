@@ -34,7 +34,13 @@ async fn serve(source: Arc<dyn RecordSource>) -> Serving {
     let (udp, tcp) = listeners::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let at = at(udp.local_addr().unwrap());
     let listener = ListenerSettings::default();
-    let task = tokio::spawn(listeners::serve(frontend, vec![udp], vec![tcp], listener, std::future::pending()));
+    let task = tokio::spawn(listeners::serve(
+        frontend,
+        vec![udp.into()],
+        vec![tcp],
+        listener,
+        std::future::pending(),
+    ));
     Serving { at, task }
 }
 

@@ -26,7 +26,8 @@ use dialtone_resolver::dns::{
 use dialtone_resolver::io::certificate::Certificate;
 use dialtone_resolver::io::encrypted_sockets::{EncryptedSettings, EncryptedSockets};
 use dialtone_resolver::io::environment::state_folder;
-use dialtone_resolver::io::listeners;
+use dialtone_resolver::io::lent::Lent;
+use dialtone_resolver::io::listeners::{self, Datagrams};
 use dialtone_resolver::io::live::Live;
 use dialtone_resolver::io::site::Site;
 use serde::Deserialize;
@@ -34,12 +35,12 @@ use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 /// Run a DNS frontend that verifies what providers say
 ///
-/// Answers names under the origin and the petnames of the map file over UDP and TCP, and where asked to over TLS, HTTPS and QUIC; every other name is forwarded, or refused. SIGHUP reads the certificate and the files of a site again, and the log of questions goes on in a new file.
+/// Answers names under the origin and the petnames of the map file over UDP and TCP, and where asked to over TLS, HTTPS and QUIC; every other name is forwarded, or refused. SIGHUP reads the certificate and the files of a site again, and the log of questions goes on in a new file. A socket that systemd passes for one of the addresses is taken in place of a new one.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  dialtone dns\n  dialtone dns --listen 127.0.0.1:5353 --provider http://127.0.0.1:4380 --forward 192.0.2.53:53\n  \
@@ -275,11 +276,11 @@ impl DnsFile {
     }
 }
 
-/// Runs until it is told to go.
+/// Runs until it is told to go, on what is `lent` and on sockets of its own.
 ///
 /// # Errors
 /// The settings cannot be used, no provider is found, or an address is taken.
-pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
+pub async fn run(args: DnsArgs, log: LogArgs, mut lent: Lent) -> Outcome {
     match args.verb {
         Some(DnsVerb::Flush(args)) => return asked::flush(args).await,
         Some(DnsVerb::Top(args)) => return asked::top(args).await,
@@ -341,21 +342,23 @@ pub async fn run(args: DnsArgs, log: LogArgs) -> Outcome {
     let client = Client::load_over(&args.client, args.config.as_deref().map(|path| (asked, path)))?;
     let mut signals = Signals::listen()?;
     let hangups = Hangups::listen()?;
-    let sockets = Sockets::bind(&file.listen).await?;
+    let sockets = Sockets::open(&file.listen, &mut lent).await?;
     let folder = client.state.value.clone().or_else(state_folder);
     let control = folder.as_ref().map(|folder| folder.join(DNS_SOCKET));
     let listeners_said = file.listeners();
     check_views(&file.view, &listeners_said).map_err(|wrong| Failure::new(Exit::Settings, "`view`", wrong))?;
-    let encrypted = EncryptedSockets::open(&EncryptedSettings {
+    let wanted = EncryptedSettings {
         tls: file.tls,
         https: file.https,
         quic: file.quic,
         certificate: file.certificate,
         certificate_key: file.certificate_key,
         folder: folder.unwrap_or_else(|| PathBuf::from(".")),
-    })
-    .map_err(encrypted::failed)?;
-    let watched = args.metrics.or(file.metrics).map(Watched::bind).transpose()?;
+    };
+    let encrypted = EncryptedSockets::open(&wanted, &mut lent).map_err(encrypted::failed)?;
+    let watched = args.metrics.or(file.metrics).map(|address| Watched::open(address, &mut lent));
+    let watched = watched.transpose()?;
+    lent.all_taken().map_err(failures::lent)?;
     let folder = args.site.or(file.site);
     site::check(folder.as_deref(), &args.site_names, Path::new("--site-name"))?;
     let site = folder.map(|folder| SiteSettings {
@@ -489,7 +492,7 @@ async fn reload(certificate: Option<Arc<Certificate>>, site: Option<Arc<Site>>, 
 #[derive(Debug)]
 pub struct Sockets {
     /// For datagrams.
-    pub udp: Vec<UdpSocket>,
+    pub udp: Vec<Datagrams>,
     /// For connections.
     pub tcp: Vec<TcpListener>,
     /// Their addresses, with the ports that they got.
@@ -497,11 +500,11 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// Opens UDP and TCP on each address.
+    /// Opens UDP and TCP on each address, but for what is `lent`: that is taken.
     ///
     /// # Errors
     /// An address is taken, or not this machine's.
-    pub async fn bind(addresses: &[SocketAddr]) -> Result<Self, Failure> {
+    pub async fn open(addresses: &[SocketAddr], lent: &mut Lent) -> Result<Self, Failure> {
         let mut sockets = Self {
             udp: Vec::new(),
             tcp: Vec::new(),
@@ -512,7 +515,7 @@ impl Sockets {
                 Failure::new(Exit::Local, address, plain_error(&error))
                     .help("stop what is using it, or choose another address with --listen (port 0 takes a free one)")
             };
-            let (udp, tcp) = listeners::bind(*address).await.map_err(failed)?;
+            let (udp, tcp) = listeners::open(*address, lent).await.map_err(failed)?;
             sockets.addresses.push(udp.local_addr().map_err(failed)?);
             sockets.udp.push(udp);
             sockets.tcp.push(tcp);

@@ -16,6 +16,7 @@ use dialtone_provider::settings::PeerSettings;
 use dialtone_provider::store::backup;
 use dialtone_provider::store::embedded::EmbeddedOptions;
 use dialtone_resolver::dns::Server;
+use dialtone_resolver::io::lent::Lent;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,7 +26,8 @@ use std::sync::Arc;
 ///
 /// Runs without any settings: data in ./dialtone-data, HTTP on 127.0.0.1:4380, DNS on 127.0.0.1:4353, peering on
 /// 127.0.0.1:4381. SIGTERM or Ctrl-C stops it when what it accepted is done. SIGHUP has it read its settings again: agreements
-/// change at once, the certificate of the encrypted transports is read again, all else is from the next start.
+/// change at once, the certificate of the encrypted transports is read again, all else is from the next start. A socket that systemd passes
+/// for one of the addresses of HTTP and DNS is taken in place of a new one.
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
 pub struct ProviderArgs {
@@ -96,13 +98,13 @@ struct RestoreArgs {
     data: PathBuf,
 }
 
-/// Runs a provider until it is told to go, or does what the verb says.
+/// Runs a provider until it is told to go, on what is `lent` and on sockets of its own, or does what the verb says.
 ///
 /// # Errors
 /// The settings, the folder or an address cannot be used; the store does not stop cleanly.
-pub async fn run(args: ProviderArgs, log: LogArgs) -> Outcome {
+pub async fn run(args: ProviderArgs, log: LogArgs, lent: Lent) -> Outcome {
     match args.verb {
-        None => stay(args.run, &log).await,
+        None => stay(args.run, &log, lent).await,
         Some(ProviderVerb::Backup(args)) => {
             log::start(&log, None)?;
             let records = control::back_up(args.place.find()?.data(), &args.to).await?;
@@ -115,7 +117,7 @@ pub async fn run(args: ProviderArgs, log: LogArgs) -> Outcome {
     }
 }
 
-async fn stay(args: RunArgs, log: &LogArgs) -> Outcome {
+async fn stay(args: RunArgs, log: &LogArgs, lent: Lent) -> Outcome {
     let json = args.json;
     let place = args.place()?;
     let settings = place.settings.clone();
@@ -127,6 +129,7 @@ async fn stay(args: RunArgs, log: &LogArgs) -> Outcome {
     let for_peers = Yielding::start("peers")?;
     let parts = Parts {
         peering: for_peers.handle(),
+        lent,
         ..Parts::default()
     };
     let mut provider = Provider::start_with(settings, parts)

@@ -15,6 +15,7 @@ mod javascript;
 mod keeping;
 mod key_life;
 mod keys;
+mod lent_sockets;
 mod links;
 mod listeners;
 mod live;

@@ -15,7 +15,7 @@ use crate::dns::latency::Found;
 use crate::dns::rate::{Limiter, Way};
 use crate::dns::response::UDP_BYTES_MAX;
 use crate::dns::settings::{ListenerSettings, QUESTION_BYTES_MAX};
-use crate::io::listeners::{ERROR_PAUSE, SHUTDOWN_GRACE, all_back, told};
+use crate::io::listeners::{Datagrams, ERROR_PAUSE, SHUTDOWN_GRACE, all_back, told};
 use crate::io::query_log::{QueryLog, Sampler};
 use crate::io::sockets::bind_udp_shared;
 use nix::errno::Errno;
@@ -33,10 +33,11 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
-/// Answers on `socket`, which shares its port, and on as many more as there are cores, until it is time to stop.
+/// Answers on `socket` by as many threads as there are cores, until it is time to stop. Each has a socket of its own on the same port; one that was lent
+/// they share.
 pub(super) async fn serve(
     frontend: Arc<Frontend>,
-    socket: tokio::net::UdpSocket,
+    socket: Datagrams,
     settings: ListenerSettings,
     limiter: Arc<Limiter>,
     mut stopped: watch::Receiver<bool>,
@@ -61,7 +62,7 @@ pub(super) async fn serve(
 
 fn start(
     frontend: &Arc<Frontend>,
-    socket: tokio::net::UdpSocket,
+    Datagrams { socket, is_lent }: Datagrams,
     settings: &ListenerSettings,
     limiter: &Arc<Limiter>,
     slots: &Arc<Semaphore>,
@@ -74,7 +75,13 @@ fn start(
     let count = thread::available_parallelism().map_or(1, usize::from).min(CORES_MAX);
     let mut sockets = vec![first];
     for _ in 1..count {
-        match bind_udp_shared(address) {
+        // The port of a lent one may be another user's, or not to be shared.
+        let more = if is_lent {
+            sockets[0].try_clone()
+        } else {
+            bind_udp_shared(address)
+        };
+        match more {
             Ok(socket) => sockets.push(socket),
             Err(error) => {
                 tracing::warn!(%error, %address, "answering by UDP on {} cores of {count}", sockets.len());
@@ -88,9 +95,11 @@ fn start(
     };
     for socket in sockets {
         let socket = Arc::new(socket);
-        // Only in case the end of reading should not wake it.
+        // Only in case the end of reading should not wake it; where nothing else may.
         socket.set_read_timeout(Some(LOOK_UP_EVERY))?;
-        cores.sockets.push(Arc::clone(&socket));
+        if !is_lent {
+            cores.sockets.push(Arc::clone(&socket));
+        }
         let (stop, running, runtime) = (Arc::clone(&cores.stop), running.clone(), Handle::current());
         let (frontend, limiter, slots) = (Arc::clone(frontend), Arc::clone(limiter), Arc::clone(slots));
         let bytes_max = settings.udp_cache_bytes / count;
@@ -98,6 +107,7 @@ fn start(
             frontend: Arc::clone(&frontend),
             runtime: runtime.clone(),
             socket: Arc::clone(&socket),
+            is_lent,
             limiter: Arc::clone(&limiter),
             slots: Arc::clone(&slots),
             back: Arc::default(),
@@ -125,6 +135,7 @@ fn start(
 
 /// All threads of an address. They end when this is dropped.
 struct Cores {
+    /// Our own. A lent one would stay shut for whoever gets it next: there each thread ends after its next batch, or when it looks up.
     sockets: Vec<Arc<UdpSocket>>,
     stop: Arc<AtomicBool>,
 }
@@ -144,6 +155,8 @@ struct Core {
     frontend: Arc<Frontend>,
     runtime: Handle,
     socket: Arc<UdpSocket>,
+    /// Whether what comes when it is time to stop is a question all the same.
+    is_lent: bool,
     limiter: Arc<Limiter>,
     slots: Arc<Semaphore>,
     back: Arc<Mutex<Vec<(Key, Fill, u64)>>>,
@@ -173,7 +186,8 @@ impl Core {
         let (mut lengths, mut clients) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
         while !stop.load(Ordering::Relaxed) {
             came.clear();
-            if let Err(error) = receive(&self.socket, &mut receiving, &mut questions, &mut came, stop) {
+            let is_shut = || !self.is_lent && stop.load(Ordering::SeqCst);
+            if let Err(error) = receive(&self.socket, &mut receiving, &mut questions, &mut came, is_shut) {
                 if !matches!(error, Errno::EAGAIN | Errno::EINTR | Errno::ESHUTDOWN) {
                     tracing::debug!(%error, "receiving by UDP");
                     thread::sleep(ERROR_PAUSE);
@@ -380,13 +394,13 @@ fn receive(
     headers: &mut Headers,
     buffer: &mut [u8],
     came: &mut Vec<(usize, Option<SockaddrStorage>)>,
-    stop: &AtomicBool,
+    is_shut: impl Fn() -> bool,
 ) -> Result<(), Errno> {
     let mut rooms = buffer.chunks_exact_mut(QUESTION_BYTES_MAX);
     let mut slices: [[IoSliceMut<'_>; 1]; BATCH] = std::array::from_fn(|_| [IoSliceMut::new(rooms.next().unwrap_or_default())]);
     let received = recvmmsg(socket.as_raw_fd(), headers, slices.iter_mut(), MsgFlags::MSG_WAITFORONE, None)?;
     // What the end of reading looks like has no sender: not to be looked at.
-    if stop.load(Ordering::SeqCst) {
+    if is_shut() {
         return Err(Errno::ESHUTDOWN);
     }
     came.extend(received.map(|message| (message.bytes, message.address)));

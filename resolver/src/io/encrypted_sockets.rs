@@ -6,6 +6,7 @@ use crate::dns::rdata_text::RdataTextError;
 use crate::dns::settings::ListenerSettings;
 use crate::io::certificate::{Certificate, CertificateError};
 use crate::io::encrypted::{Encrypted, Ready};
+use crate::io::lent::Lent;
 use crate::io::sockets::{bind_udp, listen_tcp};
 use std::io;
 use std::net::SocketAddr;
@@ -89,11 +90,11 @@ impl EncryptedAddresses {
 }
 
 impl EncryptedSockets {
-    /// Opens them; `None` if none is asked for. It must be called on a runtime.
+    /// Opens them, but for what is `lent`: that is taken. `None` if none is asked for. It must be called on a runtime.
     ///
     /// # Errors
     /// [`EncryptedError`].
-    pub fn open(settings: &EncryptedSettings) -> Result<Option<Self>, EncryptedError> {
+    pub fn open(settings: &EncryptedSettings, lent: &mut Lent) -> Result<Option<Self>, EncryptedError> {
         let (mut sockets, mut addresses) = (Encrypted::default(), EncryptedAddresses::default());
         for (over, setting, wanted, listeners, found) in [
             ("DNS over TLS", "dns.tls", &settings.tls, &mut sockets.tls, &mut addresses.tls),
@@ -106,13 +107,15 @@ impl EncryptedSockets {
             ),
         ] {
             for &address in wanted {
-                let listener = listen_tcp(address).map_err(taken(over, setting, address))?;
+                let listener = lent.tcp(address).unwrap_or_else(|| listen_tcp(address));
+                let listener = listener.map_err(taken(over, setting, address))?;
                 found.push(listener.local_addr().map_err(taken(over, setting, address))?);
                 listeners.push(listener);
             }
         }
         for &address in &settings.quic {
-            let socket = bind_udp(address).map_err(taken("DNS over QUIC", "dns.quic", address))?;
+            let socket = lent.udp(address).map_or_else(|| bind_udp(address), Ok);
+            let socket = socket.map_err(taken("DNS over QUIC", "dns.quic", address))?;
             addresses
                 .quic
                 .push(socket.local_addr().map_err(taken("DNS over QUIC", "dns.quic", address))?);

@@ -5,10 +5,12 @@ use crate::dns::rate::Limiter;
 use crate::dns::settings::ListenerSettings;
 use crate::io::connections::{Connections, Seat};
 use crate::io::conversation::converse;
+use crate::io::lent::Lent;
 use crate::io::sockets;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -18,29 +20,81 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+/// A UDP socket to answer on.
+#[derive(Debug)]
+pub struct Datagrams {
+    pub(super) socket: UdpSocket,
+    /// Whether whoever started this process keeps it for the next: its port is not ours to bind again, nor is its end ours to call.
+    pub(super) is_lent: bool,
+}
+
+impl From<UdpSocket> for Datagrams {
+    /// One of our own.
+    fn from(socket: UdpSocket) -> Self {
+        Self { socket, is_lent: false }
+    }
+}
+
+impl Deref for Datagrams {
+    type Target = UdpSocket;
+
+    fn deref(&self) -> &UdpSocket {
+        &self.socket
+    }
+}
+
+/// As [`bind`], but for what is `lent`: that is taken.
+///
+/// # Errors
+/// What the operating system says, with the address in it.
+pub async fn open(address: SocketAddr, lent: &mut Lent) -> io::Result<(Datagrams, TcpListener)> {
+    let (udp, tcp) = match (lent.udp(address), lent.tcp(address)) {
+        (None, None) => {
+            let (udp, tcp) = bind(address).await?;
+            return Ok((udp.into(), tcp));
+        }
+        lent => lent,
+    };
+    let udp = match udp {
+        Some(socket) => lent_udp(socket),
+        None => bind_udp(address).map(Datagrams::from),
+    };
+    let tcp = tcp.unwrap_or_else(|| sockets::listen_tcp(address));
+    Ok((udp.map_err(refused(address, "UDP"))?, tcp.map_err(refused(address, "TCP"))?))
+}
+
+fn lent_udp(socket: std::net::UdpSocket) -> io::Result<Datagrams> {
+    socket.set_nonblocking(true)?;
+    let socket = UdpSocket::from_std(socket)?;
+    Ok(Datagrams { socket, is_lent: true })
+}
+
 /// A UDP socket and a TCP listener on the same address; port 0 picks one that is free for both.
 ///
 /// # Errors
 /// What the operating system says, with the address in it.
 pub async fn bind(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
-    let refused = |carrier, error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address} by {carrier}: {error}"));
     for _ in 0..PORT_TRIES {
-        let tcp = sockets::listen_tcp(address).map_err(|error| refused("TCP", error))?;
+        let tcp = sockets::listen_tcp(address).map_err(refused(address, "TCP"))?;
         let chosen = tcp.local_addr()?;
         match bind_udp(chosen) {
             Ok(udp) => return Ok((udp, tcp)),
             // The port was free for TCP alone: another one.
             Err(error) if address.port() == 0 && error.kind() == io::ErrorKind::AddrInUse => {}
-            Err(error) => return Err(refused("UDP", error)),
+            Err(error) => return Err(refused(address, "UDP")(error)),
         }
     }
-    Err(refused("UDP and TCP", io::ErrorKind::AddrInUse.into()))
+    Err(refused(address, "UDP and TCP")(io::ErrorKind::AddrInUse.into()))
+}
+
+fn refused(address: SocketAddr, carrier: &'static str) -> impl FnOnce(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("cannot listen on {address} by {carrier}: {error}"))
 }
 
 /// Answers on these sockets until `shutdown` is ready, then finishes what is in flight, for a few seconds at most.
 pub async fn serve(
     frontend: Arc<Frontend>,
-    udp: Vec<UdpSocket>,
+    udp: Vec<Datagrams>,
     tcp: Vec<TcpListener>,
     settings: ListenerSettings,
     shutdown: impl Future<Output = ()> + Send,
@@ -90,12 +144,12 @@ fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
 #[cfg(not(target_os = "linux"))]
 async fn serve_udp(
     frontend: Arc<Frontend>,
-    socket: UdpSocket,
+    socket: Datagrams,
     settings: ListenerSettings,
     limiter: Arc<Limiter>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let socket = Arc::new(socket);
+    let socket = Arc::new(socket.socket);
     let slots = Arc::new(Semaphore::new(settings.udp_in_flight));
     let mut buffer = vec![0; crate::dns::settings::QUESTION_BYTES_MAX];
     let view = frontend.view_at(socket.local_addr().ok());

@@ -22,6 +22,7 @@ mod https;
 pub(crate) mod keeper;
 pub mod key_files;
 pub mod key_rotation;
+pub mod lent;
 pub mod links;
 pub mod listeners;
 pub mod live;

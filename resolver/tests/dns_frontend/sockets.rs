@@ -29,7 +29,7 @@ impl Served {
         let (udp, tcp) = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port");
         let address = udp.local_addr().expect("address");
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = tokio::spawn(serve(frontend, vec![udp], vec![tcp], listeners, async {
+        let served = tokio::spawn(serve(frontend, vec![udp.into()], vec![tcp], listeners, async {
             stopped.await.ok();
         }));
         Self { address, stop, served }

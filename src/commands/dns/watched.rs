@@ -13,6 +13,7 @@ use dialtone_provider::metrics::Metrics;
 use dialtone_provider::metrics::scraped::Dns;
 use dialtone_provider::service::media;
 use dialtone_resolver::dns::Frontend;
+use dialtone_resolver::io::lent::Lent;
 use dialtone_resolver::io::site::Site;
 use dialtone_resolver::{RecordSource, Stub};
 use dialtone_shared::Name;
@@ -37,12 +38,13 @@ struct Frontdesk {
 }
 
 impl Watched {
-    /// Opens it.
+    /// Opens it, unless it is `lent`.
     ///
     /// # Errors
     /// The address is taken, or not this machine's.
-    pub fn bind(address: SocketAddr) -> Result<Self, Failure> {
-        let opened = http::listen(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
+    pub fn open(address: SocketAddr, lent: &mut Lent) -> Result<Self, Failure> {
+        let opened = lent.tcp(address).unwrap_or_else(|| http::listen(address));
+        let opened = opened.and_then(|listener| Ok((listener.local_addr()?, listener)));
         let (address, listener) = opened.map_err(|error| {
             Failure::new(Exit::Local, address, plain(&error))
                 .help("stop what is using it, or choose another address with --metrics (port 0 takes a free one)")

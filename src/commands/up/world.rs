@@ -12,6 +12,7 @@ use dialtone_provider::{Provider, Settings, identity};
 use dialtone_resolver::Stub;
 use dialtone_resolver::dns::{Frontend, FrontendSettings, ListenerSettings};
 use dialtone_resolver::io::key_files::{self, NewKey};
+use dialtone_resolver::io::lent::Lent;
 use dialtone_resolver::io::listeners;
 use dialtone_resolver::keyfile::KeyPaths;
 use dialtone_resolver::settings::{FloorAt, ProviderAt, StubSettings};
@@ -94,7 +95,7 @@ impl World {
             ..FrontendSettings::new(domain(&origin)?)
         };
         let frontend = Arc::new(Frontend::new(Arc::new(stub.clone()), settings).map_err(failures::frontend)?);
-        let sockets = Sockets::bind(&[port(args.dns_port, FRONTEND_PORT, 0, args.once)?]).await?;
+        let sockets = Sockets::open(&[port(args.dns_port, FRONTEND_PORT, 0, args.once)?], &mut Lent::default()).await?;
         let dns = sockets.addresses[0];
         let (stop_frontend, stopped) = oneshot::channel();
         let told = async move {

@@ -44,7 +44,12 @@ impl World {
 
     /// The binary under test, with an environment that nothing of the caller's leaks into.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dialtone"));
+        self.at_home(env!("CARGO_BIN_EXE_dialtone"))
+    }
+
+    /// Another program, in the same home and as bare an environment.
+    pub fn at_home(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
         command
             .current_dir(self.home.path())
             .env_clear()
