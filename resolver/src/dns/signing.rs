@@ -133,7 +133,7 @@ impl Signing {
         response.compact = compact;
         if let Some(denial) = response.denial.take().filter(|denial| denial.owner.is_within(&self.origin)) {
             let ttl = response.authority.iter().map(|soa| soa.ttl).min().unwrap_or_default();
-            let nsec = denial.nsec(kind, ttl)?;
+            let (nsec, is_denied) = (denial.nsec(kind, ttl)?, compact && !denial.exists);
             if kind == NSEC {
                 // Asked for by its type it is there, at whatever name.
                 response.rcode = Rcode::NoError;
@@ -141,7 +141,7 @@ impl Signing {
                 response.answers.push(nsec);
             } else {
                 response.authority.push(nsec);
-                if response.rcode == Rcode::NxDomain && !compact {
+                if response.rcode == Rcode::NxDomain && !is_denied {
                     response.rcode = Rcode::NoError;
                 }
             }

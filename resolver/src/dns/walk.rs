@@ -155,11 +155,12 @@ impl Walk<'_> {
                     let is_hidden = hidden_ttl.is_some();
                     response.rcode = if is_hidden { Rcode::NoError } else { rcode };
                     let zone = if is_hidden { home } else { zone };
+                    let kinds = if is_hidden { hidden_kinds } else { kinds };
                     response.denial = self.proves.then(|| {
                         Box::new(Denial {
                             owner,
-                            exists: response.rcode != Rcode::NxDomain,
-                            kinds: if is_hidden { hidden_kinds } else { kinds },
+                            exists: response.rcode != Rcode::NxDomain || !kinds.is_empty(),
+                            kinds,
                         })
                     });
                     response.authority.push(self.zone.negative_soa(zone, ttl));
@@ -326,8 +327,14 @@ impl Walk<'_> {
             }]));
         }
         if record.record().is_revoked() {
-            let ede = Ede::new(ede::OTHER, "the name was revoked by its holder");
-            return Ok(none(Rcode::NxDomain, ttl.0, Some(ede)));
+            return Ok(Step::None {
+                rcode: Rcode::NxDomain,
+                zone: origin.clone(),
+                ttl: ttl.0,
+                ede: Some(Ede::new(ede::OTHER, "the name was revoked by its holder")),
+                // What says so is there, and must not be denied together with all else.
+                kinds: if labels.is_empty() { vec![TYPE_RECORD] } else { Vec::new() },
+            });
         }
         let labels: Vec<&[u8]> = labels.iter().map(Vec::as_slice).collect();
         let mut spot = Spot {

@@ -9,7 +9,7 @@ use dialtone_resolver::dns::{Carrier, Frontend};
 use dialtone_resolver::io::zone_keys::{FileKey, write_keys};
 use dialtone_shared::Binding;
 use dialtone_shared::Ttl;
-use dialtone_shared::record::rdata::types;
+use dialtone_shared::record::rdata::{TYPE_RECORD, types};
 use dialtone_shared::record::{Address, DnsData};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -249,6 +249,27 @@ async fn a_flood_of_names_that_nobody_has_is_signed_only_so_often_and_goes_over_
         3,
         "and who wants no signature"
     );
+}
+
+#[tokio::test]
+async fn the_record_that_revokes_a_name_is_not_denied_by_the_proof_that_nothing_else_is_there() {
+    let signed = Signed::new();
+    signed.records.revoke("gone");
+    let gone = format!("{}.{ORIGIN}", name("gone"));
+    let mut compact = asking(&gone, types::A, DO).bytes();
+    let flags = compact.len() - 4;
+    compact[flags] |= 0x40;
+    let via = dialtone_resolver::dns::Via::new(Carrier::Tcp, SocketAddr::from(([127, 0, 0, 1], 4_000)));
+    let dialtone_resolver::dns::Reply::Send(compact) = signed.frontend.answer(&compact, via).await else {
+        panic!("no answer")
+    };
+    for answer in [signed.ask(&gone, types::A, DO).await, Answer::read(&compact)] {
+        assert_eq!((answer.code, answer.denied), (0, Some(vec![RRSIG, NSEC, TYPE_RECORD])));
+    }
+    assert_eq!(signed.ask(&gone, TYPE_RECORD, DO).await.answers, [TYPE_RECORD, RRSIG]);
+    assert_eq!(signed.ask(&gone, types::A, !DO).await.code, 3);
+    let below = signed.ask(&format!("x.{gone}"), types::A, DO).await;
+    assert_eq!(below.denied, Some(vec![RRSIG, NSEC, NXNAME]));
 }
 
 #[tokio::test]
