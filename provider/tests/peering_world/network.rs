@@ -75,6 +75,12 @@ fn who_is_slow_and_then_cannot_say_is_asked_again_with_enough_to_ask_others() {
     as_agreed(7_661);
 }
 
+#[test]
+fn a_keeper_that_holds_it_for_others_leaves_enough_to_ask_who_told_of_it() {
+    // Somebody asks for a peer, is sent to a keeper whose `peer` it is, and hears that there is nothing; who told of it is given it.
+    as_agreed(25_537);
+}
+
 /// In this network each name is where the agreements say.
 fn as_agreed(seed: u64) {
     let mut world = any_network(seed);

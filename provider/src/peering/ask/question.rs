@@ -260,10 +260,13 @@ impl Question {
             && let Some(pointer) = &self.pointer
         {
             let keeper = pointer.keeper == *peer;
+            // It may hold it for others than us: whoever told us of it may be given it.
+            let not_for_us = keeper && pointer.from != *peer && candidate.selective;
             let lacks = match &said {
                 Said::Found(found) => keeper && !is_kept(pointer, found.record.rank()),
                 // Of what whoever asks knows already it has no more to say.
                 Said::NotNewer { .. } => self.ask.known.is_none_or(|known| pointer.outranks(&known)),
+                Said::Absent { .. } if not_for_us => false,
                 Said::Absent { certain } => *certain || keeper,
                 Said::Wrong(_) => keeper,
                 Said::Nothing(_) => false,
@@ -321,9 +324,11 @@ impl Question {
             if let Some(next) = self.directed.pop_front() {
                 // The way to a keeper is as long as it is; what may follow a digest needs something too.
                 let after = u8::try_from(self.directed.len()).unwrap_or(u8::MAX).saturating_add(1);
+                // Who keeps it has to ask at most whether it is the newest. Where it gives us nothing, the way by who told us needs the rest.
+                let keeps = self.pointer.as_ref().is_some_and(|pointer| pointer.keeper == next.peer);
                 let cap = match next.hint {
-                    Hint::Pointer => (FETCHES_MAX - 1).min(self.budget.saturating_sub(after)),
-                    Hint::Digest | Hint::None => (DIGEST_BUDGET - 1).min(self.budget.saturating_sub(1) / 2),
+                    Hint::Pointer if !keeps || after == 1 => (FETCHES_MAX - 1).min(self.budget.saturating_sub(after)),
+                    Hint::Pointer | Hint::Digest | Hint::None => (DIGEST_BUDGET - 1).min(self.budget.saturating_sub(1) / 2),
                 };
                 self.ask_all(now, vec![next], Some(cap), !idle);
             } else if !std::mem::replace(&mut self.at_once, true) {
