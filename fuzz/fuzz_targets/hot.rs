@@ -75,10 +75,7 @@ fn ask(house: &House, message: &[u8], answers: &mut Answers, now_millis: u64) {
 
 /// Nothing here has to wait.
 fn long_way(frontend: &Frontend, message: &[u8]) -> Given {
-    let via = Via {
-        carrier: Carrier::Udp,
-        client: CLIENT,
-    };
+    let via = Via::new(Carrier::Udp, CLIENT);
     let giving = std::pin::pin!(frontend.give(message, via));
     match giving.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(given) => given,

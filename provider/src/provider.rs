@@ -136,7 +136,7 @@ impl Provider {
         let (store, embedded): (Arc<dyn RecordStore>, _) = match parts.store {
             Some(ref store) => (Arc::clone(store), None),
             None => {
-                let store = open_store(&settings.data).await?;
+                let store = open_store(&settings).await?;
                 (store.clone(), Some(store))
             }
         };
@@ -583,9 +583,13 @@ fn watchers(wanted: usize, connections: usize) -> usize {
     }
 }
 
-async fn open_store(data: &Path) -> Result<Arc<EmbeddedStore>, StartError> {
-    let folder = data.join("store");
-    let open = tokio::task::spawn_blocking(move || EmbeddedStore::open(&folder, EmbeddedOptions::default()));
+async fn open_store(settings: &Settings) -> Result<Arc<EmbeddedStore>, StartError> {
+    let folder = settings.data.join("store");
+    let options = EmbeddedOptions {
+        cache_bytes: settings.store.cache_mebibytes << 20,
+        ..EmbeddedOptions::default()
+    };
+    let open = tokio::task::spawn_blocking(move || EmbeddedStore::open(&folder, options));
     let store = open.await.map_err(|error| StoreError::Failed(error.to_string()))??;
     Ok(store)
 }

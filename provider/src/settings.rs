@@ -1,6 +1,7 @@
 //! What an operator may set, with what holds when nothing is set. `etc/provider.toml` is the documentation; a test reads it back.
 
 use crate::peering::agreement::{Agreement, Filter, Limits};
+use crate::store::EmbeddedOptions;
 use dialtone_resolver::dns::access::check_views;
 use dialtone_resolver::dns::{AccessSettings, Domain, QueryLogSettings, RateSettings, SearchSettings, Server, ViewSettings};
 use dialtone_shared::Name;
@@ -35,6 +36,8 @@ pub struct Settings {
     pub accounts: Vec<AccountSettings>,
     /// What is allowed without an account, and the sizes of queues.
     pub limits: LimitSettings,
+    /// The embedded store.
+    pub store: StoreSettings,
     /// What is written to the log.
     pub log: LogSettings,
 }
@@ -282,6 +285,15 @@ pub struct LimitSettings {
     pub http_watchers: usize,
 }
 
+/// The embedded store.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreSettings {
+    /// Memory for what was read from disk, in MiB.
+    #[serde(deserialize_with = "mebibytes")]
+    pub cache_mebibytes: u64,
+}
+
 /// What is written to the log.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -453,6 +465,7 @@ impl Default for Settings {
             peers: Vec::new(),
             accounts: Vec::new(),
             limits: LimitSettings::default(),
+            store: StoreSettings::default(),
             log: LogSettings::default(),
         }
     }
@@ -513,6 +526,14 @@ impl Default for LimitSettings {
             value_bytes: VALUE_BYTES_MAX,
             http_connections: 1_024,
             http_watchers: 0,
+        }
+    }
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self {
+            cache_mebibytes: EmbeddedOptions::default().cache_bytes >> 20,
         }
     }
 }
@@ -593,6 +614,10 @@ fn connections<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::E
     within(deserializer, 1, CONNECTIONS_MAX as u64, "connections").map(|connections| connections as usize)
 }
 
+fn mebibytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    within(deserializer, 1, STORE_CACHE_MEBIBYTES_MAX, "MiB")
+}
+
 fn within<'de, D: Deserializer<'de>>(deserializer: D, least: u64, most: u64, what: &str) -> Result<u64, D::Error> {
     let value = u64::deserialize(deserializer)?;
     if (least..=most).contains(&value) {
@@ -617,6 +642,8 @@ fn is_label(label: &str) -> bool {
 pub const HIT_NAMES_MAX: usize = 64;
 /// Entries that an index of Host Identity Tags may have beyond the names that are held, before it is made anew.
 pub const HITS_STALE_MAX: u64 = 65_536;
+/// Most memory that a store is given for what it read, in MiB: 64 GiB.
+const STORE_CACHE_MEBIBYTES_MAX: u64 = 65_536;
 /// Longest name of an account, in bytes: it is part of keys in the books, which have 256.
 pub const ACCOUNT_NAME_BYTES_MAX: usize = 64;
 /// Longest origin, in bytes: with a name and the longest owner under it, DNS's 255 are kept.
@@ -735,6 +762,7 @@ mod tests {
             ("[[account]]\nname = \"a\"\ntoken_sha256 = \"12\"\n", 3, "64 hexadecimal"),
             ("[limits]\n# words\nanonymous_keep_days = 401\n", 3, "400"),
             ("[limits]\nput_queue = 1\n", 2, "1000"),
+            ("[store]\ncache_mebibytes = 0\n", 2, "65536"),
             ("[log]\nformat = \"xml\"", 2, "xml"),
             ("[http\n", 1, ""),
         ] {

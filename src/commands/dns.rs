@@ -97,7 +97,7 @@ pub struct DnsArgs {
     /// Which links from legacy names to flat ones, that their owners set with `dialtone link`, are followed: no, validated (by DNSSEC) or any [default: no]
     #[arg(long, value_name = "WHICH", value_parser = str::parse::<Follow>)]
     links: Option<Follow>,
-    /// Validate forwarded answers by DNSSEC
+    /// Validate forwarded answers by DNSSEC, and what flat names take from legacy ones
     #[arg(long)]
     validate: bool,
     /// Print the start line as one JSON object
@@ -152,7 +152,7 @@ pub struct DnsFile {
     pub forward_for_everyone: bool,
     /// Which owners' links are followed.
     pub links: Follow,
-    /// Whether forwarded answers are validated by DNSSEC.
+    /// Whether forwarded answers, and what flat names take from legacy ones, are validated by DNSSEC.
     pub validate: bool,
     /// The keys that validation starts from; `None`: the root's.
     pub trust_anchors: Option<PathBuf>,

@@ -69,11 +69,8 @@ pub enum Found {
 impl Spot<'_> {
     /// What the record says, with `owner` written over the records.
     pub fn find(&self, owner: &Domain) -> Found {
-        if self.exists(self.labels) {
-            return self.at(self.labels, owner);
-        }
-        match self.wildcard() {
-            Some(wildcard) => self.at(&wildcard, owner),
+        match self.place() {
+            Some(labels) => self.at(&labels, owner),
             None => Found::NoName,
         }
     }
@@ -97,6 +94,7 @@ impl Spot<'_> {
 
     /// The types that may stand at this owner: none that does is missing.
     pub fn kinds(&self, owner: &Domain) -> Vec<u16> {
+        let Some(labels) = self.place() else { return Vec::new() };
         let mut kinds = OWN_KINDS.to_vec();
         kinds.extend(self.record.bindings().iter().filter_map(|binding| match binding {
             Binding::Dns(dns) => Some(dns.kind),
@@ -104,7 +102,7 @@ impl Spot<'_> {
         }));
         kinds.sort_unstable();
         kinds.dedup();
-        kinds.retain_mut(|kind| match (Spot { kind: *kind, ..*self }).find(owner) {
+        kinds.retain_mut(|kind| match (Spot { kind: *kind, ..*self }).at(&labels, owner) {
             Found::Records(_) | Found::Elsewhere { .. } => true,
             Found::Alias { .. } => {
                 *kind = types::CNAME;
@@ -176,24 +174,30 @@ impl Spot<'_> {
         Found::Records(as_set(found, owner, self.kind))
     }
 
-    /// Whether anything stands at `labels` or under it: empty non-terminals exist too (RFC 4592 §2.2.2).
-    fn exists(&self, labels: &[&[u8]]) -> bool {
-        labels.is_empty()
-            || self.record.bindings().iter().any(|binding| match binding {
-                Binding::Dns(dns) => at_or_under(&dns.owner, labels),
-                Binding::Service(service) => services::owners(service).iter().any(|owner| at_or_under(owner, labels)),
-                Binding::Address(_) | Binding::Delegate(_) | Binding::Opaque(_) => false,
-            })
+    /// Where what is said of this owner stands: there, or at the wildcard under its closest ancestor that exists (RFC 4592 §3.3.1), if there is one.
+    /// All owners are gone through once or twice, however deep the name is that somebody asks for.
+    fn place(&self) -> Option<Vec<&[u8]>> {
+        let existing = self.existing(self.labels);
+        if existing == self.labels.len() {
+            return Some(self.labels.to_vec());
+        }
+        let mut wildcard = vec![&b"*"[..]];
+        wildcard.extend_from_slice(&self.labels[self.labels.len() - existing..]);
+        (self.existing(&wildcard) == wildcard.len()).then_some(wildcard)
     }
 
-    /// The wildcard that covers an owner that does not exist: the one under its closest ancestor that does (RFC 4592 §3.3.1).
-    fn wildcard(&self) -> Option<Vec<&[u8]>> {
-        let encloser = (1..=self.labels.len())
-            .map(|cut| &self.labels[cut..])
-            .find(|labels| self.exists(labels))?;
-        let mut wildcard = vec![&b"*"[..]];
-        wildcard.extend_from_slice(encloser);
-        self.exists(&wildcard).then_some(wildcard)
+    /// How many of `labels`, counted from the last, lead to something that stands there or under it: empty non-terminals exist too (RFC 4592 §2.2.2).
+    fn existing(&self, labels: &[&[u8]]) -> usize {
+        let shared = |owner: &str| {
+            let both = labels.iter().rev().zip(owner.rsplit('.'));
+            both.take_while(|(label, part)| **label == part.as_bytes()).count()
+        };
+        let of_binding = |binding: &Binding| match binding {
+            Binding::Dns(dns) => shared(&dns.owner),
+            Binding::Service(service) => services::owners(service).iter().map(|owner| shared(owner)).max().unwrap_or(0),
+            Binding::Address(_) | Binding::Delegate(_) | Binding::Opaque(_) => 0,
+        };
+        self.record.bindings().iter().map(of_binding).max().unwrap_or(0)
     }
 
     /// The alias that stands at `labels`. Packets of pkarr may have one beside other data, which then counts.
@@ -347,11 +351,78 @@ fn same_owner(owner: &str, labels: &[&[u8]]) -> bool {
         && parts.next().is_none()
 }
 
-/// Whether the owner of a binding is `labels`, or a name under it.
-fn at_or_under(owner: &str, labels: &[&[u8]]) -> bool {
-    let mut parts = owner.rsplit('.');
-    labels
-        .iter()
-        .rev()
-        .all(|label| parts.next().is_some_and(|part| part.as_bytes() == *label))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dialtone_shared::{Body, Genesis, SecretKey, UnixMicros, UnixSecs};
+    use proptest::prelude::*;
+
+    fn domain(text: &str) -> Domain {
+        Domain::from_text(text).expect(text)
+    }
+
+    fn record(owners: &[String]) -> Record {
+        let binding = |owner: &String| {
+            Binding::Dns(DnsData {
+                owner: owner.clone(),
+                kind: types::TXT,
+                ttl: Ttl(60),
+                rdata: b"\x01x".to_vec(),
+            })
+        };
+        Record {
+            genesis: Genesis::of(SecretKey::from_seed(&[1; 32]).public()),
+            chain: Vec::new(),
+            sequence: UnixMicros(1),
+            scope: Vec::new(),
+            body: Body::Live {
+                expiry: UnixSecs(1_000),
+                ttl: Ttl(60),
+                bindings: owners.iter().map(binding).collect(),
+            },
+        }
+    }
+
+    /// As RFC 4592 has it: the name is there, or the asterisk under the closest name above it that is.
+    fn by_the_book(owners: &[String], labels: &[&[u8]]) -> Option<Vec<Vec<u8>>> {
+        let exists = |labels: &[Vec<u8>]| {
+            let name = labels
+                .iter()
+                .map(|label| String::from_utf8_lossy(label))
+                .collect::<Vec<_>>()
+                .join(".");
+            let is_there = |owner: &String| *owner == name || owner.ends_with(&format!(".{name}"));
+            labels.is_empty() || owners.iter().any(is_there)
+        };
+        let labels: Vec<Vec<u8>> = labels.iter().map(|label| label.to_vec()).collect();
+        if exists(&labels) {
+            return Some(labels);
+        }
+        let closest = (1..=labels.len()).map(|cut| &labels[cut..]).find(|labels| exists(labels))?;
+        let wildcard = [&[b"*".to_vec()][..], closest].concat();
+        exists(&wildcard).then_some(wildcard)
+    }
+
+    proptest! {
+        #[test]
+        fn what_answers_for_an_owner_stands_where_the_rules_of_wildcards_say(
+            owners in prop::collection::vec("([ab*]|ab)(\\.([ab*]|ab)){0,3}", 0..6),
+            asked in prop::collection::vec("[ab*]|ab", 0..6),
+        ) {
+            let record = record(&owners);
+            let labels: Vec<&[u8]> = asked.iter().map(|label| label.as_bytes()).collect();
+            let (apex, origin) = (domain("name.example"), domain("example"));
+            let spot = Spot {
+                record: &record,
+                ttl: Ttl(60),
+                apex: &apex,
+                origin: &origin,
+                labels: &labels,
+                kind: types::TXT,
+                at_hand: &[],
+            };
+            let found = spot.place().map(|labels| labels.iter().map(|label| label.to_vec()).collect::<Vec<_>>());
+            prop_assert_eq!(found, by_the_book(&owners, &labels));
+        }
+    }
 }

@@ -177,12 +177,8 @@ impl Sent {
             negative_ttl(reply, kept_authorities).map(|ttl| answers.iter().map(|answer| answer.ttl).fold(ttl, u32::min))
         };
         let mut message = reply[..end].to_vec();
-        // A name whose end is in what is left out could be read as anything by whoever gets the rest.
-        if answers
-            .iter()
-            .chain(kept_authorities)
-            .any(|record| uncompressed(&message, record).is_none())
-        {
+        let kept = || answers.iter().chain(kept_authorities);
+        if !stands_alone(reply, &message, kept()) {
             return None;
         }
         // The case was for the way only; names that point to the question get it back from who asks.
@@ -191,7 +187,7 @@ impl Sent {
             rcode,
             message,
             counts: [header.counts[1], kept_authorities.len() as u16],
-            ttls_at: answers.iter().chain(kept_authorities).map(|record| record.ttl_at).collect(),
+            ttls_at: kept().map(|record| record.ttl_at).collect(),
             ttl: ttl.unwrap_or_default().min(UPSTREAM_TTL_SECS_MAX),
             targets: chain.split_off(1),
         }))
@@ -362,6 +358,27 @@ fn aged(ttl: u32, age: Duration) -> u32 {
         .saturating_sub(u32::try_from(age.as_secs()).unwrap_or(u32::MAX))
 }
 
+/// Whether `records`, of `reply`, are the same in `kept`, the part of it that is kept, whatever its header and its TTLs come to be. A name whose end is
+/// left out, or that leads through what changes, could be read as anything by whoever gets the rest.
+fn stands_alone<'a>(reply: &[u8], kept: &[u8], records: impl Iterator<Item = &'a RawRecord<'a>> + Clone) -> bool {
+    let mut changed = kept.to_vec();
+    changed[..HEADER_BYTES].fill(NO_LABEL);
+    for record in records.clone() {
+        changed[record.ttl_at..record.ttl_at + 4].fill(NO_LABEL);
+    }
+    let mut r = Reader::at(&changed, HEADER_BYTES);
+    if r.plain_name().and_then(|_| r.u32()).is_none() {
+        return false;
+    }
+    let mut records = records;
+    records.all(|record| {
+        r.record().is_some_and(|again| {
+            let rdata = uncompressed(&changed, &again);
+            again.owner == record.owner && rdata.is_some() && rdata == uncompressed(reply, record)
+        })
+    })
+}
+
 /// RDATA that stands on its own: without pointers in the types that may have them (RFC 3597 §4).
 fn uncompressed(message: &[u8], record: &RawRecord<'_>) -> Option<Bytes> {
     let (before, names) = match record.kind {
@@ -384,6 +401,9 @@ fn uncompressed(message: &[u8], record: &RawRecord<'_>) -> Option<Bytes> {
 
 /// Longest chain of aliases that is believed: twice what is followed here, for upstreams that follow further.
 const CHAIN_MAX: usize = 2 * ALIAS_HOPS_MAX;
+
+/// A byte at which no label begins (RFC 1035 §4.1.4: the two bits that were reserved).
+const NO_LABEL: u8 = 0x80;
 
 /// To a multiple of what questions are filled up (RFC 8467 §4.1), in bytes.
 const PADDED_TO: usize = 128;
@@ -451,13 +471,14 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_answer_whose_names_lead_out_of_it_is_passed_over() {
+    fn an_answer_whose_names_lead_out_of_it_or_through_what_changes_is_passed_over() {
         let asked = Asked {
             kind: types::MX,
             ..asked("www.example")
         };
         let sent = asked.query(7, &[0; 32]);
-        for (pointer, believed) in [(0x0c, true), (0x0b, false), (0xff, false)] {
+        // The question's name, the header's last byte, the TTL, and beyond the end.
+        for (pointer, believed) in [(0x0c, true), (0x0b, false), (0x23, false), (0xff, false)] {
             let mut w = Writer::new();
             w.header(&Header {
                 id: 7,

@@ -25,7 +25,7 @@ use crate::dns::settings::{FrontendSettings, NEGATIVE_TTL_SECS_MAX, NSID_BYTES_M
 use crate::dns::shares::Shares;
 use crate::dns::signing_budget::SigningBudget;
 use crate::dns::top::{Looking, Top, Tops};
-use crate::dns::walk::Walk;
+use crate::dns::walk::{Walk, targets_of};
 use crate::dns::wire::{CLASS_IN, HEADER_BYTES, flags};
 use crate::io::alias_file::{AliasFile, LOOK_EVERY};
 use crate::io::allowance::{Allowance, within};
@@ -617,6 +617,7 @@ impl Frontend {
             zone: &self.zone,
             aliases: self.aliases.as_ref(),
             upstream: self.upstream.as_ref(),
+            validator: self.validates(query),
             may_chase: upstream.is_some() && query.recursion_desired(),
             trace,
             generations: &self.generations,
@@ -675,12 +676,12 @@ impl Frontend {
         };
         let mut bytes = encode(&response);
         if let Some((keys, budget)) = signing.filter(|_| query.dnssec_ok())
-            && keys.concerns(&response)
+            && let Some(wanted) = keys.wanted(&response)
             && !gains(&bytes)
         {
             let is_proved = is_proved || via.carrier != Carrier::Udp;
             let is_held = self.searches.2 || !is_private(via.client.ip());
-            if is_held && !budget.take(via.client.ip(), is_proved, self.now_millis()) {
+            if is_held && !budget.take(via.client.ip(), is_proved, wanted, self.now_millis()) {
                 response = too_many_signatures(is_proved);
             } else if keys
                 .prove(&mut response, query.question.kind, query.compact_ok(), clock::now().unix)
@@ -699,6 +700,11 @@ impl Frontend {
         bytes
     }
 
+    /// What validates what upstream resolvers say to `query`, if that is to be.
+    fn validates(&self, query: &Query) -> Option<&Arc<Validator>> {
+        self.validator.as_ref().filter(|_| query.flags & flags::CD == 0)
+    }
+
     /// Passes on what the upstream says, or says why not; or goes on from where its aliases lead back here.
     async fn forward(&self, query: &Query, upstream: Option<&Arc<Upstream>>, walk: &Walk<'_>, limit: usize) -> Result<Vec<u8>, Response> {
         let refused = |code, text: &'static str| Err(Response::code(Rcode::Refused, Some(Ede::new(code, text))));
@@ -715,11 +721,17 @@ impl Frontend {
             return refused(ede::NOT_AUTHORITATIVE, "not a name under the origin, and recursion is not desired");
         }
         self.counters.forwarded();
-        if let Some(validator) = self.validator.as_ref().filter(|_| query.flags & flags::CD == 0) {
+        if let Some(validator) = self.validates(query) {
             let validated = match validator.lookup(&query.question.name, query.question.kind).await {
                 Ok(validated) => validated,
                 Err(error) => return Err(failed(&error.into())),
             };
+            if walk
+                .back_here(&targets_of(&query.question.name, &validated.response.answers))
+                .is_some()
+            {
+                return Err(walk.answer(query, Place::Legacy).await.unwrap_or_else(|error| failed(&error)));
+            }
             let (secure, stale) = (validated.secure, validated.stale);
             let mut response = match query.dnssec_ok() {
                 true => validated.response,

@@ -97,7 +97,7 @@ impl Key {
     pub fn fits(&self, length: usize) -> bool {
         match self.variant & (EDNS | LARGE) {
             EDNS => length + EXTENDED_ERROR_BYTES_MAX <= UDP_BYTES_MIN,
-            _ => length <= UDP_BYTES_MAX,
+            _ => length <= self.limit(),
         }
     }
 }
@@ -247,6 +247,7 @@ mod tests {
         let middling = Key::of(&with_opt(1_000, b""), false).expect("ordinary");
         assert!(middling.fits(300));
         assert!(!middling.fits(500));
-        assert!(Key::of(PLAIN, false).expect("ordinary").fits(512));
+        let plain = Key::of(PLAIN, false).expect("ordinary");
+        assert!(plain.fits(512) && !plain.fits(513));
     }
 }

@@ -85,8 +85,9 @@ impl Zone {
             let Some((label, left)) = labels.split_last() else {
                 return Place::Origin;
             };
-            // A label that is not text has no character of a name's alphabet: any text without one says so as well.
-            return match Name::from_label(&String::from_utf8_lossy(label)) {
+            // A label that is not text has no character of a name's alphabet: any text without one says so as well. In small letters, so that
+            // what is said of it is the same however it was asked.
+            return match Name::from_label(&String::from_utf8_lossy(&label.to_ascii_lowercase())) {
                 Ok(name) => Place::Flat {
                     name,
                     labels: left.iter().map(|label| label.to_ascii_lowercase()).collect(),

@@ -33,7 +33,7 @@ pub struct FrontendSettings {
     pub aliases: Option<PathBuf>,
     /// Whether owners' links from legacy names to flat ones are followed.
     pub links: Follow,
-    /// Whether what upstreams say is validated by DNSSEC here.
+    /// Whether what upstreams say is validated by DNSSEC here, also of legacy names that flat ones lead to.
     pub validate: bool,
     /// The keys that validation starts from, as DNSKEY records; `None`: the root's.
     pub trust_anchors: Option<PathBuf>,
@@ -316,11 +316,11 @@ pub const LINKS_MAX: usize = 16_384;
 /// How much larger than its question the answer with a signed record may be by UDP, as a ratio of 3 to 2: a forged sender gains nothing.
 pub const RECORD_UDP_GAIN: (usize, usize) = (3, 2);
 
-/// Answers that are signed a second, and at once, because of one network: what a large resolver asks that keeps what it was told. Those that are kept do not count.
+/// Signatures made a second, and at once, because of one network: what a large resolver asks that keeps what it was told. Those that are kept do not count.
 pub const SIGNED_PER_NETWORK: (u32, u32) = (1_000, 5_000);
 
-/// The same for all networks together, once for those that prove their address and once for those that need not be who they say: with some 50 µs for an
-/// answer each kind takes a quarter of a core and no more.
+/// The same for all networks together, once for those that prove their address and once for those that need not be who they say: with some 50 µs for
+/// each, each kind takes a quarter of a core and no more.
 pub const SIGNED_IN_ALL: (u32, u32) = (5_000, 10_000);
 
 /// Answers kept from upstream.

@@ -116,15 +116,15 @@ impl Signing {
         self.shown().map(record).collect()
     }
 
-    /// Whether anything in `response` is to be signed.
-    pub fn concerns(&self, response: &Response) -> bool {
-        let is_ours = |owner: &Domain| owner.is_within(&self.origin);
-        response.denial.as_ref().is_some_and(|denial| is_ours(&denial.owner))
-            || response
-                .answers
-                .iter()
-                .chain(&response.authority)
-                .any(|record| is_ours(&record.owner))
+    /// How many signatures `response` is to have, those not counted that are kept; `None`: nothing in it is to be signed.
+    pub fn wanted(&self, response: &Response) -> Option<usize> {
+        let denied = response.denial.iter().map(|denial| &denial.owner);
+        let sections = [&response.answers, &response.authority];
+        let sets = sections.into_iter().flat_map(|section| sets(section)).filter_map(<[Rr]>::first);
+        let ours = denied
+            .chain(sets.map(|first| &first.owner))
+            .filter(|owner| owner.is_within(&self.origin));
+        ours.fold(None, |wanted, owner| Some(wanted.unwrap_or(0) + usize::from(*owner != self.origin)))
     }
 
     /// Adds to the answer to a question for `kind` the signatures of all that stands under the origin, and the proof of what does not. `compact`: who asks
@@ -133,7 +133,7 @@ impl Signing {
         response.compact = compact;
         if let Some(denial) = response.denial.take().filter(|denial| denial.owner.is_within(&self.origin)) {
             let ttl = response.authority.iter().map(|soa| soa.ttl).min().unwrap_or_default();
-            let nsec = denial.nsec(kind, ttl)?;
+            let (nsec, is_denied) = (denial.nsec(kind, ttl)?, compact && !denial.exists);
             if kind == NSEC {
                 // Asked for by its type it is there, at whatever name.
                 response.rcode = Rcode::NoError;
@@ -141,7 +141,7 @@ impl Signing {
                 response.answers.push(nsec);
             } else {
                 response.authority.push(nsec);
-                if response.rcode == Rcode::NxDomain && !compact {
+                if response.rcode == Rcode::NxDomain && !is_denied {
                     response.rcode = Rcode::NoError;
                 }
             }
@@ -153,7 +153,7 @@ impl Signing {
 
     fn signed(&self, records: &[Rr], now: UnixSecs) -> Option<Vec<Rr>> {
         let mut signed = Vec::with_capacity(2 * records.len());
-        for set in records.chunk_by(|one, next| one.kind == next.kind && one.owner == next.owner) {
+        for set in sets(records) {
             let Some(first) = set.first().filter(|first| first.owner.is_within(&self.origin)) else {
                 signed.extend_from_slice(set);
                 continue;
@@ -213,6 +213,11 @@ impl Signing {
         }
         Some(signatures)
     }
+}
+
+/// The sets of records that have one signature each.
+fn sets(records: &[Rr]) -> impl Iterator<Item = &[Rr]> {
+    records.chunk_by(|one, next| one.kind == next.kind && one.owner == next.owner)
 }
 
 /// An RRSIG but for the signature: `[type u16][algorithm u8][labels u8][ttl u32][until u32][from u32][tag u16][signer]` (RFC 4034 §3.1).
@@ -395,7 +400,7 @@ mod tests {
         ];
         response.answers = sets.concat();
         response.answers.push(rr("www.example", types::A, 60, &[3; 4]));
-        assert!(signing.concerns(&response));
+        assert_eq!(signing.wanted(&response), Some(2));
         signing.prove(&mut response, types::A, false, NOW).expect("signed");
         let kinds: Vec<u16> = response.answers.iter().map(|record| record.kind).collect();
         assert_eq!(kinds, [types::CNAME, RRSIG, types::A, types::A, RRSIG, types::A]);
@@ -406,7 +411,7 @@ mod tests {
             answers: vec![rr("www.example", types::A, 60, &[3; 4])],
             ..Response::code(Rcode::NoError, None)
         };
-        assert!(!signing.concerns(&foreign));
+        assert_eq!(signing.wanted(&foreign), None);
     }
 
     #[test]

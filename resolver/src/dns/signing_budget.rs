@@ -1,4 +1,4 @@
-//! How often answers are signed: for each network and for all together, so that names that nobody has, asked for one after another, cost no more than was meant.
+//! How many signatures are made: for each network and for all together, so that names that nobody has, asked for one after another, cost no more than was meant.
 //!
 //! Who may be forging an address spends from another purse than who proved it, so that a flood of the first leaves the second alone.
 
@@ -35,10 +35,10 @@ impl SigningBudget {
         }
     }
 
-    /// Takes one answer for `client`, whose address is proved or not, and says whether it may be signed.
-    pub fn take(&self, client: IpAddr, is_proved: bool, now_millis: u64) -> bool {
+    /// Takes an answer with so many `signatures` for `client`, whose address is proved or not, and says whether it may be signed.
+    pub fn take(&self, client: IpAddr, is_proved: bool, signatures: usize, now_millis: u64) -> bool {
         let kind = u8::from(is_proved);
-        self.networks.take(client, kind, now_millis) && self.all.take(EVERYBODY, kind, now_millis)
+        (0..signatures).all(|_| self.networks.take(client, kind, now_millis) && self.all.take(EVERYBODY, kind, now_millis))
     }
 }
 
@@ -55,12 +55,12 @@ mod tests {
     fn one_network_leaves_room_for_others_and_a_flood_of_forged_ones_leaves_it_to_who_proved_an_address() {
         let budget = SigningBudget::new(7);
         let of = |network: u32| IpAddr::from((0xc600_0000 | network << 8 | 9).to_be_bytes());
-        let had = (0..20_000).filter(|_| budget.take(of(1), false, NOW)).count();
+        let had = (0..20_000).filter(|_| budget.take(of(1), false, 1, NOW)).count();
         assert_eq!(had, SIGNED_PER_NETWORK.1 as usize);
-        assert!(budget.take(of(2), false, NOW));
-        let forged = (0..20_000).filter(|nth| budget.take(of(3 + nth), false, NOW)).count();
+        assert!(budget.take(of(2), false, 1, NOW));
+        let forged = (0..20_000).filter(|nth| budget.take(of(3 + nth), false, 1, NOW)).count();
         assert_eq!(forged, SIGNED_IN_ALL.1 as usize - had - 1);
-        assert!(!budget.take(of(2), false, NOW) && budget.take(of(2), true, NOW));
-        assert!(budget.take(of(2), false, NOW + 1_000), "a second later");
+        assert!(!budget.take(of(2), false, 1, NOW) && budget.take(of(2), true, 1, NOW));
+        assert!(budget.take(of(2), false, 1, NOW + 1_000), "a second later");
     }
 }

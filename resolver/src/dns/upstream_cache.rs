@@ -53,6 +53,12 @@ impl UpstreamCache {
         (is_over && kept.is_of_use(now)).then(|| Arc::clone(answered))
     }
 
+    /// Whether asking for it failed a moment ago: also where there is an answer, which was to be had anew before its time is over.
+    pub fn has_failed(&self, asked: &Asked, now: Instant) -> bool {
+        let failed_until = self.0.peek(asked).and_then(|kept| kept.failed_until);
+        failed_until.is_some_and(|until| now < until)
+    }
+
     /// Keeps an outcome that came at `now`. An answer takes the place of the one before; a failure stands beside it.
     pub fn put(&mut self, asked: Asked, outcome: &Result<Arc<Answered>, UpstreamError>, now: Instant) {
         match outcome {

@@ -16,6 +16,7 @@ use crate::dns::settings::{ALIAS_HOPS_MAX, ALIAS_TTL_SECS, TARGETS_MAX};
 use crate::dns::signing::Signing;
 use crate::io::alias_file::AliasFile;
 use crate::io::upstream::Upstream;
+use crate::io::validator::Validator;
 use crate::source::{Lookup, RecordSource};
 use bytes::Bytes;
 use dialtone_shared::Name;
@@ -37,6 +38,8 @@ pub struct Walk<'a> {
     pub aliases: Option<&'a AliasFile>,
     /// The upstream resolvers.
     pub upstream: Option<&'a Arc<Upstream>>,
+    /// What validates what they say for who asks.
+    pub validator: Option<&'a Arc<Validator>>,
     /// Whether an alias of a legacy name is followed there for who asks.
     pub may_chase: bool,
     /// What the answer turns out to be made from.
@@ -47,6 +50,16 @@ pub struct Walk<'a> {
     pub signing: Option<&'a Signing>,
     /// Whether it is to be proved what is not there.
     pub proves: bool,
+}
+
+/// What upstream resolvers say.
+struct Said {
+    rcode: Rcode,
+    answers: Vec<Rr>,
+    soa: Vec<Rr>,
+    /// What the aliases in it lead to, step by step.
+    targets: Vec<Domain>,
+    stale: bool,
 }
 
 /// What one step of the way came to.
@@ -142,11 +155,12 @@ impl Walk<'_> {
                     let is_hidden = hidden_ttl.is_some();
                     response.rcode = if is_hidden { Rcode::NoError } else { rcode };
                     let zone = if is_hidden { home } else { zone };
+                    let kinds = if is_hidden { hidden_kinds } else { kinds };
                     response.denial = self.proves.then(|| {
                         Box::new(Denial {
                             owner,
-                            exists: response.rcode != Rcode::NxDomain,
-                            kinds: if is_hidden { hidden_kinds } else { kinds },
+                            exists: response.rcode != Rcode::NxDomain || !kinds.is_empty(),
+                            kinds,
                         })
                     });
                     response.authority.push(self.zone.negative_soa(zone, ttl));
@@ -313,8 +327,14 @@ impl Walk<'_> {
             }]));
         }
         if record.record().is_revoked() {
-            let ede = Ede::new(ede::OTHER, "the name was revoked by its holder");
-            return Ok(none(Rcode::NxDomain, ttl.0, Some(ede)));
+            return Ok(Step::None {
+                rcode: Rcode::NxDomain,
+                zone: origin.clone(),
+                ttl: ttl.0,
+                ede: Some(Ede::new(ede::OTHER, "the name was revoked by its holder")),
+                // What says so is there, and must not be denied together with all else.
+                kinds: if labels.is_empty() { vec![TYPE_RECORD] } else { Vec::new() },
+            });
         }
         let labels: Vec<&[u8]> = labels.iter().map(Vec::as_slice).collect();
         let mut spot = Spot {
@@ -394,15 +414,17 @@ impl Walk<'_> {
             // Who asks follows the alias alone.
             (_, None) => return Ok(None),
         };
-        let (answered, age) = upstream.ask_or_stale(Asked::of(query, at)).await?;
-        let (mut answers, soa) = match age {
-            Some(age) => answered.records(age),
-            None => {
-                response.ede = Some(Ede::new(ede::STALE_ANSWER, ede::STALE_UPSTREAM));
-                answered.records_stale()
-            }
-        };
-        if let Some(target) = self.back_here(answered.targets()) {
+        let Said {
+            rcode,
+            mut answers,
+            soa,
+            targets,
+            stale,
+        } = self.said(upstream, query, at).await?;
+        if stale {
+            response.ede = Some(Ede::new(ede::STALE_ANSWER, ede::STALE_UPSTREAM));
+        }
+        if let Some(target) = self.back_here(&targets) {
             let leads_there =
                 |rr: &Rr| matches!(&rr.rdata, Rdata::Bytes(name) if rr.kind == types::CNAME && name.eq_ignore_ascii_case(target.as_wire()));
             answers.truncate(answers.iter().position(leads_there).map_or(0, |at| at + 1));
@@ -418,7 +440,7 @@ impl Walk<'_> {
             return Ok(Some((target.clone(), ttl)));
         }
         if hidden_ttl.is_none() {
-            response.rcode = answered.rcode;
+            response.rcode = rcode;
             response.answers.extend(answers);
             response.authority.extend(soa);
             return Ok(None);
@@ -432,11 +454,57 @@ impl Walk<'_> {
         Ok(None)
     }
 
+    /// What upstream resolvers say of `at`, validated if that is to be.
+    async fn said(&self, upstream: &Arc<Upstream>, query: &Query, at: &Domain) -> Result<Said, AnswerError> {
+        if let Some(validator) = self.validator {
+            let validated = validator.lookup(at, query.question.kind).await?;
+            let stale = validated.stale;
+            let Response {
+                rcode, answers, authority, ..
+            } = match query.dnssec_ok() {
+                true => validated.response,
+                false => validated.without_signatures().response,
+            };
+            return Ok(Said {
+                rcode,
+                targets: targets_of(at, &answers),
+                answers,
+                soa: authority.into_iter().filter(|rr| rr.kind == types::SOA).collect(),
+                stale,
+            });
+        }
+        let (answered, age) = upstream.ask_or_stale(Asked::of(query, at)).await?;
+        let (answers, soa) = age.map_or_else(|| answered.records_stale(), |age| answered.records(age));
+        Ok(Said {
+            rcode: answered.rcode,
+            targets: answered.targets().to_vec(),
+            answers,
+            soa,
+            stale: age.is_none(),
+        })
+    }
+
     /// The first of the names that aliases of the upstream lead to that is answered for here, and by nobody else.
     pub fn back_here<'t>(&self, targets: &'t [Domain]) -> Option<&'t Domain> {
         let is_theirs = |target: &Domain| self.zone.place(target, self.aliases) == Place::Legacy;
         targets.iter().find(|target| !is_theirs(target))
     }
+}
+
+/// What the aliases among `answers` lead to from `at` on, step by step.
+pub(crate) fn targets_of(at: &Domain, answers: &[Rr]) -> Vec<Domain> {
+    let mut chain = vec![at.clone()];
+    for answer in answers.iter().filter(|answer| answer.kind == types::CNAME) {
+        let target = match &answer.rdata {
+            Rdata::Bytes(name) => Domain::from_wire(name),
+            Rdata::Name(name) => Some(name.clone()),
+            Rdata::Soa(_) => None,
+        };
+        if let Some(target) = target.filter(|target| chain.contains(&answer.owner) && !chain.contains(target)) {
+            chain.push(target);
+        }
+    }
+    chain.split_off(1)
 }
 
 /// What a flat name says of a legacy one: as long as both may be believed, and with an alias only where one may stand.

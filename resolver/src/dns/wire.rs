@@ -189,8 +189,15 @@ impl<'a> Reader<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct Writer {
     bytes: Vec<u8>,
-    /// Where labels start that a later name may point to.
-    starts: Vec<u16>,
+    /// Where names start that a later name may end with.
+    starts: Vec<Start>,
+}
+
+/// Where a name starts, and how long it is without pointers.
+#[derive(Clone, Copy, Debug)]
+struct Start {
+    at: u16,
+    length: u8,
 }
 
 impl Writer {
@@ -217,7 +224,7 @@ impl Writer {
     /// Takes back all but the first `length` bytes.
     pub fn truncate(&mut self, length: usize) {
         self.bytes.truncate(length);
-        self.starts.retain(|&start| usize::from(start) < length);
+        self.starts.retain(|start| usize::from(start.at) < length);
     }
 
     /// Bytes as they are.
@@ -261,15 +268,16 @@ impl Writer {
         // What is being written here has no end yet, and is not pointed to.
         let before = self.starts.len();
         while wire[at] != 0 {
-            if let Some(start) = self.starts[..before]
-                .iter()
-                .copied()
-                .find(|&start| self.stands_at(start, &wire[at..]))
-            {
+            // A name has at most 255 bytes. Only as long a one is looked at: names that differ in their last labels alone would otherwise be read from each
+            // label on to their ends.
+            let length = (wire.len() - at) as u8;
+            let starts = self.starts[..before].iter().filter(|start| start.length == length);
+            if let Some(start) = starts.map(|start| start.at).find(|&start| self.stands_at(start, &wire[at..])) {
                 return self.u16(0xc000 | start);
             }
             if self.bytes.len() < 0x4000 && self.starts.len() < STARTS_MAX {
-                self.starts.push(self.bytes.len() as u16);
+                let at = self.bytes.len() as u16;
+                self.starts.push(Start { at, length });
             }
             let next = at + 1 + usize::from(wire[at]);
             self.put(&wire[at..next]);
@@ -346,6 +354,35 @@ mod tests {
             assert_eq!(r.name().expect(name), domain(name));
         }
         assert!(r.is_at_end());
+    }
+
+    #[test]
+    fn names_that_are_alike_but_for_their_last_labels_are_each_written_once_and_read_back() {
+        let name = |nth: usize, deep: usize| domain(&format!("{}n{nth}.example", "a.".repeat(deep)));
+        let mut w = Writer::new();
+        w.put(&[0; HEADER_BYTES]);
+        let names = [
+            name(1, 20),
+            name(2, 30),
+            name(1, 10),
+            name(2, 30),
+            name(1, 30),
+            name(2, 0),
+            name(1, 20),
+        ];
+        let mut lengths = Vec::new();
+        for name in &names {
+            let before = w.len();
+            w.name(name);
+            lengths.push(w.len() - before);
+        }
+        // All of it, or as many labels as are new and a pointer.
+        assert_eq!(lengths, [52, 65, 2, 2, 22, 2, 2]);
+        let bytes = w.into_bytes();
+        let mut r = Reader::at(&bytes, HEADER_BYTES);
+        for name in names {
+            assert_eq!(r.name(), Some(name));
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use crate::dns::settings::{MAKE_WAY_AFTER, TAKEN_BACK_MAX};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -45,6 +45,8 @@ pub(super) struct Pulse {
     last_micros: AtomicU64,
     answered: AtomicU64,
     taken_back: AtomicU64,
+    /// Whether nothing more can be written until the other side reads.
+    stuck: AtomicBool,
     make_way: Notify,
 }
 
@@ -165,14 +167,23 @@ impl Pulse {
             last_micros: AtomicU64::new(0),
             answered: AtomicU64::new(0),
             taken_back: AtomicU64::new(0),
+            stuck: AtomicBool::new(false),
             make_way: Notify::new(),
         }
     }
 
-    /// A whole question came.
+    /// A whole question came. Of who reads nothing it is no sign of life: what waits to be read would wait for ever.
     pub(super) fn asked(&self) {
+        if self.stuck.load(Ordering::Relaxed) {
+            return;
+        }
         let micros = u64::try_from(self.opened.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.last_micros.fetch_max(micros.max(1), Ordering::Relaxed);
+    }
+
+    /// Whether what is written cannot go out now.
+    pub(super) fn is_stuck(&self, stuck: bool) {
+        self.stuck.store(stuck, Ordering::Relaxed);
     }
 
     /// An answer was given.
@@ -297,6 +308,20 @@ mod tests {
         timeout(patience, silent.pulse().stopped(idle)).await.expect("told to go");
         assert!(timeout(Duration::ZERO, asking.pulse().stopped(idle)).await.is_err());
         assert!(Connections::admit(&connections, from("192.0.2.1")).is_none(), "all of them ask");
+    }
+
+    #[tokio::test]
+    async fn a_question_of_who_reads_nothing_is_no_sign_of_life() {
+        let (pulse, idle) = (Pulse::new(), Duration::from_millis(5));
+        pulse.is_stuck(true);
+        sleep(idle).await;
+        pulse.asked();
+        pulse.answered();
+        timeout(Duration::ZERO, pulse.stopped(idle)).await.expect("quiet for too long");
+        pulse.is_stuck(false);
+        pulse.asked();
+        let long = Duration::from_secs(3_600);
+        assert!(timeout(Duration::ZERO, pulse.stopped(long)).await.is_err() && !pulse.is_silent());
     }
 
     #[test]

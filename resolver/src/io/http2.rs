@@ -8,8 +8,8 @@ use crate::io::https::{Answer, Taken, asked, refused, replied};
 use crate::io::listeners::{SHUTDOWN_GRACE, told};
 use bytes::Bytes;
 use futures_util::FutureExt;
-use h2::RecvStream;
 use h2::server::{Builder, Connection, SendResponse};
+use h2::{Reason, RecvStream, SendStream};
 use hyper::Request;
 use hyper::body::{Body, Frame};
 use hyper::header::{CONTENT_LENGTH, DATE, HeaderValue};
@@ -19,7 +19,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncRead, AsyncWrite, BufWriter, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
@@ -40,6 +40,7 @@ pub(super) async fn converse(
     let stream = Together {
         stream: BufWriter::with_capacity(TOGETHER_BYTES, stream),
         waits: Arc::clone(&together),
+        pulse: Arc::clone(pulse),
     };
     let shaken = tokio::select! {
         () = told(&mut stopped) => return,
@@ -55,6 +56,7 @@ pub(super) async fn converse(
         via,
         pulse: Arc::clone(pulse),
         enough: Arc::clone(&enough),
+        patience: settings.tcp_idle,
         date: Date::default(),
     };
     tokio::select! {
@@ -88,6 +90,8 @@ struct Conversation {
     via: Via,
     pulse: Arc<Pulse>,
     enough: Arc<Notify>,
+    /// How long an answer may wait to be taken.
+    patience: Duration,
     date: Date,
 }
 
@@ -125,11 +129,18 @@ impl Conversation {
             Some(Err(refusal)) => Some(refused(*refusal)),
             None => None,
         };
+        let (patience, date) = (self.patience, self.date.now());
         if let Some(answer) = at_once {
-            taken.is_answered(send(respond, answer, self.date.now()));
+            match send(respond, answer, date) {
+                Sent::Whole => taken.is_answered(true),
+                Sent::Begun(stream, rest) => {
+                    tokio::spawn(async move { taken.is_answered(send_rest(stream, rest, patience).await) });
+                }
+                Sent::Gone => {}
+            }
             return;
         }
-        let (frontend, via, pulse, date) = (Arc::clone(&self.frontend), self.via, Arc::clone(&self.pulse), self.date.now());
+        let (frontend, via, pulse) = (Arc::clone(&self.frontend), self.via, Arc::clone(&self.pulse));
         tokio::spawn(async move {
             let answering = async {
                 let message = match asked {
@@ -146,21 +157,66 @@ impl Conversation {
                 answer = answering => answer,
                 _taken_back = poll_fn(|context| respond.poll_reset(context)) => return,
             };
-            taken.is_answered(send(respond, answer, date));
+            taken.is_answered(match send(respond, answer, date) {
+                Sent::Whole => true,
+                Sent::Begun(stream, rest) => send_rest(stream, rest, patience).await,
+                Sent::Gone => false,
+            });
         });
     }
 }
 
-/// Whether it could still be sent.
-fn send(mut respond: SendResponse<Bytes>, answer: Answer, date: HeaderValue) -> bool {
+/// How far an answer got.
+enum Sent {
+    /// All of it is on its way.
+    Whole,
+    /// There is room for no more of it before the other side has taken some.
+    Begun(SendStream<Bytes>, Bytes),
+    /// Nobody takes it any more.
+    Gone,
+}
+
+fn send(mut respond: SendResponse<Bytes>, answer: Answer, date: HeaderValue) -> Sent {
     let (mut head, body) = answer;
     let headers = head.headers_mut();
     headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     headers.insert(DATE, date);
-    let sent = respond
-        .send_response(head, false)
-        .and_then(|mut stream| stream.send_data(body, true));
-    sent.is_ok()
+    let Ok(mut stream) = respond.send_response(head, false) else {
+        return Sent::Gone;
+    };
+    stream.reserve_capacity(body.len());
+    if stream.capacity() < body.len() {
+        return Sent::Begun(stream, body);
+    }
+    match stream.send_data(body, true) {
+        Ok(()) => Sent::Whole,
+        Err(_) => Sent::Gone,
+    }
+}
+
+/// Sends the rest of an answer as it is taken, and says whether it was. Whoever has not taken all after `patience` does without it: an answer that nobody
+/// reads would be held for as long as something else is asked now and then.
+async fn send_rest(mut stream: SendStream<Bytes>, mut rest: Bytes, patience: Duration) -> bool {
+    let sending = async {
+        while !rest.is_empty() {
+            stream.reserve_capacity(rest.len());
+            let Some(Ok(room)) = poll_fn(|context| stream.poll_capacity(context)).await else {
+                return false;
+            };
+            let part = rest.split_to(room.min(rest.len()));
+            if stream.send_data(part, rest.is_empty()).is_err() {
+                return false;
+            }
+        }
+        true
+    };
+    match timeout(patience, sending).await {
+        Ok(sent) => sent,
+        Err(_) => {
+            stream.send_reset(Reason::CANCEL);
+            false
+        }
+    }
 }
 
 /// The body of a request.
@@ -189,6 +245,15 @@ impl Body for Said {
 struct Together {
     stream: BufWriter<TlsStream<TcpStream>>,
     waits: Arc<AtomicBool>,
+    pulse: Arc<Pulse>,
+}
+
+impl Together {
+    /// Notes whether writing came to something.
+    fn noted<T>(&self, written: Poll<T>) -> Poll<T> {
+        self.pulse.is_stuck(written.is_pending());
+        written
+    }
 }
 
 impl AsyncRead for Together {
@@ -199,11 +264,13 @@ impl AsyncRead for Together {
 
 impl AsyncWrite for Together {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.noted(written)
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, bytes);
+        self.noted(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -214,7 +281,8 @@ impl AsyncWrite for Together {
         if self.waits.load(Ordering::Relaxed) {
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.stream).poll_flush(context)
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        self.noted(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

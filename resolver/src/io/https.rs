@@ -110,7 +110,10 @@ async fn answer(
 
 /// The question of a request, at most [`QUESTION_BYTES_MAX`] bytes.
 pub(super) async fn asked(head: Parts, mut body: impl Body<Data = Bytes, Error: Into<BoxError>> + Unpin) -> Result<Bytes, Refusal> {
-    let message = match asks(&head) {
+    let asks = asks(&head);
+    // A long head is not kept for as long as a body is waited for.
+    drop(head);
+    let message = match asks {
         Ok(Asks::Message(message)) => Bytes::from(message),
         Ok(Asks::Body) => match Limited::new(&mut body, QUESTION_BYTES_MAX).collect().await {
             Ok(body) => body.to_bytes(),

@@ -13,6 +13,7 @@ use quinn::{TransportConfig, VarInt};
 use std::io;
 use std::net::UdpSocket;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -137,7 +138,7 @@ async fn converse(
                     // The address is that of now: a client may have moved.
                     let via = Via { carrier: Carrier::Quic, client: connection.remote_address(), view };
                     let (frontend, pulse) = (Arc::clone(&frontend), Arc::clone(seat.pulse()));
-                    streams.spawn(answer(send, recv, via, frontend, pulse));
+                    streams.spawn(answer(send, recv, via, frontend, pulse, settings.tcp_idle));
                 }
                 Err(_) => return,
             },
@@ -150,8 +151,15 @@ async fn converse(
     connection.close(code, b"");
 }
 
-/// One stream. An error ends the connection with its code.
-async fn answer(mut send: SendStream, mut recv: RecvStream, via: Via, frontend: Arc<Frontend>, pulse: Arc<Pulse>) -> Result<(), VarInt> {
+/// One stream. An error ends the connection with its code. Whoever has not taken an answer after `patience` does without it.
+async fn answer(
+    mut send: SendStream,
+    mut recv: RecvStream,
+    via: Via,
+    frontend: Arc<Frontend>,
+    pulse: Arc<Pulse>,
+    patience: Duration,
+) -> Result<(), VarInt> {
     let taken_back = |pulse: &Pulse| if pulse.taken_back() { Err(EXCESSIVE_LOAD) } else { Ok(()) };
     let framed = match recv.read_to_end(FRAME_BYTES_MAX as usize).await {
         Ok(framed) => framed,
@@ -168,15 +176,23 @@ async fn answer(mut send: SendStream, mut recv: RecvStream, via: Via, frontend: 
     let Reply::Send(answer) = reply else { return Err(PROTOCOL_ERROR) };
     let length = u16::try_from(answer.len()).map_err(|_| INTERNAL_ERROR)?;
     let framed = [&length.to_be_bytes()[..], &answer].concat();
-    if send.write_all(&framed).await.is_err() {
-        return taken_back(&pulse);
+    let given = async {
+        if send.write_all(&framed).await.is_err() {
+            return taken_back(&pulse);
+        }
+        // It can only fail where the stream is gone already.
+        let _finished = send.finish();
+        pulse.answered();
+        // Until it has been taken, this stream counts as one of those that are open.
+        let _taken = send.stopped().await;
+        Ok(())
+    };
+    if let Ok(given) = timeout(patience, given).await {
+        return given;
     }
-    // It can only fail where the stream is gone already.
-    let _finished = send.finish();
-    pulse.answered();
-    // Until it has been taken, this stream counts as one of those that are open.
-    let _taken = send.stopped().await;
-    Ok(())
+    // What nobody reads is not held for as long as something else is asked now and then. It can only fail where the stream is gone already.
+    let _reset = send.reset(NO_ERROR);
+    taken_back(&pulse)
 }
 
 /// `[length u16][message]` and nothing more: a message whose id is 0 and that does not speak of keepalive (RFC 9250 §4.2.1, §5.5.2).

@@ -21,7 +21,7 @@ use rustls::RootCertStore;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -65,7 +65,17 @@ enum Road {
 type Outcome = Result<Arc<Answered>, UpstreamError>;
 
 /// A question on its way to one of the servers: its place, and what came of it.
-type Try<'a> = BoxFuture<'a, (usize, io::Result<Option<Answered>>)>;
+type Try<'a> = BoxFuture<'a, (usize, Tried)>;
+
+/// What came of asking one server.
+enum Tried {
+    /// It answered; `None`: that it cannot.
+    Answered(Option<Answered>),
+    /// It was reached and said nothing in time: it may be there, and wait for somebody else.
+    Late,
+    /// It was not reached, or broke off.
+    Failed(io::Error),
+}
 
 impl Upstream {
     /// Asks `servers`, preferred first. `authorities` vouch for those over TLS and HTTPS that are to have a name; `None`: the web's.
@@ -91,7 +101,7 @@ impl Upstream {
             state: Mutex::new(State {
                 cache: UpstreamCache::default(),
                 waiting: HashMap::new(),
-                choice: Choice::new(servers.len()),
+                choice: Choice::new(servers.iter().map(|one| one.server.is_private())),
             }),
             servers,
             sent: AtomicU64::new(0),
@@ -112,8 +122,11 @@ impl Upstream {
     pub async fn ask(self: &Arc<Self>, asked: Asked) -> Result<(Arc<Answered>, Duration), UpstreamError> {
         let mut waiting = {
             let mut state = self.lock();
-            if let Some(known) = state.cache.get(&asked, Instant::now()) {
-                if matches!(&known, Ok((answered, age)) if answered.is_soon_over(*age)) && !state.waiting.contains_key(&asked) {
+            let now = Instant::now();
+            if let Some(known) = state.cache.get(&asked, now) {
+                let is_due = matches!(&known, Ok((answered, age)) if answered.is_soon_over(*age));
+                // One that failed is not asked for again with each question (RFC 9520 §3.2): what is known holds.
+                if is_due && !state.waiting.contains_key(&asked) && !state.cache.has_failed(&asked, now) {
                     // Where there is no room for it, it is asked for when it has to be.
                     let _ = self.begin(&mut state, asked);
                 }
@@ -221,8 +234,15 @@ impl Upstream {
                 };
                 asking.push((place, Instant::now()));
                 under_way.push(Box::pin(async move {
-                    let tried = timeout(UPSTREAM_TRY, self.try_one(&self.servers[place], asked)).await;
-                    (place, tried.unwrap_or_else(|late| Err(late.into())))
+                    let is_reached = AtomicBool::new(false);
+                    let tried = timeout(UPSTREAM_TRY, self.try_one(&self.servers[place], asked, &is_reached)).await;
+                    let tried = match tried {
+                        Ok(Ok(answered)) => Tried::Answered(answered),
+                        Ok(Err(error)) => Tried::Failed(error),
+                        Err(_) if is_reached.into_inner() => Tried::Late,
+                        Err(late) => Tried::Failed(late.into()),
+                    };
+                    (place, tried)
                 }));
             }
             let last = asking.last().copied();
@@ -255,18 +275,20 @@ impl Upstream {
     }
 
     /// One has answered or failed: what is to be remembered of it, and what that makes of the question, if anything.
-    fn settle(&self, place: usize, tried: io::Result<Option<Answered>>, since: Option<Instant>) -> Option<Result<Answered, UpstreamError>> {
+    fn settle(&self, place: usize, tried: Tried, since: Option<Instant>) -> Option<Result<Answered, UpstreamError>> {
         let (server, now) = (&self.servers[place].server, Instant::now());
         let mut state = self.lock();
         match tried {
-            Ok(answered) => {
+            Tried::Answered(answered) => {
                 state
                     .choice
                     .answered(place, since.map(|since| now - since).unwrap_or_default(), now);
                 Some(answered.ok_or(UpstreamError::Failed))
             }
-            Err(error) => {
-                let is_news = state.choice.failed(place, now);
+            // Else whoever asks for a name that nobody is quick about has all others' questions go elsewhere, and be it in the clear.
+            Tried::Late => None,
+            Tried::Failed(error) => {
+                let is_news = state.choice.failed(place, since.unwrap_or(now), now);
                 drop(state);
                 if is_distrust(&error) {
                     // Once, and not for each question.
@@ -281,12 +303,12 @@ impl Upstream {
         }
     }
 
-    /// `None`: it said that it cannot answer.
-    async fn try_one(&self, one: &One, asked: &Asked) -> io::Result<Option<Answered>> {
+    /// `None`: it said that it cannot answer. Notes when it is there for certain, which is not to be known of one that is asked by UDP.
+    async fn try_one(&self, one: &One, asked: &Asked, is_reached: &AtomicBool) -> io::Result<Option<Answered>> {
         self.sent.fetch_add(1, Ordering::Relaxed);
         match &one.road {
-            Road::Tls(tls) => return tls.ask(asked).await,
-            Road::Https(https) => return https.ask(asked).await,
+            Road::Tls(tls) => return tls.ask(asked, is_reached).await,
+            Road::Https(https) => return https.ask(asked, is_reached).await,
             Road::Plain => {}
         }
         let (server, sent) = (one.server.address, asked.query(rand::random(), &rand::random()));

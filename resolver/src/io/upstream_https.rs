@@ -16,6 +16,7 @@ use rustls::pki_types::ServerName;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -67,14 +68,15 @@ impl HttpsUpstream {
         })
     }
 
-    /// Asks, over the connection that is there, or over a new one. `None`: it said that it cannot answer.
+    /// Asks, over the connection that is there, or over a new one, and notes when there is one. `None`: it said that it cannot answer.
     ///
     /// # Errors
     /// No connection, or no answer of DNS over it. Where it was not shown who is there, see [`is_distrust`](super::upstream_dial::is_distrust).
-    pub async fn ask(&self, asked: &Asked) -> io::Result<Option<Answered>> {
+    pub async fn ask(&self, asked: &Asked, is_reached: &AtomicBool) -> io::Result<Option<Answered>> {
         // One that was kept may have been closed by the other end at this very moment: then again over a new one.
         loop {
             let (requests, number, is_kept) = self.connection().await?;
+            is_reached.store(true, Ordering::Relaxed);
             match self.ask_over(requests, asked).await {
                 Ok(answer) => return Ok(answer),
                 Err(Lost::Answer(error)) => return Err(error),

@@ -7,7 +7,7 @@ use crate::io::upstream_dial::Meant;
 use bytes::{Buf, BytesMut};
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -39,13 +39,14 @@ impl TlsUpstream {
         }
     }
 
-    /// Asks, over the connection that is there, or over a new one. `None`: it said that it cannot answer.
+    /// Asks, over the connection that is there, or over a new one, and notes when there is one. `None`: it said that it cannot answer.
     ///
     /// # Errors
     /// No connection, or it was closed before the answer came. Where it was not shown who is there, see [`is_distrust`](super::upstream_dial::is_distrust).
-    pub async fn ask(&self, asked: &Asked) -> io::Result<Option<Answered>> {
+    pub async fn ask(&self, asked: &Asked, is_reached: &AtomicBool) -> io::Result<Option<Answered>> {
         // One that was kept may have been closed by the other end at this very moment (RFC 7766 §6.2.4): then again over a new one.
         let (asks, is_kept) = self.connection().await?;
+        is_reached.store(true, Ordering::Relaxed);
         match self.ask_over(&asks, asked).await {
             Err(_) if is_kept => {
                 let (asks, _) = self.connection().await?;

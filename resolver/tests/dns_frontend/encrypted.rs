@@ -422,6 +422,85 @@ async fn a_slow_client_is_hung_up_on_over_every_transport_while_others_are_answe
     served.stop().await;
 }
 
+/// A frontend on which a connection is given up after `IDLE` without a sign of life.
+async fn impatient() -> Served {
+    let tcp_idle = IDLE;
+    Served::start(ListenerSettings {
+        tcp_idle,
+        ..ListenerSettings::default()
+    })
+    .await
+}
+
+const IDLE: Duration = Duration::from_millis(1_500);
+
+#[tokio::test]
+async fn over_https_an_answer_that_is_not_taken_is_not_held_for_as_long_as_others_are_asked_for() {
+    let served = impatient().await;
+    let stream = served.connect(served.https, b"h2").await.expect("connected");
+    // Not a byte of any body may come.
+    let shaken = h2::client::Builder::new().initial_window_size(0).handshake::<_, Bytes>(stream);
+    let (mut send, connection) = within(shaken).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    let (mut of_whom, whole) = (request("POST", "/dns-query", Vec::new()).map(|_| ()), Bytes::from(question(&ask())));
+    of_whom.headers_mut().remove("host");
+    let ask = async |send: &mut h2::client::SendRequest<Bytes>| {
+        *send = send.clone().ready().await.expect("ready");
+        let (response, mut body) = send.send_request(of_whom.clone(), false).expect("sent");
+        body.send_data(whole.clone(), true).expect("sent");
+        response.await.expect("a head")
+    };
+    let mut unread = within(ask(&mut send)).await.into_body();
+    let mut end = std::pin::pin!(unread.data());
+    let cut = async {
+        loop {
+            tokio::select! {
+                end = &mut end => break end,
+                // Taken back when dropped, so that there is always room for one more.
+                _also = ask(&mut send) => tokio::time::sleep(IDLE / 10).await,
+            }
+        }
+    };
+    let cut = within(cut).await.expect("an end").expect_err("no answer");
+    assert_eq!(cut.reason(), Some(h2::Reason::CANCEL), "the stream alone: {cut}");
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn over_quic_an_answer_that_is_not_taken_is_not_held_for_as_long_as_others_are_asked_for() {
+    let served = impatient().await;
+    let mut endpoint = Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).expect("an endpoint");
+    let mut client = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(served.client(b"doq")).expect("QUIC")));
+    let mut transport = quinn::TransportConfig::default();
+    // More than one answer and less than a padded one.
+    transport.stream_receive_window(300_u32.into());
+    client.transport_config(Arc::new(transport));
+    endpoint.set_default_client_config(client);
+    let connection = within(endpoint.connect(served.quic, "localhost").expect("begun"))
+        .await
+        .expect("connected");
+    let mut padded = ask();
+    padded.padding = 30;
+    let (mut send, mut recv) = within(connection.open_bi()).await.expect("a stream");
+    send.write_all(&framed(&question(&padded))).await.expect("sent");
+    send.finish().expect("sent");
+    let small = framed(&question(&ask()));
+    let mut end = std::pin::pin!(recv.received_reset());
+    let cut = async {
+        loop {
+            tokio::select! {
+                end = &mut end => break end,
+                also = ask_quic(&connection, &small) => {
+                    assert!(is_answer(&also.expect("an answer")));
+                    tokio::time::sleep(IDLE / 10).await;
+                }
+            }
+        }
+    };
+    assert!(within(cut).await.expect("connected").is_some(), "the stream alone");
+    served.stop().await;
+}
+
 #[tokio::test]
 async fn a_certificate_that_is_replaced_is_shown_to_the_next_who_comes() {
     let served = Served::start(ListenerSettings::default()).await;

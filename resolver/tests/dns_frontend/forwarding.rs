@@ -606,3 +606,32 @@ async fn delegates_to_legacy_names_are_followed_there() {
     stranger.client = SocketAddr::from(([203, 0, 113, 5], 4_000));
     assert_eq!(parsed(&stranger.of_frontend(&frontend).await).answers.len(), 1);
 }
+
+#[tokio::test]
+async fn what_is_asked_for_ahead_of_time_and_fails_is_not_asked_for_again_with_each_question() {
+    let upstream = Upstream::that({
+        let is_first = AtomicBool::new(true);
+        move |query, _| match is_first.swap(false, Ordering::SeqCst) {
+            true => vec![reply(query, 0, &[Rr("www.example", types::A, 10, &[192, 0, 2, 9])], &[])],
+            false => vec![reply(query, 2, &[], &[])],
+        }
+    })
+    .await;
+    let (_, frontend) = forwarding(&[&upstream]).await;
+    let ask = Ask::of("www.example", types::A);
+    let ahead = async {
+        // In its last second the answer is asked for again.
+        while upstream.asked().len() < 2 {
+            ask.of_frontend(&frontend).await;
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), ahead)
+        .await
+        .expect("asked");
+    for _ in 0..40 {
+        ask.of_frontend(&frontend).await;
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert_eq!(upstream.asked().len(), 3, "once, and the two tries that each question has");
+}

@@ -1,6 +1,6 @@
 //! Other names, asked of upstream resolvers over TLS: one connection for many questions, and nothing in the clear, whatever happens.
 
-use crate::forwarding::{Rr, ede, parsed, reply};
+use crate::forwarding::{Rr, Upstream, ede, parsed, reply};
 use crate::world::{Ask, Records, frontend, settings};
 use dialtone_resolver::dns::{Frontend, Server};
 use dialtone_resolver::io::certificate::Certificate;
@@ -55,6 +55,10 @@ impl Tls {
                         let mut query = vec![0; usize::from(length)];
                         stream.read_exact(&mut query).await.expect("a whole question");
                         assert_eq!(query.len() % 128, 0, "its length says little");
+                        // What nobody is quick about.
+                        if query[13..].starts_with(SLOW) {
+                            continue;
+                        }
                         gathered.push(query);
                         if gathered.len() < gathers {
                             continue;
@@ -187,4 +191,21 @@ async fn one_that_is_silent_over_tls_is_passed_over_for_the_next() {
     }
     assert!(silent.connections() > 0, "it was asked");
     silent.nothing_came_in_the_clear();
+}
+
+/// The start of names that an upstream over TLS never has an answer to.
+const SLOW: &[u8] = b"200";
+
+#[tokio::test]
+async fn a_name_that_nobody_is_quick_about_moves_no_other_questions_into_the_clear() {
+    let private = Tls::that(1, false).await;
+    let plain = Upstream::that(|query, _| vec![answer(query)]).await;
+    let frontend = forwarding(vec![private.server(), plain.address.into()]);
+    is_answered(&ask(&frontend, 1).await, 1);
+    is_answered(&ask(&frontend, 200).await, 200);
+    for number in 2..=4 {
+        is_answered(&ask(&frontend, number).await, number);
+    }
+    let in_the_clear: Vec<String> = plain.asked().iter().map(|(name, ..)| name.to_lower().to_string()).collect();
+    assert_eq!(in_the_clear, ["200.example"]);
 }

@@ -1,12 +1,12 @@
 //! Legacy names whose owners have linked them to flat names, and answers that DNSSEC proves.
 
 use crate::forwarding::{Rr, SOA, Upstream, ede, parsed, reply, without_ttl};
-use crate::world::{Ask, Records, frontend, name, settings};
+use crate::world::{Ask, ORIGIN, Records, frontend, name, settings};
 use dialtone_resolver::dns::wire::Reader;
 use dialtone_resolver::dns::{Domain, Follow, Frontend, SearchSettings};
 use dialtone_shared::Binding;
 use dialtone_shared::record::rdata::types;
-use dialtone_shared::record::{Address, DnsData};
+use dialtone_shared::record::{Address, Delegate, DnsData, Step};
 use rcgen::{KeyPair, PublicKeyData, SigningKey};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -275,6 +275,73 @@ async fn what_does_not_validate_is_not_passed_on_unless_who_asks_wants_it_all_th
     forged.flags |= 0x0010;
     let message = parsed(&forged.of_frontend(&frontend).await);
     assert_eq!(without_ttl(&message.answers), ["forged.example.com. IN A 192.0.2.99"]);
+}
+
+#[tokio::test]
+async fn what_a_flat_name_takes_from_a_legacy_one_is_validated_as_well() {
+    let root = Arc::new(Root::new());
+    let upstream = upstream(Arc::clone(&root), link_to("site"), true).await;
+    let (records, frontend, _folder) = world(&upstream, &root, Follow::No, true);
+    let alias = |owner: &str, to: &str| {
+        Binding::Dns(DnsData {
+            owner: owner.to_owned(),
+            kind: types::CNAME,
+            ttl: dialtone_shared::Ttl(60),
+            rdata: Domain::from_text(to).expect(to).as_wire().to_vec(),
+        })
+    };
+    for (of, address) in [("signed.example.com", "192.0.2.5"), ("forged.example.com", "ServFail")] {
+        let path = vec![Step::Legacy(of.to_owned())];
+        let text = DnsData {
+            owner: String::new(),
+            kind: types::TXT,
+            ttl: dialtone_shared::Ttl(60),
+            rdata: b"\x01x".to_vec(),
+        };
+        let hidden = Binding::Delegate(Delegate { path: path.clone() });
+        records.publish("hidden", 60, vec![hidden, Binding::Dns(text)]);
+        records.publish("shown", 60, vec![Binding::Delegate(Delegate { path }), alias("www", of)]);
+        for owner in [
+            name("hidden").to_string(),
+            name("shown").to_string(),
+            format!("www.{}", name("shown")),
+        ] {
+            let flat = format!("{owner}.{ORIGIN}");
+            assert_eq!(address_of(&frontend, &flat, false).await.0, address, "{flat} from {of}");
+            assert_eq!(address_of(&frontend, &flat, true).await.0, address, "{flat} from {of}");
+        }
+    }
+    // Checking disabled.
+    let mut ask = Ask::of(&format!("{}.{ORIGIN}", name("hidden")), types::A);
+    ask.flags |= 0x0010;
+    assert_eq!(parsed(&ask.of_frontend(&frontend).await).answers.len(), 1);
+}
+
+#[tokio::test]
+async fn a_legacy_alias_that_is_proved_leads_to_a_flat_name_from_outside_and_from_another_one() {
+    for rcode in [0, 3] {
+        let root = Arc::new(Root::new());
+        let signer = Arc::clone(&root);
+        let upstream = Upstream::that(move |query, _| {
+            let flat = Domain::from_text(&format!("{}.{ORIGIN}", name("site"))).expect("a name");
+            let alias = Rr("alias.example.com", types::CNAME, 60, flat.as_wire());
+            vec![match asked(query) {
+                (_, DNSKEY) => signer.signed(query, Rr(".", DNSKEY, 60, &signer.dnskey())),
+                (name, types::A) if name == "alias.example.com" => {
+                    let signature = signer.rrsig(&alias);
+                    reply(query, rcode, &[alias, Rr("alias.example.com", RRSIG, 60, &signature)], &[])
+                }
+                _ => reply(query, 3, &[], &[SOA]),
+            }]
+        })
+        .await;
+        let (records, frontend, _folder) = world(&upstream, &root, Follow::No, true);
+        let path = vec![Step::Legacy("alias.example.com".to_owned())];
+        records.publish("other", 60, vec![Binding::Delegate(Delegate { path })]);
+        for asked in ["alias.example.com".to_owned(), format!("{}.{ORIGIN}", name("other"))] {
+            assert_eq!(address_of(&frontend, &asked, false).await.0, "192.0.2.1", "{asked} with {rcode}");
+        }
+    }
 }
 
 #[tokio::test]

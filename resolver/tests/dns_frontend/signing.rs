@@ -1,6 +1,6 @@
 //! The origin signed: what is answered to those who ask for signatures, and to those who do not.
 
-use crate::world::{Ask, ORIGIN, Records, frontend, name, settings};
+use crate::world::{Ask, ORIGIN, Records, domain, frontend, name, settings};
 use dialtone_resolver::RecordSource;
 use dialtone_resolver::dns::denial::types::{DNSKEY, NSEC, NXNAME, RRSIG};
 use dialtone_resolver::dns::generations::Millis;
@@ -9,7 +9,7 @@ use dialtone_resolver::dns::{Carrier, Frontend};
 use dialtone_resolver::io::zone_keys::{FileKey, write_keys};
 use dialtone_shared::Binding;
 use dialtone_shared::Ttl;
-use dialtone_shared::record::rdata::types;
+use dialtone_shared::record::rdata::{TYPE_RECORD, types};
 use dialtone_shared::record::{Address, DnsData};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -19,6 +19,7 @@ const DO: bool = true;
 
 /// Names under an origin that is signed, and the same unsigned.
 struct Signed {
+    records: Arc<Records>,
     frontend: Arc<Frontend>,
     unsigned: Arc<Frontend>,
     _folder: TempDir,
@@ -55,6 +56,7 @@ impl Signed {
         Self {
             frontend: Arc::new(signing.following(Arc::default(), Millis::new(|| 1_000))),
             unsigned: frontend(&records, settings()),
+            records,
             _folder: folder,
         }
     }
@@ -247,4 +249,64 @@ async fn a_flood_of_names_that_nobody_has_is_signed_only_so_often_and_goes_over_
         3,
         "and who wants no signature"
     );
+}
+
+#[tokio::test]
+async fn the_record_that_revokes_a_name_is_not_denied_by_the_proof_that_nothing_else_is_there() {
+    let signed = Signed::new();
+    signed.records.revoke("gone");
+    let gone = format!("{}.{ORIGIN}", name("gone"));
+    let mut compact = asking(&gone, types::A, DO).bytes();
+    let flags = compact.len() - 4;
+    compact[flags] |= 0x40;
+    let via = dialtone_resolver::dns::Via::new(Carrier::Tcp, SocketAddr::from(([127, 0, 0, 1], 4_000)));
+    let dialtone_resolver::dns::Reply::Send(compact) = signed.frontend.answer(&compact, via).await else {
+        panic!("no answer")
+    };
+    for answer in [signed.ask(&gone, types::A, DO).await, Answer::read(&compact)] {
+        assert_eq!((answer.code, answer.denied), (0, Some(vec![RRSIG, NSEC, TYPE_RECORD])));
+    }
+    assert_eq!(signed.ask(&gone, TYPE_RECORD, DO).await.answers, [TYPE_RECORD, RRSIG]);
+    assert_eq!(signed.ask(&gone, types::A, !DO).await.code, 3);
+    let below = signed.ask(&format!("x.{gone}"), types::A, DO).await;
+    assert_eq!(below.denied, Some(vec![RRSIG, NSEC, NXNAME]));
+}
+
+#[tokio::test]
+async fn an_answer_by_way_of_many_aliases_is_signed_as_seldom_as_its_signatures_cost() {
+    const ALIASES: usize = 8;
+    let signed = Signed::new();
+    let at = |nth: usize| name(&format!("alias {nth}"));
+    for nth in 0..=ALIASES {
+        let binding = |kind, rdata| {
+            let owner = "*".to_owned();
+            let ttl = Ttl(60);
+            Binding::Dns(DnsData { owner, kind, ttl, rdata })
+        };
+        let next = domain(&format!("x.{}.{ORIGIN}", at(nth + 1)));
+        let binding = match nth {
+            ALIASES => binding(types::A, vec![192, 0, 2, 1]),
+            _ => binding(types::CNAME, next.as_wire().to_vec()),
+        };
+        signed.records.publish(&format!("alias {nth}"), 60, vec![binding]);
+    }
+    let signatures_for = |client: [u8; 4], nth_alias: usize| {
+        let (frontend, at) = (Arc::clone(&signed.frontend), at(nth_alias));
+        async move {
+            let mut signatures = 0;
+            for nth in 0.. {
+                let mut ask = asking(&format!("n{nth}.{at}.{ORIGIN}"), types::A, DO);
+                ask.client = SocketAddr::from((client, 4_000));
+                let answer = Answer::read(&ask.of_frontend(&frontend).await);
+                if answer.code != 0 {
+                    return signatures;
+                }
+                signatures += answer.answers.iter().filter(|kind| **kind == RRSIG).count();
+            }
+            0
+        }
+    };
+    let by_one = signatures_for([203, 0, 113, 9], ALIASES).await;
+    let by_nine = signatures_for([198, 51, 100, 9], 0).await;
+    assert!(by_nine <= by_one && by_nine + ALIASES >= by_one, "{by_nine} as {by_one}");
 }

@@ -130,8 +130,8 @@ impl Checks {
                 }
             }
             checked.verify_time += began.elapsed();
-            // On the runtime's own threads, and giving way again and again: beside them it would be for the system to share the cores, and a question
-            // would wait for milliseconds.
+            // On the runtime's own threads, and giving way again and again, to its tasks and to other threads: else a question would wait for milliseconds.
+            std::thread::yield_now();
             yield_now().await;
         }
         Ok(checked)

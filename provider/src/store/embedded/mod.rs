@@ -60,7 +60,8 @@ pub struct EmbeddedStore {
 /// What an operator may choose.
 #[derive(Clone, Debug)]
 pub struct EmbeddedOptions {
-    /// Memory for blocks that were read, in bytes. The default keeps a million records of 400 bytes under 500 MB in all.
+    /// Memory for blocks that were read, in bytes. With the default a provider of a million records that keeps an answer for each takes less than 300 MB
+    /// in all; three times as much answered no more misses a second, since what was read lately the system has as well.
     pub cache_bytes: u64,
     /// Puts are refused while the disk has less than this left, in bytes: what was already taken needs it to be put in order.
     pub free_bytes_min: u64,
@@ -69,7 +70,7 @@ pub struct EmbeddedOptions {
 impl Default for EmbeddedOptions {
     fn default() -> Self {
         Self {
-            cache_bytes: 96 << 20,
+            cache_bytes: 32 << 20,
             free_bytes_min: 256 << 20,
         }
     }
