@@ -380,6 +380,11 @@ impl Collector for Dns {
                 "Messages sent to upstream resolvers",
                 counts.upstream_sent,
             ),
+            (
+                "dialtone_dns_upstream_unwanted",
+                "Messages by UDP in the name of upstream resolvers that were no reply to what was asked",
+                counts.upstream_unwanted,
+            ),
         ] {
             let counter = ConstCounter::new(count);
             counter.encode(encoder.encode_descriptor(name, help, None, ConstCounter::<u64>::TYPE)?)?;

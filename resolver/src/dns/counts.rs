@@ -38,6 +38,8 @@ pub struct FrontendCounts {
     pub kept_bytes: u64,
     /// Messages sent to upstream resolvers.
     pub upstream_sent: u64,
+    /// Messages by UDP from where they are, or as if from there, that were no reply to what was asked.
+    pub upstream_unwanted: u64,
 }
 
 #[derive(Debug, Default)]
@@ -133,7 +135,7 @@ impl Counters {
         add(&self.kept_bytes, before.1, now.1);
     }
 
-    pub(crate) fn read(&self, upstream_sent: u64, unsearched: u64) -> FrontendCounts {
+    pub(crate) fn read(&self, (upstream_sent, upstream_unwanted): (u64, u64), unsearched: u64) -> FrontendCounts {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let by_carrier = self.by_carrier.each_ref().map(load);
         FrontendCounts {
@@ -151,6 +153,7 @@ impl Counters {
             kept: load(&self.kept),
             kept_bytes: load(&self.kept_bytes),
             upstream_sent,
+            upstream_unwanted,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What is asked of upstream resolvers, which of their replies are believed, and how they are passed on.
 //!
 //! A reply that is not exactly the answer to what was asked is passed over, and the wait goes on: whoever can end the wait with junk
-//! can choose the answer.
+//! can choose the answer. Only where somebody guesses what the answer must have, another way is taken: one that has nothing to be guessed.
 
 use crate::dns::domain::Domain;
 use crate::dns::question::{DNSSEC_OK, Query, Question};
@@ -46,6 +46,8 @@ pub enum Verdict {
     Truncated,
     /// Right but for the case of the name: some upstreams change it, and so may who forges. Ask again over TCP.
     OtherCase,
+    /// Right but for its id: somebody guesses, who may have better luck with the next. Ask again over TCP (RFC 5452 §9.3).
+    Guess,
     /// It says that it cannot answer: ask another.
     Failed,
     /// It is nothing that was asked for: keep waiting.
@@ -131,12 +133,15 @@ impl Sent {
         let mut r = Reader::new(reply);
         let header = r.header()?;
         let is_reply = header.flags & flags::QR != 0 && header.flags & flags::OPCODE == 0;
-        if header.id != self.id || !is_reply || header.counts[0] != 1 {
+        if !is_reply || header.counts[0] != 1 {
             return None;
         }
         let (name, kind, class) = (r.plain_name()?, r.u16()?, r.u16()?);
         if name != self.question.name || kind != self.question.kind || class != self.question.class {
             return None;
+        }
+        if header.id != self.id {
+            return same_case.then_some(Verdict::Guess);
         }
         if same_case && name.as_wire() != self.question.name.as_wire() {
             return Some(Verdict::OtherCase);
@@ -486,6 +491,50 @@ pub(crate) mod tests {
             let verdict = sent.judge(&w.into_bytes());
             assert_eq!(matches!(verdict, Verdict::Answer(_)), believed, "{pointer:x}: {verdict:?}");
         }
+    }
+
+    #[test]
+    fn of_all_ids_and_all_cases_one_is_the_answer() {
+        // Ten letters.
+        let sent = asked("www.example").query(0x1234, &[0x5a; 32]);
+        let reply = |id: u16, question: &Question| {
+            let mut w = Writer::new();
+            w.header(&Header {
+                id,
+                flags: flags::QR,
+                counts: [1, 1, 0, 0],
+            });
+            write_question(&mut w, question);
+            w.name(&question.name)
+                .u16(types::A)
+                .u16(CLASS_IN)
+                .u32(60)
+                .u16(4)
+                .put(&[192, 0, 2, 66]);
+            w.into_bytes()
+        };
+        let believed: Vec<u16> = (0..=u16::MAX)
+            .filter(|&id| sent.judge(&reply(id, &sent.question)) != Verdict::Guess)
+            .collect();
+        assert_eq!(believed, [sent.id]);
+        // Over TCP there are no guesses.
+        assert_eq!(sent.judge_any_case(&reply(1, &sent.question)), Verdict::PassOver);
+        let mut answers = 0;
+        for letters in 0..1_u16 << 10 {
+            let mut wire = sent.question.name.as_wire().to_vec();
+            for (bit, letter) in wire.iter_mut().filter(|byte| byte.is_ascii_alphabetic()).enumerate() {
+                *letter = letter.to_ascii_lowercase() & !(u8::from(letters >> bit & 1 == 1) << 5);
+            }
+            let question = Question {
+                name: Reader::new(&wire).plain_name().expect("a name"),
+                ..sent.question.clone()
+            };
+            match sent.judge(&reply(sent.id, &question)) {
+                Verdict::Answer(_) => answers += 1,
+                verdict => assert_eq!(verdict, Verdict::OtherCase),
+            }
+        }
+        assert_eq!(answers, 1);
     }
 
     proptest! {

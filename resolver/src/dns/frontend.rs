@@ -581,8 +581,11 @@ impl Frontend {
 
     /// What has been answered so far.
     pub fn counts(&self) -> FrontendCounts {
-        let sent = self.upstream.as_ref().map_or(0, |upstream| upstream.sent());
-        self.counters.read(sent, self.searches.0.refused())
+        let upstream = self
+            .upstream
+            .as_ref()
+            .map_or((0, 0), |upstream| (upstream.sent(), upstream.unwanted()));
+        self.counters.read(upstream, self.searches.0.refused())
     }
 
     /// How long answers took so far, each way for which there was any.

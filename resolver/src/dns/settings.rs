@@ -365,6 +365,10 @@ pub const UPSTREAM_SOON_OVER: u32 = 10;
 /// Answers that hold for no longer are not worth asking for sooner, in seconds.
 pub const UPSTREAM_PREFETCH_TTL_MIN: u32 = 10;
 
+/// After so many messages by UDP that are nothing to the question an upstream is asked over TCP. An honest one sends none, or a late one to whoever had the
+/// port before; the system keeps some 270 small ones for a socket, and what comes then is lost, the reply too.
+pub const UPSTREAM_UNWANTED_MAX: usize = 16;
+
 /// How often each upstream is tried.
 pub const UPSTREAM_TRIES: usize = 2;
 

@@ -6,7 +6,9 @@ use crate::dns::forward::{Answered, Asked, Sent, Verdict};
 use crate::dns::latency::Found;
 use crate::dns::rcode::UpstreamError;
 use crate::dns::server::{Identity, Server, Way};
-use crate::dns::settings::{UPSTREAM_IN_FLIGHT_MAX, UPSTREAM_STALE_AFTER, UPSTREAM_TOTAL, UPSTREAM_TRIES, UPSTREAM_TRY};
+use crate::dns::settings::{
+    UPSTREAM_IN_FLIGHT_MAX, UPSTREAM_STALE_AFTER, UPSTREAM_TOTAL, UPSTREAM_TRIES, UPSTREAM_TRY, UPSTREAM_UNWANTED_MAX,
+};
 use crate::dns::upstream_cache::UpstreamCache;
 use crate::dns::upstream_choice::Choice;
 use crate::io::allowance::{Grant, may_ask, turned_away, waits_for};
@@ -34,6 +36,8 @@ pub struct Upstream {
     state: Mutex<State>,
     /// Messages sent, for whoever counts.
     sent: AtomicU64,
+    /// Messages that came by UDP and were no reply to what was asked.
+    unwanted: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -101,6 +105,7 @@ impl Upstream {
             }),
             servers,
             sent: AtomicU64::new(0),
+            unwanted: AtomicU64::new(0),
         }))
     }
 
@@ -188,6 +193,11 @@ impl Upstream {
     /// How many messages have been sent to upstream resolvers.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
+    }
+
+    /// How many messages came by UDP that were no reply to what was asked: late ones, or guesses of somebody who forges.
+    pub fn unwanted(&self) -> u64 {
+        self.unwanted.load(Ordering::Relaxed)
     }
 
     async fn carry_out(self: Arc<Self>, asked: Asked, done: watch::Sender<Option<Outcome>>, grant: Grant) {
@@ -302,10 +312,10 @@ impl Upstream {
             Road::Plain => {}
         }
         let (server, sent) = (one.server.address, asked.query(rand::random(), &rand::random()));
-        match ask_udp(server, &sent).await? {
+        match ask_udp(server, &sent, &self.unwanted).await? {
             Verdict::Answer(answered) => Ok(Some(answered)),
             Verdict::Failed => Ok(None),
-            Verdict::Truncated | Verdict::OtherCase | Verdict::PassOver => {
+            Verdict::Truncated | Verdict::OtherCase | Verdict::Guess | Verdict::PassOver => {
                 self.sent.fetch_add(1, Ordering::Relaxed);
                 ask_tcp(server, &sent).await
             }
@@ -319,8 +329,8 @@ impl Upstream {
 }
 
 /// The first reply that is anything to what was sent. One in another case is believed only over TCP, and only if none in the right
-/// case comes first.
-async fn ask_udp(server: SocketAddr, sent: &Sent) -> io::Result<Verdict> {
+/// case comes first. [`Verdict::PassOver`]: too many came that are none, and fill the room that the reply needs.
+async fn ask_udp(server: SocketAddr, sent: &Sent, unwanted: &AtomicU64) -> io::Result<Verdict> {
     let any = match server {
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
@@ -329,7 +339,7 @@ async fn ask_udp(server: SocketAddr, sent: &Sent) -> io::Result<Verdict> {
     socket.connect(server).await?;
     socket.send(&sent.bytes).await?;
     let mut reply = vec![0; UDP_REPLY_BYTES];
-    let mut other_case_until = None;
+    let (mut other_case_until, mut passed_over) = (None, 0);
     loop {
         let received = match other_case_until {
             None => socket.recv(&mut reply).await?,
@@ -338,10 +348,24 @@ async fn ask_udp(server: SocketAddr, sent: &Sent) -> io::Result<Verdict> {
                 Err(_) => return Ok(Verdict::OtherCase),
             },
         };
-        match sent.judge(&reply[..received]) {
-            Verdict::PassOver => {}
+        let verdict = sent.judge(&reply[..received]);
+        if matches!(verdict, Verdict::Guess | Verdict::PassOver) {
+            unwanted.fetch_add(1, Ordering::Relaxed);
+        }
+        match verdict {
+            Verdict::PassOver => {
+                passed_over += 1;
+                if passed_over == UPSTREAM_UNWANTED_MAX {
+                    tracing::debug!(%server, "many messages that are no replies to what was asked: asking over TCP");
+                    return Ok(Verdict::PassOver);
+                }
+            }
             Verdict::OtherCase => {
                 other_case_until.get_or_insert(tokio::time::Instant::now() + OTHER_CASE_GRACE);
+            }
+            Verdict::Guess => {
+                tracing::debug!(%server, "somebody guesses ids: asking over TCP");
+                return Ok(Verdict::Guess);
             }
             verdict => return Ok(verdict),
         }
@@ -361,7 +385,7 @@ async fn ask_tcp(server: SocketAddr, sent: &Sent) -> io::Result<Option<Answered>
         match sent.judge_any_case(&reply) {
             Verdict::Answer(answered) => return Ok(Some(answered)),
             Verdict::Failed | Verdict::Truncated => return Ok(None),
-            Verdict::OtherCase | Verdict::PassOver => {}
+            Verdict::OtherCase | Verdict::Guess | Verdict::PassOver => {}
         }
     }
 }

@@ -118,7 +118,7 @@ impl HttpsUpstream {
         match sent.judge_any_case(&body) {
             Verdict::Answer(answered) => Ok(Some(answered.older_by(age))),
             Verdict::Failed | Verdict::Truncated => Ok(None),
-            Verdict::OtherCase | Verdict::PassOver => Err(odd("the answer is to no question that was asked".to_owned())),
+            Verdict::OtherCase | Verdict::Guess | Verdict::PassOver => Err(odd("the answer is to no question that was asked".to_owned())),
         }
     }
 

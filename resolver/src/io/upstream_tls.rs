@@ -126,7 +126,7 @@ fn settle(waiting: &mut HashMap<u16, Ask>, reply: &[u8]) {
     let answer = match ask.sent.judge_any_case(reply) {
         Verdict::Answer(answered) => Some(answered),
         Verdict::Failed | Verdict::Truncated => None,
-        Verdict::OtherCase | Verdict::PassOver => return,
+        Verdict::OtherCase | Verdict::Guess | Verdict::PassOver => return,
     };
     if let Some(ask) = waiting.remove(&id) {
         // Who no longer waits has no use for it.

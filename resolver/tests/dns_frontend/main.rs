@@ -13,4 +13,5 @@ mod rate;
 mod scenario;
 mod signing;
 mod sockets;
+mod spoofing;
 mod world;
