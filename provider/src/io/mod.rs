@@ -15,3 +15,4 @@ pub mod peering;
 pub mod quic;
 pub mod upkeep;
 pub mod watching;
+pub mod way;

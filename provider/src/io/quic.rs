@@ -3,6 +3,7 @@
 //! A certificate here is only a container for a key: it is self-made, made anew by every process, and its names and dates
 //! mean nothing. TLS proves that the other side holds the key; whose key it is, the greeting proves.
 
+use crate::io::way::give_way;
 use crate::peering::limits::HEARD_WITHIN;
 use dialtone_shared::SecretKey;
 use dialtone_shared::message::ALPN;
@@ -236,12 +237,12 @@ impl Runtime for Tracked {
     }
 }
 
-/// The same, letting the system run another thread after each step: a whole turn, as the system gives it, is milliseconds, for which a client would wait
-/// behind what peers send. Where no other thread wants the core that is less than a microsecond.
+/// The same, giving way after each step.
 async fn giving_way<F: Future + Unpin>(mut task: F) -> F::Output {
     std::future::poll_fn(move |context| {
+        let began = Instant::now();
         let polled = Pin::new(&mut task).poll(context);
-        std::thread::yield_now();
+        give_way(began);
         polled
     })
     .await

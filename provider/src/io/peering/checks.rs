@@ -8,6 +8,7 @@
 //! Turns are given in the order in which they were asked for, and a link asks for a few at a time: so links that bring much share the cores evenly,
 //! and one that brings little waits for a piece or two of each of the others, not for all that they brought.
 
+use crate::io::way::give_way;
 use crate::peering::alike::alike;
 use crate::peering::intake::{self, Checked, Terms};
 use crate::peering::limits::{INVALID_RECORDS_MAX, VERIFY_CHUNK};
@@ -131,7 +132,7 @@ impl Checks {
             }
             checked.verify_time += began.elapsed();
             // On the runtime's own threads, and giving way again and again, to its tasks and to other threads: else a question would wait for milliseconds.
-            std::thread::yield_now();
+            give_way(began);
             yield_now().await;
         }
         Ok(checked)
