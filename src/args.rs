@@ -3,6 +3,7 @@
 use crate::commands;
 use crate::exit::Exit;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
 
 /// Flat, self-certifying names, kept by competing providers that peer.
 ///
@@ -63,6 +64,17 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line, for collectors.
     Json,
+}
+
+/// Where to listen, as it is typed.
+///
+/// # Errors
+/// It is no address with a port.
+pub fn listen_address(typed: &str) -> Result<SocketAddr, String> {
+    let none = |_| {
+        "not an address with a port: write one like 127.0.0.1:4353 or [::1]:4353; 0.0.0.0 and [::] are all of this machine's".to_owned()
+    };
+    typed.parse().map_err(none)
 }
 
 fn epilogue() -> String {

@@ -6,7 +6,7 @@ mod key;
 pub mod site;
 pub mod watched;
 
-use crate::args::LogArgs;
+use crate::args::{LogArgs, listen_address};
 use crate::commands::dns::site::{Made, SiteSettings};
 use crate::commands::dns::watched::Watched;
 use crate::config::{self, Client, ClientArgs, ClientFile};
@@ -56,19 +56,19 @@ pub struct DnsArgs {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where to answer, over UDP and TCP; repeat it for more [default: 127.0.0.1:4353]
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = listen_address)]
     listen: Vec<SocketAddr>,
     /// Where to answer DNS over TLS; repeat it for more
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = listen_address)]
     tls: Vec<SocketAddr>,
     /// Where to answer DNS over HTTPS, at /dns-query; repeat it for more
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = listen_address)]
     https: Vec<SocketAddr>,
     /// Where to answer DNS over QUIC; repeat it for more
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = listen_address)]
     quic: Vec<SocketAddr>,
     /// Where to answer /metrics and /healthz over HTTP [default: nowhere]
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = listen_address)]
     metrics: Option<SocketAddr>,
     /// The certificate to show, a chain in PEM; read again when it changes [default: one made for first use]
     #[arg(long, value_name = "FILE")]
@@ -512,8 +512,10 @@ impl Sockets {
         };
         for address in addresses {
             let failed = |error: std::io::Error| {
-                Failure::new(Exit::Local, address, plain_error(&error))
-                    .help("stop what is using it, or choose another address with --listen (port 0 takes a free one)")
+                // The reason says which address.
+                Failure::new(Exit::Local, "frontend", plain_error(&error)).help(
+                    "stop what is using it, or choose another address (port 0 takes a free one): --listen, or `listen` in a settings file",
+                )
             };
             let (udp, tcp) = listeners::open(*address, lent).await.map_err(failed)?;
             sockets.addresses.push(udp.local_addr().map_err(failed)?);

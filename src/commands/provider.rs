@@ -1,6 +1,6 @@
 //! `dialtone provider`: keeps records for others, and peers; backs up and restores its store.
 
-use crate::args::LogArgs;
+use crate::args::{LogArgs, listen_address};
 use crate::commands::dns::encrypted;
 use crate::control::{self, Control, ProviderDesk, Reload, SOCKET, STORE};
 use crate::exit::{Exit, Failure, Outcome};
@@ -49,13 +49,13 @@ struct RunArgs {
     #[command(flatten)]
     place: PlaceArgs,
     /// Where HTTP is answered; repeat it for more [default: 127.0.0.1:4380]
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = listen_address)]
     http: Vec<SocketAddr>,
     /// Where DNS is answered, over UDP and TCP; repeat it for more [default: 127.0.0.1:4353]
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = listen_address)]
     dns: Vec<SocketAddr>,
     /// Where peers connect [default: 127.0.0.1:4381]
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = listen_address)]
     peering: Option<SocketAddr>,
     /// An agreement with another provider: its name, and where it listens unless it connects to us
     #[arg(long = "peer", value_name = "NAME[@HOST:PORT]", value_parser = peer)]

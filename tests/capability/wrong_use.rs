@@ -138,7 +138,22 @@ fn a_port_in_use_is_named_with_the_setting_to_change() {
             "--provider",
             "dns://127.0.0.1:1/dialtone.alt",
         ])
-        .failed(9, &[&address, "in use"]);
+        .failed(9, &[&address, "in use", "--listen"]);
+    for flag in ["--tls", "--https"] {
+        let free = ["dns", "--listen", "127.0.0.1:0", "--origin", "dialtone.alt"];
+        let elsewhere = ["--provider", "dns://127.0.0.1:1/dialtone.alt", flag, &address];
+        world.run([&free[..], &elsewhere].concat()).failed(9, &[&address, "in use", flag]);
+    }
+}
+
+#[test]
+fn where_to_listen_is_an_address_with_a_port() {
+    let world = World::new();
+    for verb in [["dns", "--quic"], ["provider", "--http"]] {
+        for wrong in ["localhost", "127.0.0.1", "127.0.0.1:99999"] {
+            world.run([verb[0], verb[1], wrong]).failed(3, &[wrong, verb[1], "127.0.0.1:4353"]);
+        }
+    }
 }
 
 #[test]

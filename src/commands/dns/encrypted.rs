@@ -31,8 +31,22 @@ pub fn add_to(start: &mut Value, addresses: &EncryptedAddresses, certificate: &C
 /// They cannot be opened, as who typed flags is told.
 pub fn failed(error: EncryptedError) -> Failure {
     match error {
-        EncryptedError::Taken { address, reason, .. } => Failure::new(Exit::Local, address, crate::exit::plain(&reason))
-            .help("stop what is using it, or choose another address (port 0 takes a free one)"),
+        EncryptedError::Taken {
+            over,
+            setting,
+            address,
+            reason,
+        } => {
+            let flag = setting.strip_prefix("dns.").unwrap_or(setting);
+            Failure::new(
+                Exit::Local,
+                address,
+                format!("cannot listen for {over}: {}", crate::exit::plain(&reason)),
+            )
+            .help(format!(
+                "stop what is using it, or choose another address (port 0 takes a free one): --{flag}, or `{flag}` in a settings file"
+            ))
+        }
         EncryptedError::Certificate(error) => failures::certificate(error)
             .help("name a chain in PEM with --certificate and its key with --certificate-key, or neither: then one is made"),
     }
