@@ -70,6 +70,9 @@ C
     # A name that is not there looks like one that is.
     awk '{ print; if (NF) { name = $1; first = substr(name, 1, 1); sub(/^./, first == "y" ? "b" : "y", name); print name, $2 } }' "$work/q/zipf.q" >"$work/q/half.q"
     grep ' A$' "$work/q/all.q" | shuf --random-source="$work/names" >"$work/q/each.q"
+    # Asked again in another order than they were kept in.
+    tac "$work/names" >"$work/other"
+    shuf --random-source="$work/other" "$work/q/each.q" >"$work/q/again.q"
 }
 # dnsdist and a frontend of one's own with TLS and HTTPS and the same certificate; both have everything in their caches before they are measured.
 encrypted() {
@@ -232,7 +235,7 @@ of() { # server test
             half:dialtone) slice "$s" half -q "$work/q/half.q" -c 4 -w 32 -t "$seconds" ;;
             all:dialtone)
                 "$LOAD" -s "${at[$s]}" -q "$work/q/each.q" -x -c 4 -w 8 -t 60 >&2
-                slice "$s" all -q "$work/q/each.q" -c 4 -w 32 -t "$seconds"
+                slice "$s" all -q "$work/q/again.q" -c 4 -w 32 -t "$seconds"
                 say "resident: $before MiB before, $(rss) MiB after $(wc -l <"$work/q/each.q") names were asked for"
                 ;;
             change:dialtone)

@@ -43,6 +43,15 @@ pub struct ClientFile {
 }
 
 impl ClientFile {
+    /// Whether its providers can be asked.
+    ///
+    /// # Errors
+    /// One of them is none.
+    pub fn check(&self, path: &Path) -> Result<(), Failure> {
+        let list = self.providers.iter().flatten().map(String::as_str);
+        read_providers(list, &format!("{}: `providers`", path.display())).map(drop)
+    }
+
     /// With the paths in it as they are meant in the file at `path`.
     fn found_at(mut self, path: &Path) -> Self {
         for said in [&mut self.map, &mut self.state, &mut self.token_file].into_iter().flatten() {

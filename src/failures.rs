@@ -122,6 +122,8 @@ pub struct Flags {
     pub dns: &'static str,
     /// Where peers connect.
     pub peering: &'static str,
+    /// Whether a settings file may say it as well.
+    pub or_file: bool,
 }
 
 impl Flags {
@@ -136,11 +138,29 @@ impl Flags {
     }
 }
 
+/// What helps where an address cannot be listened on for a reason of this kind. `by`: what names another address.
+pub fn elsewhere(kind: std::io::ErrorKind, by: &str) -> String {
+    use std::io::ErrorKind;
+    match kind {
+        ErrorKind::AddrNotAvailable => {
+            format!("that is no address of this machine: choose one that is, or 0.0.0.0 or [::] for all of its kind: {by}")
+        }
+        ErrorKind::PermissionDenied => format!(
+            "a port below 1024 needs the right to it: on Linux CAP_NET_BIND_SERVICE, or a socket that systemd opens (etc/dialtone-dns.socket); or choose another: {by}"
+        ),
+        _ => format!("stop what is using it, or choose another (port 0 takes a free one): {by}"),
+    }
+}
+
 /// A provider does not start, whose addresses are chosen by `flags` here, and its folder by `--data`.
 pub fn start(error: StartError, flags: Flags) -> Failure {
     let data_flag = "--data";
     match error {
         StartError::Settings(error) => settings(error),
+        StartError::Folder { path, .. } if path.is_file() => {
+            Failure::new(Exit::Local, path.display(), "is a file, and the data goes into a folder")
+                .help(format!("choose a folder with {data_flag}"))
+        }
         StartError::Folder { path, reason } => Failure::file(&path, &reason).help(format!(
             "give this user the right to write there, or choose another folder with {data_flag}"
         )),
@@ -152,17 +172,14 @@ pub fn start(error: StartError, flags: Flags) -> Failure {
             reason,
             setting,
         } => {
-            let failure = Failure::new(Exit::Local, address, format!("cannot listen for {what}: {reason}")).help(format!(
-                "stop what is using it, or choose another (port 0 takes a free one): {}",
-                flags.of(setting).map_or_else(
-                    || format!("`{setting}` in the settings file"),
-                    |flag| format!("{flag}, or `{setting}` in a settings file")
-                )
-            ));
-            match address.port() {
-                1..1024 => failure.help("a port below 1024 also needs the right to it: on Linux CAP_NET_BIND_SERVICE"),
-                _ => failure,
-            }
+            let by = flags.of(setting).map_or_else(
+                || format!("`{setting}` in the settings file"),
+                |flag| match flags.or_file {
+                    true => format!("{flag}, or `{setting}` in a settings file"),
+                    false => flag.to_owned(),
+                },
+            );
+            Failure::new(Exit::Local, address, format!("cannot listen for {what}: {}", plain(&reason))).help(elsewhere(reason.kind(), &by))
         }
         StartError::Dns(error) => frontend(error),
         StartError::Certificate(error) => certificate(error)
@@ -256,8 +273,9 @@ pub fn statement(error: StatementError) -> Failure {
 pub fn identity(error: IdentityError) -> Failure {
     match error {
         IdentityError::File { path, reason, .. } => Failure::file(&path, &reason),
-        IdentityError::NotAKey(path) => Failure::new(Exit::BadInput, path.display(), "not a PKCS#8 PEM file of an Ed25519 key")
-            .help("`dialtone key new` or `openssl genpkey -algorithm ed25519` makes one"),
+        IdentityError::NotAKey(path) => Failure::new(Exit::BadInput, path.display(), "not a PKCS#8 PEM file of an Ed25519 key").help(
+            "bring back your copy of it; another one, by `dialtone key new` or `openssl genpkey -algorithm ed25519`, is another name",
+        ),
     }
 }
 
@@ -450,7 +468,7 @@ pub fn lookup(name: impl fmt::Display, error: LookupError) -> Failure {
 /// The keys of an origin cannot be used.
 pub fn zone_keys(error: ZoneKeyError) -> Failure {
     match error {
-        ZoneKeyError::File(error) => key_file(error),
+        ZoneKeyError::File(error) => key_file(error).help("`signing_key` names a file that `dialtone dns key` made"),
         ZoneKeyError::None(path) => {
             Failure::new(Exit::BadInput, path.display(), "no `PRIVATE KEY` in it").help("`dialtone dns key` makes a file with one")
         }

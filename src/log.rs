@@ -4,6 +4,7 @@ use crate::args::{LogArgs, LogFormat};
 use crate::exit::{Exit, Failure, Outcome};
 use dialtone_provider::settings::{self, LogSettings};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// Starts logging: `DIALTONE_LOG` has the last word, then flags, then the settings of a verb that stays.
 ///
@@ -19,9 +20,7 @@ pub fn start(args: &LogArgs, settings: Option<&LogSettings>) -> Outcome {
         (None, _, _) => ("debug,dialtone=trace,dialtone_provider=trace,dialtone_resolver=trace", "--verbose"),
     };
     // What libraries say about themselves is seldom about us; whoever wants it names them.
-    let filter = EnvFilter::try_new(format!("{LIBRARIES},{text}")).map_err(|error| {
-        Failure::new(Exit::Settings, by, error).help("write a level (error, warn, info, debug, trace), or `info,dialtone_provider=debug`")
-    })?;
+    let filter = read(text, by)?;
     let format = args.log_format.unwrap_or(match settings.map(|settings| settings.format) {
         Some(settings::LogFormat::Json) => LogFormat::Json,
         Some(settings::LogFormat::Text) | None => LogFormat::Text,
@@ -36,6 +35,27 @@ pub fn start(args: &LogArgs, settings: Option<&LogSettings>) -> Outcome {
         LogFormat::Json => lines.json().try_init(),
     };
     Ok(())
+}
+
+/// Whether the settings of a log mean something.
+///
+/// # Errors
+/// Its filter means nothing.
+pub fn check(settings: &LogSettings) -> Outcome {
+    read(&settings.filter, "`log.filter`").map(drop)
+}
+
+fn read(text: &str, by: &str) -> Result<EnvFilter, Failure> {
+    let wrong = |why: String| {
+        Failure::new(Exit::Settings, by, why)
+            .help("write a level (off, error, warn, info, debug, trace), or `info,dialtone_provider=debug`")
+    };
+    // The library takes any other word for a part of the program, of which then everything is logged, and of the rest nothing.
+    let is_no_level = |word: &&str| !word.is_empty() && !word.contains(['=', '[']) && word.parse::<LevelFilter>().is_err();
+    if let Some(word) = text.split(',').map(str::trim).find(is_no_level) {
+        return Err(wrong(format!("{word:?} is no level")));
+    }
+    EnvFilter::try_new(format!("{LIBRARIES},{text}")).map_err(|error| wrong(error.to_string()))
 }
 
 const LIBRARIES: &str = "fjall=warn,lsm_tree=warn,quinn=warn,quinn_proto=warn,rustls=warn,hyper=warn,hyper_util=warn";

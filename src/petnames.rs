@@ -90,6 +90,13 @@ pub fn resolve(typed: &str, map: &Path) -> Result<Name, Failure> {
     }
     let failure = Failure::new(Exit::BadInput, format!("`{shown}`"), &error);
     Err(match error {
+        NameError::Length(_) if typed.contains('/') => {
+            failure.help("that looks like the address of a page: leave out what stands before the name and after it")
+        }
+        // So long a word was meant to be a name, and as a petname the slip would stay.
+        NameError::Length(length) if length > PETNAME_LIKELY_CHARS => {
+            failure.help("copy the name again: some of it is missing, or there is more than it")
+        }
         NameError::Length(_) => failure
             .help(format!(
                 "it is no petname of {} either: `dialtone alias {shown} NAME` makes it one",
@@ -103,6 +110,9 @@ pub fn resolve(typed: &str, map: &Path) -> Result<Name, Failure> {
         NameError::Bytes(_) | NameError::Origin(_) => failure,
     })
 }
+
+/// The longest word that is taken for a petname that is not there, rather than for a name with a slip, in characters.
+const PETNAME_LIKELY_CHARS: usize = 40;
 
 /// What a change to the map, or reading it, failed with.
 pub fn wrong(path: &Path, error: &AliasError) -> Failure {

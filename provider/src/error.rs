@@ -41,7 +41,7 @@ pub enum StartError {
         /// Where.
         address: SocketAddr,
         /// Why not.
-        reason: String,
+        reason: io::Error,
         /// The setting to change.
         setting: &'static str,
     },

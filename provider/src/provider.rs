@@ -442,7 +442,7 @@ fn listen(addresses: &[SocketAddr], lent: &mut Lent) -> Result<Vec<TcpListener>,
             .map_err(|error| StartError::Listen {
                 what: "HTTP",
                 address: *address,
-                reason: error.to_string(),
+                reason: error,
                 setting: "http.listen",
             })
     };
@@ -455,7 +455,7 @@ async fn open_dns(addresses: &[SocketAddr], lent: &mut Lent) -> Result<Vec<(Data
         bound.push(dns::open(*address, lent).await.map_err(|error| StartError::Listen {
             what: "DNS",
             address: *address,
-            reason: error.to_string(),
+            reason: error,
             setting: "dns.listen",
         })?);
     }
@@ -483,7 +483,7 @@ fn open_encrypted(settings: &Settings, lent: &mut Lent) -> Result<Option<Encrypt
         } => StartError::Listen {
             what: over,
             address,
-            reason: reason.to_string(),
+            reason,
             setting,
         },
     })
@@ -523,7 +523,7 @@ async fn start_peering(
         Err(PeeringError::Endpoint(EndpointError::Listen { address, error })) => Err(StartError::Listen {
             what: "peers",
             address,
-            reason: error.to_string(),
+            reason: error,
             setting: "peering.listen",
         }),
         Err(error) => Err(error.into()),

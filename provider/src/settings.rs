@@ -3,6 +3,7 @@
 use crate::peering::agreement::{Agreement, Filter, Limits};
 use crate::store::EmbeddedOptions;
 use dialtone_resolver::dns::access::check_views;
+use dialtone_resolver::dns::settings::taken_twice;
 use dialtone_resolver::dns::{AccessSettings, Domain, QueryLogSettings, RateSettings, SearchSettings, Server, ViewSettings};
 use dialtone_shared::Name;
 use dialtone_shared::limits::{LIFETIME_SECS_MAX, PRICE_BYTES_MAX, VALUE_BYTES_MAX};
@@ -438,6 +439,17 @@ impl Settings {
         }
         if self.dns.certificate_key.is_some() && self.dns.certificate.is_none() {
             return wrong("`dns.certificate_key` is a key without its certificate: set `dns.certificate` too".to_owned());
+        }
+        let by_tcp = self
+            .http
+            .listen
+            .iter()
+            .chain(&self.dns.listen)
+            .chain(&self.dns.tls)
+            .chain(&self.dns.https);
+        let by_udp = self.dns.listen.iter().chain(&self.dns.quic).chain([&self.peering.listen]);
+        if let Some(address) = taken_twice(by_tcp).or_else(|| taken_twice(by_udp)) {
+            return wrong(format!("{address} stands there for two listeners: give each a port of its own"));
         }
         self.dns.rate.check().or_else(|what| wrong(format!("`dns.rate`: {what}")))?;
         let query_log = self.dns.query_log.check();

@@ -4,7 +4,7 @@ use crate::commands::dns::DnsFile;
 use crate::commands::template::Which;
 use crate::config::{self, ClientFile};
 use crate::exit::{Failure, Outcome};
-use crate::{failures, output, petnames, place};
+use crate::{failures, log, output, petnames, place};
 use clap::Args;
 use dialtone_provider::settings::from_file;
 use dialtone_resolver::dns::FrontendError;
@@ -51,15 +51,18 @@ pub fn run(args: CheckConfigArgs) -> Outcome {
             check_zone_keys(file.signing_key.as_ref().map(|keys| from_file(path, keys)))?;
             file.summary()
         }
-        Which::Client => toml::from_str::<ClientFile>(&text)
-            .map(|_| "the settings of a client".to_owned())
-            .map_err(|error| config::bad_settings(path, &text, &error, "client"))?,
+        Which::Client => {
+            let file = toml::from_str::<ClientFile>(&text).map_err(|error| config::bad_settings(path, &text, &error, "client"))?;
+            file.check(path)?;
+            "the settings of a client".to_owned()
+        }
     };
     output::line(format!("{}: good: {says}", path.display()))
 }
 
 fn provider(path: &Path) -> Result<String, Failure> {
     let settings = place::load(path)?;
+    log::check(&settings.log)?;
     let list = |addresses: &[std::net::SocketAddr]| match addresses {
         [] => "nowhere".to_owned(),
         some => some.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
@@ -138,7 +141,7 @@ fn says_nothing(table: &toml::Table) -> bool {
 }
 
 /// Whose settings a file holds, by the keys that only one kind has. In doubt a provider's: its report is the fullest.
-fn told_from_keys(text: &str) -> Which {
+pub fn told_from_keys(text: &str) -> Which {
     let Ok(table) = text.parse::<toml::Table>() else {
         return Which::Provider;
     };

@@ -19,6 +19,7 @@ use dialtone_provider::settings::{LogSettings, from_file};
 use dialtone_resolver::RecordSource;
 use dialtone_resolver::dns::access::{bound, check_views};
 use dialtone_resolver::dns::generations::{Generations, Millis};
+use dialtone_resolver::dns::settings::taken_twice;
 use dialtone_resolver::dns::{
     AccessSettings, Authority, Domain, Follow, Frontend, FrontendSettings, ListenerSettings, QueryLogSettings, RateSettings,
     SearchSettings, Server, ViewSettings,
@@ -235,6 +236,13 @@ impl DnsFile {
             Domain::from_text(origin).map_err(|error| Failure::new(Exit::Settings, format!("{}: `origin`", path.display()), error))?;
         }
         site::check(file.site.as_deref(), &file.site_names, path)?;
+        let by_tcp = file.listen.iter().chain(&file.tls).chain(&file.https).chain(&file.metrics);
+        if let Some(address) = taken_twice(by_tcp).or_else(|| taken_twice(file.listen.iter().chain(&file.quic))) {
+            let why = format!("{address} stands there twice, and is listened on once");
+            return Err(Failure::new(Exit::Settings, path.display(), why)
+                .help("give `listen`, `tls`, `https` and `metrics` ports of their own, and so `listen` and `quic`"));
+        }
+        log::check(&file.log)?;
         for (table, checked) in [
             ("rate", file.rate.check()),
             ("searches", file.searches.check()),
@@ -513,9 +521,8 @@ impl Sockets {
         for address in addresses {
             let failed = |error: std::io::Error| {
                 // The reason says which address.
-                Failure::new(Exit::Local, "frontend", plain_error(&error)).help(
-                    "stop what is using it, or choose another address (port 0 takes a free one): --listen, or `listen` in a settings file",
-                )
+                Failure::new(Exit::Local, "frontend", plain_error(&error))
+                    .help(failures::elsewhere(error.kind(), "--listen, or `listen` in a settings file"))
             };
             let (udp, tcp) = listeners::open(*address, lent).await.map_err(failed)?;
             sockets.addresses.push(udp.local_addr().map_err(failed)?);

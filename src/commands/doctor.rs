@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 /// files that the other verbs use. Of a provider that runs on this machine it looks at every link: what cannot resolve where, and whose turn it is.
 /// With --settings nothing is asked of anyone: it says whether a network of providers with these settings is coherent, and if not, which names
 /// would not resolve where, and who is to change what. Relative paths in a settings file are from its folder, wherever a provider is started
-/// with it. The exit status is that of the worst finding.
+/// with it. The exit status is that of the worst `bad` finding; `odd` ones alone leave it at 0.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  dialtone doctor\n  dialtone doctor --provider http://127.0.0.1:4380 --provider http://127.0.0.1:4390\n  \

@@ -241,6 +241,7 @@ const FLAGS: failures::Flags = failures::Flags {
     http: "--http",
     dns: "--dns",
     peering: "--peering",
+    or_file: true,
 };
 
 /// `NAME[@HOST:PORT]`.

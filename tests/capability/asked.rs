@@ -77,6 +77,9 @@ state = 'state'
     second.said("another frontend runs with this state folder");
     assert_eq!(second.signal("TERM").code(), Some(0));
     world.ok(["dns", "top", "--once", "--seconds", "1", "--state", "state"]);
+    // Who names the settings that it runs with means it too.
+    world.ok(["dns", "top", "--once", "--seconds", "1", "--config", "dns.toml"]);
+    world.ok(["dns", "flush", "example.com", "--config", "dns.toml"]);
     assert_eq!(frontend.signal("TERM").code(), Some(0));
     assert!(!world.path("state/dns.sock").exists());
 }

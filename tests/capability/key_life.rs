@@ -149,7 +149,8 @@ fn a_revocation_from_the_drawer_burns_a_lost_key_and_a_rotation_brings_the_name_
     let world = World::new();
     let (first, second) = ProviderProcess::peered(&world);
     let name = key(&world, "alice.key");
-    world.ok(["key", "revoke", "alice.key", "--sign-only", "alice.revocation"]);
+    let kept = world.ok(["key", "revoke", "alice.key", "--sign-only", "alice.revocation"]);
+    assert!(kept.stderr.contains("nothing is revoked yet"), "{kept}");
     let mode = world.path("alice.revocation").metadata().unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "who can read it can revoke");
     world.ok([

@@ -1,6 +1,7 @@
 //! Wrong use gets a clear error with a remedy and the right exit status, and changes nothing.
 
 use crate::support::{ProviderProcess, Running, World, free_port};
+use dialtone_shared::Name;
 use std::net::TcpListener;
 
 #[test]
@@ -231,4 +232,102 @@ fn swap(name: &str) -> String {
     let at = (20..54).find(|&at| letters[at] != letters[at + 1]).expect("no name is one letter");
     letters.swap(at, at + 1);
     letters.into_iter().collect()
+}
+
+#[test]
+fn settings_that_a_start_would_refuse_are_refused_by_who_checks_them() {
+    let world = World::new();
+    for (file, text, says) in [
+        (
+            "dns.toml",
+            "listen = ['127.0.0.1:5399']\ntls = ['127.0.0.1:5399']",
+            "127.0.0.1:5399",
+        ),
+        (
+            "dns.toml",
+            "listen = ['127.0.0.1:5399']\nquic = ['127.0.0.1:5399']",
+            "127.0.0.1:5399",
+        ),
+        ("dns.toml", "listen = ['127.0.0.1:5399']\n[log]\nfilter = 'loud'", "loud"),
+        (
+            "provider.toml",
+            "[dns]\nlisten = ['127.0.0.1:5399']\nhttps = ['127.0.0.1:5399']",
+            "127.0.0.1:5399",
+        ),
+        ("provider.toml", "data = 'd'\n[log]\nfilter = 'info,loud'", "loud"),
+        ("client.toml", "providers = ['x']", "`providers`"),
+    ] {
+        world.write(file, text);
+        world.run(["check-config", file]).failed(8, &[says]);
+    }
+    world.write(
+        "dns.toml",
+        "listen = ['127.0.0.1:0', '127.0.0.1:0']\ntls = ['127.0.0.1:0']\n[log]\nfilter = 'info,dialtone_provider=debug'",
+    );
+    world.ok(["check-config", "dns.toml"]);
+}
+
+#[test]
+fn a_name_with_a_slip_is_not_taken_for_a_petname() {
+    let world = World::new();
+    let name = Name::of_content(b"a page").to_string();
+    for (typed, says) in [
+        (name[1..].to_owned(), "copy the name again"),
+        (format!("http://{name}.dialtone.alt:8000/"), "leave out"),
+    ] {
+        let ran = world.run(["resolve", &typed]);
+        ran.failed(3, &[says]);
+        assert!(!ran.stderr.contains("dialtone alias"), "{ran}");
+    }
+    world.run(["resolve", "home"]).failed(3, &["dialtone alias home"]);
+}
+
+#[test]
+fn an_address_of_another_machine_is_not_said_to_be_in_use() {
+    let world = World::new();
+    // Of documentation (RFC 5737): no machine has it.
+    for words in [
+        ["provider", "--http", "192.0.2.99:4380"],
+        ["dns", "--listen", "192.0.2.99:4380"],
+        ["dns", "--quic", "192.0.2.99:4380"],
+    ] {
+        let free = ["--dns", "127.0.0.1:0", "--peering", "127.0.0.1:0", "--data", "d"];
+        let elsewhere = ["--origin", "dialtone.alt", "--provider", "dns://127.0.0.1:1/dialtone.alt"];
+        let rest = if words[0] == "provider" { &free[..] } else { &elsewhere[..] };
+        let also = if words[1] == "--quic" {
+            &["--listen", "127.0.0.1:0"][..]
+        } else {
+            &[]
+        };
+        let ran = world.run([&words[..], also, rest].concat());
+        ran.failed(9, &["192.0.2.99:4380", "no address of this machine", words[1]]);
+        assert!(!ran.stderr.contains("is using it"), "{ran}");
+    }
+}
+
+#[test]
+fn a_file_in_the_place_of_a_data_folder_is_said_to_be_one() {
+    let world = World::new();
+    world.write("data", "");
+    world
+        .run([
+            "provider",
+            "--data",
+            "data",
+            "--http",
+            "127.0.0.1:0",
+            "--dns",
+            "127.0.0.1:0",
+            "--peering",
+            "127.0.0.1:0",
+        ])
+        .failed(9, &["data", "is a file", "--data"]);
+}
+
+#[test]
+fn the_size_of_a_value_is_compared_with_what_a_value_may_have() {
+    let world = World::new();
+    world.write("value", "x".repeat(5_000));
+    let shown = world.ok(["put", "value", "--dry-run"]).stdout;
+    assert!(shown.contains("of at most 60001 bytes"), "{shown}");
 }

@@ -8,6 +8,8 @@ use crate::dns::links::Follow;
 use crate::dns::query_log::QueryLogSettings;
 use crate::dns::server::Server;
 use serde::Deserialize;
+use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -377,3 +379,10 @@ pub const UPSTREAM_IDLE: Duration = Duration::from_secs(30);
 
 /// How long one question may take with all upstreams: what a stub resolver waits before it asks again (5 s), less the way back.
 pub const UPSTREAM_TOTAL: Duration = Duration::from_millis(4_500);
+
+/// The first address that stands twice among those of one carrier: the second could not be listened on. Port 0 is another one each time.
+pub fn taken_twice<'a>(addresses: impl IntoIterator<Item = &'a SocketAddr>) -> Option<SocketAddr> {
+    let mut seen = HashSet::new();
+    let with_port = addresses.into_iter().filter(|address| address.port() != 0);
+    with_port.copied().find(|address| !seen.insert(*address))
+}

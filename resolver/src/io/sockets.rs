@@ -25,7 +25,7 @@ pub fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
 /// # Errors
 /// What the operating system says.
 pub fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = open(address, Type::DGRAM)?;
+    let socket = open_for_datagrams(address)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
 }
@@ -33,10 +33,17 @@ pub fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
 /// A UDP socket that blocks, whose port others of this user may share.
 #[cfg(target_os = "linux")]
 pub(crate) fn bind_udp_shared(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = open(address, Type::DGRAM)?;
+    let socket = open_for_datagrams(address)?;
     socket.set_reuse_port(true)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
+}
+
+fn open_for_datagrams(address: SocketAddr) -> io::Result<Socket> {
+    let socket = open(address, Type::DGRAM)?;
+    // A system that allows less gives what it allows.
+    let _ = socket.set_recv_buffer_size(WAITING_BYTES);
+    Ok(socket)
 }
 
 fn open(address: SocketAddr, kind: Type) -> io::Result<Socket> {
@@ -48,6 +55,9 @@ fn open(address: SocketAddr, kind: Type) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// What may wait in a UDP socket: some thousand questions, each with what the system needs for it. The usual is less than three hundred, and those that come
+/// at once after a break of some milliseconds, ours or the network's, were lost.
+const WAITING_BYTES: usize = 1 << 20;
 /// Connections that the system accepts ahead of us: a burst of clients after a restart fits.
 const BACKLOG: i32 = 1_024;
 

@@ -1,5 +1,8 @@
 //! `dialtone dns top` and `dialtone dns flush`: a frontend that runs is asked what it is asked most, and told to forget.
 
+use crate::commands::check_config::told_from_keys;
+use crate::commands::dns::DnsFile;
+use crate::commands::template::Which;
 use crate::config::{Client, ClientArgs};
 use crate::control::{Asked, Control, DNS_SOCKET, FrontendDesk, Request, SOCKET, ask_at};
 use crate::exit::{Exit, Failure, Outcome};
@@ -8,6 +11,7 @@ use crate::place::PlaceArgs;
 use crate::show::printable;
 use crate::signals::Signals;
 use clap::Args;
+use dialtone_provider::settings::from_file;
 use dialtone_resolver::dns::Frontend;
 use dialtone_resolver::dns::flush::{Flushed, Scope};
 use dialtone_resolver::dns::top::Top;
@@ -170,6 +174,14 @@ impl WhichArgs {
     fn sockets(&self) -> Result<Vec<PathBuf>, Failure> {
         if let Some(state) = &self.state {
             return Ok(vec![state.join(DNS_SOCKET)]);
+        }
+        if let Some(path) = &self.place.config {
+            let text = std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
+            if told_from_keys(&text) == Which::Dns {
+                let said = DnsFile::parse(&text, path)?.state.map(|state| from_file(path, &state));
+                let state = said.or(Client::load(&ClientArgs::default())?.state.value).or_else(state_folder);
+                return Ok(state.map(|state| state.join(DNS_SOCKET)).into_iter().collect());
+            }
         }
         let provider = self.place.find()?.settings.data.join(SOCKET);
         if self.place.config.is_some() || self.place.data.is_some() {

@@ -38,14 +38,9 @@ pub fn failed(error: EncryptedError) -> Failure {
             reason,
         } => {
             let flag = setting.strip_prefix("dns.").unwrap_or(setting);
-            Failure::new(
-                Exit::Local,
-                address,
-                format!("cannot listen for {over}: {}", crate::exit::plain(&reason)),
-            )
-            .help(format!(
-                "stop what is using it, or choose another address (port 0 takes a free one): --{flag}, or `{flag}` in a settings file"
-            ))
+            let by = format!("--{flag}, or `{flag}` in a settings file");
+            let why = format!("cannot listen for {over}: {}", crate::exit::plain(&reason));
+            Failure::new(Exit::Local, address, why).help(failures::elsewhere(reason.kind(), &by))
         }
         EncryptedError::Certificate(error) => failures::certificate(error)
             .help("name a chain in PEM with --certificate and its key with --certificate-key, or neither: then one is made"),

@@ -2,6 +2,7 @@
 
 use crate::commands::dns::site::Counted;
 use crate::exit::{Exit, Failure, plain};
+use crate::failures::elsewhere;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -46,8 +47,7 @@ impl Watched {
         let opened = lent.tcp(address).unwrap_or_else(|| http::listen(address));
         let opened = opened.and_then(|listener| Ok((listener.local_addr()?, listener)));
         let (address, listener) = opened.map_err(|error| {
-            Failure::new(Exit::Local, address, plain(&error))
-                .help("stop what is using it, or choose another address with --metrics (port 0 takes a free one)")
+            Failure::new(Exit::Local, address, plain(&error)).help(elsewhere(error.kind(), "--metrics, or `metrics` in a settings file"))
         })?;
         Ok(Self { listener, address })
     }

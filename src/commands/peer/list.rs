@@ -47,7 +47,9 @@ pub async fn list(args: ListArgs) -> Outcome {
         return output::json(&json!({ "running": runs, "peers": peers }));
     }
     if !runs {
-        output::remark("no provider runs with this data folder: this is what its settings say");
+        output::remark(
+            "no provider that can be asked runs with this data folder (what `dialtone up` runs cannot): this is what its settings say",
+        );
     }
     if peers.is_empty() {
         return output::line("no agreements: `dialtone peer invite` asks another provider to peer");

@@ -13,7 +13,7 @@ use dialtone_resolver::keyfile::to_hex;
 use dialtone_resolver::publish::{self, Account, Acknowledged, PutIf};
 use dialtone_resolver::settings::ProviderAt;
 use dialtone_resolver::view;
-use dialtone_shared::limits::RECORD_BYTES_MAX;
+use dialtone_shared::limits::{RECORD_BYTES_MAX, VALUE_BYTES_MAX};
 use dialtone_shared::receipt::Signer;
 use dialtone_shared::record::Body;
 use dialtone_shared::{Name, Rank, SignedRecord, UnixMicros, VerifiedRecord};
@@ -165,9 +165,15 @@ pub fn write_signed(record: &VerifiedRecord, path: &Path, json: bool) -> Outcome
     file.write_all(record.bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
     print_record(record, json)?;
     output::remark(format!(
-        "signed   {}; next: dialtone publish --signed {}",
-        path.display(),
-        path.display()
+        "signed   {path}; {next}",
+        path = path.display(),
+        next = match record.record().body {
+            Body::Revoked => format!(
+                "nothing is revoked yet. Keep it; when the day comes: dialtone publish --signed {}",
+                path.display()
+            ),
+            _ => format!("next: dialtone publish --signed {}", path.display()),
+        }
     ));
     Ok(())
 }
@@ -306,15 +312,20 @@ pub fn print_record(record: &VerifiedRecord, json: bool) -> Outcome {
     if json {
         return output::json(&json!(view::record(record)));
     }
+    let says = record.record();
+    let most = match says.body {
+        // With the byte that says what follows.
+        Body::Value(_) => VALUE_BYTES_MAX + 1,
+        _ => RECORD_BYTES_MAX,
+    };
     output::text(format!(
-        "name     {}\nrank     {}\nsize     {} of at most {RECORD_BYTES_MAX} bytes\n",
+        "name     {}\nrank     {}\nsize     {} of at most {most} bytes\n",
         record.name(),
         record.rank(),
         record.bytes().len()
     ))?;
-    let says = record.record();
     if matches!(says.body, Body::Revoked) {
-        output::line("revoked  nothing that this key signed counts any more")?;
+        output::line("revokes  where this is held, nothing that this key signed counts any more")?;
     }
     if let Some(expiry) = says.expiry() {
         output::line(format!("expires  {}", show::until(expiry, says.sequence.secs())))?;

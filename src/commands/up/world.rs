@@ -294,6 +294,7 @@ const FLAGS: failures::Flags = failures::Flags {
     http: "--http-port",
     dns: "--dns-port",
     peering: "--peering-port",
+    or_file: false,
 };
 
 /// The address for the `index`-th of its kind: as asked; otherwise the usual one if it is free and we stay; otherwise any.

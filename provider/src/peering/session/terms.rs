@@ -87,7 +87,7 @@ impl Session {
         let State::Running(running) = &self.state else { return };
         let (before, now) = (before.get(&running.peer), self.opening.agreements.get(&running.peer));
         match (before, now) {
-            (_, None) => self.end(CloseCode::NoAgreement, "the agreement was ended here".to_owned()),
+            (_, None) => self.end(CloseCode::NoAgreement, "who closed the link has ended the agreement".to_owned()),
             (Some(before), Some(now)) if before.relationship != now.relationship || before.filter != now.filter => {
                 self.end(CloseCode::Changed, "the agreement has changed here: greet again".to_owned());
             }
