@@ -72,6 +72,12 @@ pub fn key_file(error: KeyFileError) -> Failure {
             }
         }
         KeyFileError::Disk { path, reason } => Failure::file(&path, &reason),
+        KeyFileError::NoPublicFile(path) if path.to_string_lossy().contains(".epoch-") => Failure::new(
+            Exit::BadInput,
+            path.display(),
+            "is of a key that `dialtone key rotate` has replaced: what it signs counts no more",
+        )
+        .help("use the private file of that name without `.epoch-` and the number"),
         KeyFileError::NoPublicFile(path) => {
             Failure::new(Exit::BadInput, path.display(), "the public file is missing: the name stands in it")
                 .help("restore it beside the private file, or make a new name of this key with `dialtone key new NEW.key --from OLD.key`")

@@ -93,6 +93,14 @@ pub fn resolve(typed: &str, map: &Path) -> Result<Name, Failure> {
         NameError::Length(_) if typed.contains('/') => {
             failure.help("that looks like the address of a page: leave out what stands before the name and after it")
         }
+        NameError::Length(_) if typed.contains('.') => Failure::new(
+            Exit::BadInput,
+            format!("`{shown}`"),
+            format!("a domain in which no flat name stands, and no petname of {}", map.display()),
+        )
+        .help(format!(
+            "`dialtone alias {shown} NAME` makes it a petname; other domains are for a DNS frontend (`dialtone dns --forward`)"
+        )),
         // So long a word was meant to be a name, and as a petname the slip would stay.
         NameError::Length(length) if length > PETNAME_LIKELY_CHARS => {
             failure.help("copy the name again: some of it is missing, or there is more than it")

@@ -280,6 +280,9 @@ fn a_name_with_a_slip_is_not_taken_for_a_petname() {
         assert!(!ran.stderr.contains("dialtone alias"), "{ran}");
     }
     world.run(["resolve", "home"]).failed(3, &["dialtone alias home"]);
+    world
+        .run(["resolve", "example.org"])
+        .failed(3, &["no flat name stands", "dialtone alias example.org"]);
 }
 
 #[test]
