@@ -520,7 +520,7 @@ impl Feed {
         let position = self.position();
         // That less was sent must be known before the peer forgets what it would then have again.
         let hurry = hurry || !self.is_mode_saved();
-        let rested = hurry || self.saved_at.is_none_or(|at| now >= at + SAVE_EVERY);
+        let rested = hurry || self.saved_at.is_none_or(|at| now >= save_after(at));
         (self.saving.is_none() && position != self.saved && rested && !self.missing.is_open()).then(|| {
             self.saving = Some(position);
             self.saved_at = Some(now);
@@ -531,7 +531,7 @@ impl Feed {
     /// When [`Feed::next_save`] will have something, if nothing else happens.
     pub fn save_due(&self) -> Option<Duration> {
         let waits = self.saving.is_none() && self.position() != self.saved && !self.missing.is_open();
-        self.saved_at.filter(|_| waits).map(|at| at + SAVE_EVERY)
+        self.saved_at.filter(|_| waits).map(save_after)
     }
 
     /// The position handed out last is durable.
@@ -555,6 +555,12 @@ impl Feed {
         let behind = |(lane, acked): (&LaneFeed, Cursor)| lane.head.saturating_sub(acked);
         self.missing.unacked() + self.lanes.iter().zip(position.acked).map(behind).sum::<u64>()
     }
+}
+
+/// When a position may be saved again that was saved at `at`. All links of a provider do so at the same moments, so that they share a commit.
+fn save_after(at: Duration) -> Duration {
+    let period = SAVE_EVERY.as_micros() as u64;
+    Duration::from_micros((at.as_micros() as u64 / period + 1) * period)
 }
 
 impl LaneFeed {

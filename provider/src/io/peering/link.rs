@@ -100,7 +100,7 @@ async fn drive(
     reader.spawn(read(connection.clone(), recv, frames_in));
     let (stop, mut stopped) = mpsc::channel(1);
     let mut all_stop = node.stopping.subscribe();
-    let mut heads = node.store.watch();
+    let (mut heads, mut urgent) = (node.store.watch(), node.urgent.subscribe());
     let mut pace = Pace::of(node.agreements().len(), *heads.borrow());
     let elapsed = began.saturating_duration_since(node.began);
     let mut session = Session::new(opening, Moment { elapsed, ..node.now() });
@@ -176,7 +176,7 @@ async fn drive(
             Some(done) = jobs.join_next() => done.unwrap_or_else(|error| {
                 Event::Failed(CloseCode::Store, format!("a task failed: {error} (this is a bug, please tell us)"))
             }),
-            Some(heads) = pace.next(&mut heads) => Event::Heads(heads),
+            Some(heads) = pace.next(&mut heads, &mut urgent) => Event::Heads(heads),
             Ok(()) = agreements.changed() => Event::Agreed(agreements.borrow_and_update().clone()),
             Ok(()) = inbound.changed() => Event::Inbound(inbound.borrow_and_update().clone()),
             Ok(()) = branches.changed() => Event::Branches(branches.borrow_and_update().clone()),

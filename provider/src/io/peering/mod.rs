@@ -150,6 +150,7 @@ pub async fn start_on(sockets: &dyn Sockets, context: PeeringContext) -> Result<
         agreements: watch::Sender::default(),
         inbound: Board::new(reach::unknown(&agreements)),
         branches: Board::new(Arc::default()),
+        urgent: Board::new(0),
         answers: OnceLock::new(),
     });
     node.agree(agreements);
@@ -160,6 +161,7 @@ pub async fn start_on(sockets: &dyn Sockets, context: PeeringContext) -> Result<
     tasks.spawn(quota::count(node.clone()));
     tasks.spawn(listen(node.clone(), endpoint.clone()));
     tasks.spawn(release(node.clone()));
+    tasks.spawn(node.clone().tell_urgent());
     tasks.spawn(supervise(node.clone(), endpoint.clone(), rng));
     Ok(PeeringHandle {
         node,

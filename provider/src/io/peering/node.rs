@@ -18,7 +18,7 @@ use crate::peering::paths::Paths;
 use crate::peering::quota::Quotas;
 use crate::peering::step::{End, Moment};
 use crate::peering::tree::Branches;
-use crate::store::RecordStore;
+use crate::store::{Cursor, Lane, RecordStore};
 use dialtone_shared::Name;
 use dialtone_shared::message::Branch;
 use dialtone_shared::receipt::Signer;
@@ -51,6 +51,8 @@ pub(super) struct Node {
     pub inbound: Board<Arc<[Inbound]>>,
     /// What the peers say of where they stand in the tree that records take.
     pub branches: Board<Arc<Branches>>,
+    /// Where the store's lane of revocations ends: what a link hears of that otherwise rests.
+    pub urgent: Board<Cursor>,
     /// Who answers requests, once there is somebody.
     pub answers: OnceLock<Arc<dyn Answers>>,
     /// Who keeps proofs, once there is somebody.
@@ -118,6 +120,19 @@ impl Node {
             }
             news
         });
+    }
+
+    /// Tells of revocations as they come. One hears of every commit here, so that not every link has to.
+    pub async fn tell_urgent(self: Arc<Self>) {
+        let mut heads = self.store.watch();
+        loop {
+            let end = heads.borrow_and_update()[Lane::Urgent as usize];
+            self.urgent.write(|urgent| std::mem::replace(urgent, end) != end);
+            tokio::select! {
+                changed = heads.changed() => if changed.is_err() { return },
+                () = self.stopped() => return,
+            }
+        }
     }
 
     /// Now.
