@@ -31,7 +31,8 @@ use dialtone_resolver::io::lent::Lent;
 use dialtone_resolver::io::listeners::{self, Datagrams};
 use dialtone_resolver::io::live::Live;
 use dialtone_resolver::io::site::Site;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -172,6 +173,7 @@ pub struct DnsFile {
     /// Who is answered at some of the listeners instead.
     pub view: Vec<ViewSettings>,
     /// The name that the certificate is for, by which clients are told of the encrypted listeners; `None`: they are not told.
+    #[serde(deserialize_with = "host_name")]
     pub resolver_name: Option<Domain>,
     /// What is logged of questions, and where.
     pub query_log: QueryLogSettings,
@@ -478,6 +480,21 @@ pub async fn run(args: DnsArgs, log: LogArgs, mut lent: Lent) -> Outcome {
     };
     let ((), (), (), ()) = tokio::join!(plain, secure, watching, signals);
     Ok(())
+}
+
+/// A domain that a certificate can be for (RFC 1123 §2.1).
+fn host_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Domain>, D::Error> {
+    let domain = Domain::deserialize(deserializer)?;
+    let is_of_hosts = |label: &[u8]| {
+        let inner = !label.starts_with(b"-") && !label.ends_with(b"-");
+        inner && label.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+    };
+    if domain.labels().next().is_some() && domain.labels().all(is_of_hosts) {
+        return Ok(Some(domain));
+    }
+    Err(D::Error::custom(format!(
+        "`{domain}` is no name of a host: letters, digits and hyphens, with dots between"
+    )))
 }
 
 /// Reads the certificate and the site's files again at every SIGHUP, and goes on with the log of questions in a new file.

@@ -250,6 +250,11 @@ fn settings_that_a_start_would_refuse_are_refused_by_who_checks_them() {
         ),
         ("dns.toml", "listen = ['127.0.0.1:5399']\n[log]\nfilter = 'loud'", "loud"),
         (
+            "dns.toml",
+            "listen = ['127.0.0.1:5399']\nresolver_name = 'a b'",
+            "no name of a host",
+        ),
+        (
             "provider.toml",
             "[dns]\nlisten = ['127.0.0.1:5399']\nhttps = ['127.0.0.1:5399']",
             "127.0.0.1:5399",
