@@ -67,6 +67,12 @@ impl Generations {
             })
     }
 
+    /// Has the generations of `slots` come from memory, and says nothing of what they are.
+    pub(crate) fn touch(&self, slots: impl IntoIterator<Item = u32>) -> u64 {
+        let of = |slot: u32| self.slots.get(slot as usize).map_or(0, |last| last.load(Ordering::Relaxed));
+        slots.into_iter().fold(0, |all, slot| all ^ of(slot))
+    }
+
     fn slot(&self, name: &Name) -> u32 {
         (self.hasher.hash_one(name) % SLOTS as u64) as u32
     }

@@ -24,6 +24,26 @@ pub struct Key {
 impl Key {
     /// The key of `message`, from a client for whom names are looked up elsewhere (`recursion`) or not; `None`: the long way.
     pub fn of(message: &[u8], recursion: bool) -> Option<Self> {
+        let mut key = Self::none();
+        key.read(message, recursion).then_some(key)
+    }
+
+    /// Of nothing yet.
+    pub(crate) const fn none() -> Self {
+        Self {
+            bytes: [0; QUESTION_MAX],
+            length: 0,
+            variant: 0,
+            cookie: None,
+        }
+    }
+
+    /// Becomes what [`of`](Self::of) would say, in place: of its bytes only so many are written as there are. Where that is nothing, it says so.
+    pub(crate) fn read(&mut self, message: &[u8], recursion: bool) -> bool {
+        self.try_read(message, recursion).is_some()
+    }
+
+    fn try_read(&mut self, message: &[u8], recursion: bool) -> Option<()> {
         let (header, rest) = message.split_at_checked(HEADER_BYTES)?;
         let bits = u16::from_be_bytes([header[2], header[3]]);
         // One question, no answer, no authority, at most one additional.
@@ -59,17 +79,12 @@ impl Key {
             _ => return None,
         };
         variant |= put;
-        let mut bytes = [0; QUESTION_MAX];
-        let key = &mut bytes[..length];
+        let key = self.bytes.get_mut(..length)?;
         key.copy_from_slice(question);
         // Lengths of labels are below every letter.
         key[..name].make_ascii_lowercase();
-        Some(Self {
-            bytes,
-            length,
-            variant,
-            cookie,
-        })
+        (self.length, self.variant, self.cookie) = (length, variant, cookie);
+        Some(())
     }
 
     /// The question, its name in small letters.

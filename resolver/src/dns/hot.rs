@@ -30,8 +30,18 @@ pub struct Answers {
     has_errors: bool,
 }
 
+/// Where an answer seems to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Near {
+    hash: u64,
+    place: u32,
+}
+
 /// `[answer][place of a TTL u16]*[slot of a name u32]*`
+///
+/// It lies in one line of the processor's cache, and never in two.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Entry {
     bytes: Box<[u8]>,
     hash: u64,
@@ -79,25 +89,30 @@ impl Answers {
         std::mem::take(&mut self.has_errors).then(|| std::mem::replace(&mut self.errors, [0; EXTENDED_ERRORS]))
     }
 
-    /// Whether so much is kept that most of it has to come from memory, which [`seek`](Self::seek) makes up for.
-    pub(crate) fn are_far(&self) -> bool {
-        self.bytes > NEAR_BYTES_MAX
-    }
-
-    /// Where the answers to `keys` seem to be, one place each: found in turn, so that what is looked up next need not wait until what was
+    /// Where the answers to `keys` seem to be, one place each: found side by side, so that what is looked up next need not wait until what was
     /// looked up before has come from memory. Nothing is promised: [`answer_near`](Self::answer_near) looks whether it is there.
-    pub(crate) fn seek(&self, keys: &[Option<Key>], near: &mut Vec<u32>) {
+    pub(crate) fn seek<'a>(&self, keys: impl Iterator<Item = Option<&'a Key>>, near: &mut Vec<Near>, generations: &Generations) {
         near.clear();
-        near.extend(keys.iter().map(|key| {
-            let Some(key) = key else { return NOWHERE };
-            let hash = self.hash(key);
-            let is_of_hash = |&place: &u32| self.entries[place as usize].as_ref().is_some_and(|entry| entry.hash == hash);
-            self.places.find(hash, is_of_hash).copied().unwrap_or(NOWHERE)
+        near.extend(keys.map(|key| Near {
+            hash: key.map_or(0, |key| self.hash(key)),
+            place: if key.is_some() { SOMEWHERE } else { NOWHERE },
         }));
+        for near in &mut *near {
+            if near.place == SOMEWHERE {
+                let is_of_hash = |&place: &u32| self.entries[place as usize].as_ref().is_some_and(|entry| entry.hash == near.hash);
+                near.place = self.places.find(near.hash, is_of_hash).copied().unwrap_or(NOWHERE);
+            }
+        }
         let mut touched = 0;
-        for &place in &*near {
-            if let Some(Some(entry)) = self.entries.get(place as usize) {
-                touched ^= entry.bytes.iter().step_by(CACHE_LINE_BYTES).fold(0, |all, byte| all ^ byte);
+        for near in &*near {
+            if let Some(Some(entry)) = self.entries.get(near.place as usize) {
+                let lines = entry.bytes.chunks(CACHE_LINE_BYTES).filter_map(|line| line.first());
+                touched ^= lines.chain(entry.bytes.last()).fold(0, |all, &byte| all ^ u64::from(byte));
+            }
+        }
+        for near in &*near {
+            if let Some(Some(entry)) = self.entries.get(near.place as usize) {
+                touched ^= generations.touch(entry.slots());
             }
         }
         // What is read for its own sake must not be left out.
@@ -107,23 +122,31 @@ impl Answers {
     /// As [`answer`](Self::answer), with a place that [`seek`](Self::seek) said for this key, before whatever was kept since.
     pub(crate) fn answer_near(
         &mut self,
-        near: u32,
+        near: Near,
         key: &Key,
         message: &[u8],
         generations: &Generations,
         now_millis: u64,
         out: &mut [u8],
     ) -> Option<usize> {
-        let place = match self.entries.get(near as usize) {
-            Some(Some(entry)) if entry.is_of(key) => near,
-            _ => self.place(key, self.hash(key))?,
+        let place = match self.entries.get(near.place as usize) {
+            Some(Some(entry)) if entry.is_of(key) => near.place,
+            _ => self.place(key, near.hash)?,
         };
         self.answer_at(place, message, generations, now_millis, out)
     }
 
     /// Writes the answer to `message`, whose key is `key`, at the start of `out`, and says its length; `None` if none is kept that holds.
     pub fn answer(&mut self, key: &Key, message: &[u8], generations: &Generations, now_millis: u64, out: &mut [u8]) -> Option<usize> {
-        self.answer_near(NOWHERE, key, message, generations, now_millis, out)
+        self.answer_near(self.near(key), key, message, generations, now_millis, out)
+    }
+
+    /// Where the answer to one question is looked for.
+    pub(crate) fn near(&self, key: &Key) -> Near {
+        Near {
+            hash: self.hash(key),
+            place: NOWHERE,
+        }
     }
 
     fn answer_at(&mut self, place: u32, message: &[u8], generations: &Generations, now_millis: u64, out: &mut [u8]) -> Option<usize> {
@@ -312,11 +335,11 @@ fn ttls_of(answer: &[u8]) -> Option<(Vec<u16>, u32)> {
 /// What an answer takes beside its bytes: its entry (64), its share of the table (10), and what the allocator adds.
 const ENTRY_BYTES: usize = 96;
 
-/// How many bytes of answers the processor's own memory holds on most machines; for fewer, seeking first costs more than it saves.
-const NEAR_BYTES_MAX: usize = 16 << 20;
-
 /// No place: there are never so many entries.
-pub(crate) const NOWHERE: u32 = u32::MAX;
+const NOWHERE: u32 = u32::MAX;
+
+/// It was not looked for yet.
+const SOMEWHERE: u32 = u32::MAX - 1;
 
 /// How much comes from memory at once on most machines; where it is more or less, only time is lost.
 const CACHE_LINE_BYTES: usize = 64;
@@ -410,26 +433,33 @@ mod tests {
     fn a_place_that_was_sought_is_only_where_to_look_first() {
         let (mut answers, generations) = with_one(60);
         let key = |of| Key::of(&question(of), false);
+        let (one, two) = (key(1), key(2));
         let mut near = Vec::new();
-        answers.seek(&[key(1), None, key(2)], &mut near);
-        assert_eq!((near.len(), near[1], near[2]), (3, NOWHERE, NOWHERE));
-        let sought = near[0];
+        answers.seek([one.as_ref(), None, two.as_ref()].into_iter(), &mut near, &generations);
+        assert_eq!((near.len(), near[1].place, near[2].place), (3, NOWHERE, NOWHERE));
+        let (sought, missed) = (near[0], near[2]);
         let given = |answers: &mut Answers, near, of| {
             let mut out = [0; 1_232];
             let length = answers.answer_near(near, &key(of)?, &question(of), &generations, 500, &mut out)?;
             Some(out[..length].to_vec())
         };
         assert_eq!(given(&mut answers, sought, 1), Some(answer(1, 60)));
-        assert_eq!(given(&mut answers, sought, 2), None, "another question's answer");
+        assert_eq!(given(&mut answers, missed, 2), None);
+        // Two of one hash.
+        let met = Near {
+            place: sought.place,
+            ..missed
+        };
+        assert_eq!(given(&mut answers, met, 2), None, "another question's answer");
         // Before it is used something else takes the place, and the answer moves elsewhere.
-        answers.remove(sought);
+        answers.remove(sought.place);
         for of in [2, 1] {
             answers.keep(&key(of).expect("ordinary"), &fill(of, 60, &generations), &generations, 500);
         }
         assert_eq!(given(&mut answers, sought, 1), Some(answer(1, 60)));
-        assert_eq!(given(&mut answers, sought, 2), Some(answer(2, 60)));
+        assert_eq!(given(&mut answers, missed, 2), Some(answer(2, 60)), "kept since");
         generations.changed(&Name::of_content(&1_u32.to_be_bytes()));
-        assert_eq!(given(&mut answers, near[0], 1), None, "it changed after it was sought");
+        assert_eq!(given(&mut answers, sought, 1), None, "it changed after it was sought");
     }
 
     #[test]

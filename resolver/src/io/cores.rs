@@ -10,18 +10,18 @@ use crate::dns::access::View;
 use crate::dns::edns::add_to_bare;
 use crate::dns::frontend::{Carrier, Frontend, Given, Reply, Via};
 use crate::dns::glance::Key;
-use crate::dns::hot::{Answers, Fill, NOWHERE};
+use crate::dns::hot::{Answers, Fill, Near};
 use crate::dns::latency::Found;
 use crate::dns::rate::{Limiter, Way};
-use crate::dns::response::UDP_BYTES_MAX;
-use crate::dns::settings::{ListenerSettings, QUESTION_BYTES_MAX};
+use crate::dns::settings::ListenerSettings;
+use crate::io::batch::{BATCH, Incoming, Outgoing, Sender};
 use crate::io::listeners::{Datagrams, ERROR_PAUSE, SHUTDOWN_GRACE, all_back, told};
 use crate::io::query_log::{QueryLog, Sampler};
 use crate::io::sockets::bind_udp_shared;
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, MultiHeaders, Shutdown, SockaddrStorage, recvmmsg, sendmmsg, shutdown};
-use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
+use nix::sys::socket::{Shutdown, SockaddrIn, SockaddrIn6, shutdown};
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -113,7 +113,7 @@ fn start(
             back: Arc::default(),
             answers: Answers::new(bytes_max, rand::random()),
             view,
-            sought: Vec::with_capacity(BATCH),
+            keys: vec![(false, Key::none()); BATCH],
             near: Vec::with_capacity(BATCH),
             told: (0, 0),
             by_rcode: [0; 16],
@@ -123,7 +123,11 @@ fn start(
         };
         thread::Builder::new().name("dns".to_owned()).spawn(move || {
             // A question that nobody thought of costs its batch and what is kept, not the port: nobody else would answer on it.
-            while catch_unwind(AssertUnwindSafe(|| core().run(&stop))).is_err() {
+            let run = || match address {
+                SocketAddr::V4(_) => core().run::<SockaddrIn>(&stop),
+                SocketAddr::V6(_) => core().run::<SockaddrIn6>(&stop),
+            };
+            while catch_unwind(AssertUnwindSafe(run)).is_err() {
                 tracing::error!("a thread that answers by UDP failed and starts again: please tell us");
                 thread::sleep(ERROR_PAUSE);
             }
@@ -162,9 +166,9 @@ struct Core {
     back: Arc<Mutex<Vec<(Key, Fill, u64)>>>,
     answers: Answers,
     view: View,
-    /// The keys of the batch and where their answers seem to be, if they were sought together.
-    sought: Vec<Option<Key>>,
-    near: Vec<u32>,
+    /// The keys of the batch, of those messages that have one, and where their answers seem to be.
+    keys: Vec<(bool, Key)>,
+    near: Vec<Near>,
     /// How many answers and bytes of them it has last said that it keeps.
     told: (usize, usize),
     by_rcode: [u64; 16],
@@ -176,18 +180,13 @@ struct Core {
 }
 
 impl Core {
-    fn run(mut self, stop: &AtomicBool) {
+    fn run<A: Sender>(mut self, stop: &AtomicBool) {
         let runtime = self.runtime.clone();
         let _entered = runtime.enter();
-        let (mut receiving, mut sending) = (MultiHeaders::preallocate(BATCH, None), MultiHeaders::preallocate(BATCH, None));
-        let mut questions = vec![0; BATCH * QUESTION_BYTES_MAX];
-        let mut out = vec![0; BATCH * UDP_BYTES_MAX];
-        let mut came = Vec::with_capacity(BATCH);
-        let (mut lengths, mut clients) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
+        let (mut incoming, mut outgoing) = (Incoming::<A>::new(), Outgoing::<A>::new());
         while !stop.load(Ordering::Relaxed) {
-            came.clear();
             let is_shut = || !self.is_lent && stop.load(Ordering::SeqCst);
-            if let Err(error) = receive(&self.socket, &mut receiving, &mut questions, &mut came, is_shut) {
+            if let Err(error) = incoming.receive(&self.socket, is_shut) {
                 if !matches!(error, Errno::EAGAIN | Errno::EINTR | Errno::ESHUTDOWN) {
                     tracing::debug!(%error, "receiving by UDP");
                     thread::sleep(ERROR_PAUSE);
@@ -197,24 +196,16 @@ impl Core {
             self.begun = Instant::now();
             let now_millis = self.frontend.now_millis();
             self.take_back();
-            lengths.clear();
-            clients.clear();
             self.shown = self.frontend.is_looked_at().then(|| {
-                let every = came.len().div_ceil(SHOWN_OF_A_BATCH).max(1);
+                let every = incoming.len().div_ceil(SHOWN_OF_A_BATCH).max(1);
                 (every, self.shown.map_or(0, |(_, from)| from + 1) % every)
             });
-            self.seek(&questions, &came);
-            for (nth, (message, &(length, client))) in questions.chunks_exact(QUESTION_BYTES_MAX).zip(&came).enumerate() {
-                let (Some(message), Some(client)) = (message.get(..length), client) else {
-                    continue;
-                };
-                let start = lengths.len() * UDP_BYTES_MAX;
-                let Some(room) = out.get_mut(start..start + UDP_BYTES_MAX) else {
-                    break;
-                };
-                if let Some(length) = self.answer(nth, message, client, now_millis, room) {
-                    lengths.push(length);
-                    clients.push(Some(client));
+            self.seek(&incoming);
+            for (nth, message) in incoming.messages().enumerate() {
+                let Some((message, client)) = message else { continue };
+                let Some(room) = outgoing.room() else { break };
+                if let Some(length) = self.answer(nth, message, client.address(), now_millis, room) {
+                    outgoing.push(length, client);
                 }
             }
             // Before anybody has an answer: who has one can ask how many there were.
@@ -227,7 +218,7 @@ impl Core {
                 self.frontend.counters().extended_errors(errors);
             }
             self.tell();
-            send(&self.socket, &mut sending, &out, &lengths, &clients);
+            outgoing.send(&self.socket);
         }
     }
 
@@ -239,33 +230,24 @@ impl Core {
         }
     }
 
-    /// The key of `message` if the answer may be one that is kept. Who is not answered goes the long way, where it is said how.
-    fn key(&self, message: &[u8], client: SocketAddr) -> Option<Key> {
-        self.frontend
-            .answers(self.view, client.ip())
-            .then(|| Key::of(message, self.frontend.recursion_for(client.ip())))?
-    }
-
-    /// Looks for the answers to a batch together, if there are so many that each would be waited for.
-    fn seek(&mut self, questions: &[u8], came: &[(usize, Option<SockaddrStorage>)]) {
-        self.sought.clear();
-        if came.len() > 1 && self.answers.are_far() {
-            let mut sought = std::mem::take(&mut self.sought);
-            let messages = questions.chunks_exact(QUESTION_BYTES_MAX).zip(came);
-            sought.extend(messages.map(|(message, &(length, client))| self.key(message.get(..length)?, address_of(&client?)?)));
-            self.sought = sought;
-            self.answers.seek(&self.sought, &mut self.near);
+    /// Looks for the answers to a batch together: each has to come from memory, and while one comes so can the others.
+    fn seek<A: Sender>(&mut self, incoming: &Incoming<A>) {
+        for ((is_key, key), message) in self.keys.iter_mut().zip(incoming.messages()) {
+            *is_key = message.is_some_and(|(message, client)| {
+                let client = client.address().ip();
+                // Who is not answered goes the long way, where it is said how.
+                self.frontend.answers(self.view, client) && key.read(message, self.frontend.recursion_for(client))
+            });
         }
+        let keys = self.keys.iter().take(incoming.len()).map(|(is_key, key)| is_key.then_some(key));
+        self.answers.seek(keys, &mut self.near, self.frontend.generations());
     }
 
     /// Writes the answer to the `nth` message of the batch into `room` and says its length; `None` if there is none to be sent from here.
-    fn answer(&mut self, nth: usize, message: &[u8], client: SockaddrStorage, now_millis: u64, room: &mut [u8]) -> Option<usize> {
-        let client = address_of(&client)?;
-        let (key, near) = match self.sought.get_mut(nth) {
-            Some(sought) => (sought.take(), self.near.get(nth).copied().unwrap_or(NOWHERE)),
-            None => (self.key(message, client), NOWHERE),
-        };
-        if let Some(key) = &key
+    fn answer(&mut self, nth: usize, message: &[u8], client: SocketAddr, now_millis: u64, room: &mut [u8]) -> Option<usize> {
+        let key = self.keys.get(nth).and_then(|(is_key, key)| is_key.then_some(key));
+        if let Some(key) = key
+            && let Some(&near) = self.near.get(nth)
             && let Some(length) = self
                 .answers
                 .answer_near(near, key, message, self.frontend.generations(), now_millis, room)
@@ -281,7 +263,7 @@ impl Core {
                 .limiter
                 .pass(way, room.get_mut(..length)?, now_millis, self.frontend.counters());
         }
-        let given = self.the_long_way(key, message.to_vec(), client, now_millis)?;
+        let given = self.the_long_way(key.cloned(), message.to_vec(), client, now_millis)?;
         match given.reply {
             Reply::Send(bytes) => {
                 let room = room.get_mut(..bytes.len())?;
@@ -386,48 +368,6 @@ impl Drop for Core {
     }
 }
 
-type Headers = MultiHeaders<SockaddrStorage>;
-
-/// Waits for a datagram and takes all that are there: of each its length, and who sent it.
-fn receive(
-    socket: &UdpSocket,
-    headers: &mut Headers,
-    buffer: &mut [u8],
-    came: &mut Vec<(usize, Option<SockaddrStorage>)>,
-    is_shut: impl Fn() -> bool,
-) -> Result<(), Errno> {
-    let mut rooms = buffer.chunks_exact_mut(QUESTION_BYTES_MAX);
-    let mut slices: [[IoSliceMut<'_>; 1]; BATCH] = std::array::from_fn(|_| [IoSliceMut::new(rooms.next().unwrap_or_default())]);
-    let received = recvmmsg(socket.as_raw_fd(), headers, slices.iter_mut(), MsgFlags::MSG_WAITFORONE, None)?;
-    // What the end of reading looks like has no sender: not to be looked at.
-    if is_shut() {
-        return Err(Errno::ESHUTDOWN);
-    }
-    came.extend(received.map(|message| (message.bytes, message.address)));
-    Ok(())
-}
-
-/// Sends one datagram of each length from the rooms of `out`; who cannot be reached is left out.
-fn send(socket: &UdpSocket, headers: &mut Headers, out: &[u8], lengths: &[usize], clients: &[Option<SockaddrStorage>]) {
-    let mut sent = 0;
-    while sent < lengths.len() {
-        let mut rooms = out.chunks_exact(UDP_BYTES_MAX).zip(lengths).skip(sent);
-        let slices: [[IoSlice<'_>; 1]; BATCH] = std::array::from_fn(|_| {
-            [IoSlice::new(
-                rooms.next().and_then(|(room, &length)| room.get(..length)).unwrap_or_default(),
-            )]
-        });
-        match sendmmsg(socket.as_raw_fd(), headers, slices.iter(), &clients[sent..], [], MsgFlags::empty()) {
-            Ok(results) => sent += results.count().max(1),
-            Err(Errno::EINTR) => {}
-            Err(error) => {
-                tracing::debug!(%error, "answering by UDP");
-                sent += 1;
-            }
-        }
-    }
-}
-
 fn way(client: SocketAddr, message: &[u8], is_proved: bool) -> Way {
     Way {
         client: client.ip(),
@@ -435,16 +375,6 @@ fn way(client: SocketAddr, message: &[u8], is_proved: bool) -> Way {
         is_proved,
     }
 }
-
-fn address_of(client: &SockaddrStorage) -> Option<SocketAddr> {
-    if let Some(v4) = client.as_sockaddr_in() {
-        return Some(SocketAddr::V4(SocketAddrV4::from(*v4)));
-    }
-    client.as_sockaddr_in6().map(|v6| SocketAddr::V6(SocketAddrV6::from(*v6)))
-}
-
-/// Most datagrams in one system call: more save next to nothing, and the first of them waits for the last.
-const BATCH: usize = 64;
 
 /// Most threads of one address: beyond this the network is the end, not the processor.
 const CORES_MAX: usize = 64;

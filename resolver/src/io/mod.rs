@@ -2,6 +2,8 @@
 
 pub mod alias_file;
 pub mod allowance;
+#[cfg(target_os = "linux")]
+mod batch;
 pub mod certificate;
 pub mod clock;
 mod connections;
