@@ -79,7 +79,10 @@ async fn is_said(socket: &UdpSocket, name: &Name, a: Ipv4Addr, unanswered: &Atom
             let answer = &answer[..length?];
             // What is of the question before came late.
             if answer.get(12..question.len()) == Some(&question[12..]) {
-                return Ok(answer.windows(4).any(|bytes| bytes == a.octets()));
+                // Too many were asked for: it says nothing of addresses.
+                let is_cut = answer[2] & 2 != 0;
+                unanswered.fetch_add(is_cut.into(), Ordering::Relaxed);
+                return Ok(is_cut || answer.windows(4).any(|bytes| bytes == a.octets()));
             }
         }
     }
